@@ -1,0 +1,116 @@
+// A unit: what is gathered, computed and released together (embedding, a decoder layer, the head). Units have an
+// explicit forward and backward; there is no autograd graph and there are no hooks.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/group.h"
+#include "data/packed_batch.h"
+#include "tensor/placement.h"
+
+namespace tessera {
+
+/// What a forward leaves for its backward, as a stack: backward pops in reverse order of the pushes.
+class Saved {
+ public:
+  void push(at::Tensor tensor) { tensors_.push_back(std::move(tensor)); }
+  at::Tensor pop();
+  void clear() { tensors_.clear(); }
+  bool empty() const { return tensors_.empty(); }
+  int64_t bytes() const;
+  std::vector<at::Tensor>& tensors() { return tensors_; }
+
+ private:
+  std::vector<at::Tensor> tensors_;
+};
+
+/// How much of a forward is kept for its backward.
+enum class Recompute : int {
+  none = 0,       ///< keep all
+  selective = 1,  ///< keep what GEMMs and attention made; norms and activations are computed again
+  full = 2,       ///< keep the unit's input only and run its forward again
+};
+
+/// Where a unit's weight gradients go. `target(i)` is the unsharded gradient of weight i, in the compute dtype or
+/// float32, shaped like the weight. The first contribution of a reduction round overwrites, later ones add.
+class WeightGrads {
+ public:
+  virtual ~WeightGrads() = default;
+  /// dW = dyᵀ x for a linear layer: x [T, in], dy [T, out]. May be kept for later (backward_weight of zero-bubble
+  /// schedules), so the tensors must not be overwritten.
+  virtual void linear(int weight, const at::Tensor& x, const at::Tensor& dy) = 0;
+  /// A gradient that is already formed (norm weights, biases, embeddings).
+  virtual void add(int weight, const at::Tensor& grad) = 0;
+  /// Rows `rows` [T] of an embedding get `dy` [T, H].
+  virtual void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) = 0;
+};
+
+/// Groups and switches that blocks need beside their tensors. Null groups mean size 1.
+struct ParallelContext {
+  GroupPtr tp;
+  GroupPtr cp;
+  bool sequence_parallel = false;
+};
+
+/// What one forward or backward call sees beside activations.
+struct Microbatch {
+  const PackedBatch* batch = nullptr;
+  /// Multiplied into every token's loss gradient: 1 / (labelled tokens of the whole step over all ranks).
+  double loss_scale = 1.0;
+};
+
+class Unit {
+ public:
+  explicit Unit(std::string name) : name_(std::move(name)) {}
+  virtual ~Unit() = default;
+
+  const std::string& name() const { return name_; }
+  /// Weights in the order that bind() and WeightGrads use.
+  const std::vector<ParamSpec>& params() const { return params_; }
+  /// For each weight after params(): the unit and index it is borrowed from (tied embeddings). bind() receives
+  /// params().size() + borrowed().size() tensors; gradients of borrowed weights go to the lender.
+  struct Borrowed {
+    int unit;
+    int weight;
+  };
+  const std::vector<Borrowed>& borrowed() const { return borrowed_; }
+
+  /// Gives the unit its gathered weights in the compute dtype, tp-local shapes. Valid until unbind().
+  virtual void bind(std::vector<at::Tensor> weights) { weights_ = std::move(weights); }
+  virtual void unbind() { weights_.clear(); }
+
+  /// The first unit ignores `input` and reads batch tokens. [T, H] in, [T, H] out.
+  virtual at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) = 0;
+  /// Consumes `saved`. Returns the gradient of the input (undefined for the first unit).
+  virtual at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
+                              WeightGrads& grads) = 0;
+
+ protected:
+  std::string name_;
+  std::vector<ParamSpec> params_;
+  std::vector<Borrowed> borrowed_;
+  std::vector<at::Tensor> weights_;
+};
+
+/// The last unit: final norm, output projection and cross-entropy in one, in chunks of tokens, so that no more than
+/// one chunk of logits exists.
+class HeadUnit : public Unit {
+ public:
+  using Unit::Unit;
+
+  struct LossResult {
+    double loss_sum = 0;     ///< sum of token losses over this micro-batch's labelled tokens, unscaled
+    at::Tensor grad_input;   ///< [T, H]; undefined when no gradient was asked for
+  };
+  /// Forward and, when `grads` is given, backward with mb.loss_scale. Consumes nothing and saves nothing.
+  virtual LossResult loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) = 0;
+  /// Logits [rows, V] of the given rows of the input, float32.
+  virtual at::Tensor logits(const at::Tensor& input, const at::Tensor& rows) = 0;
+};
+
+}  // namespace tessera

@@ -1,0 +1,81 @@
+// Where a parameter lives: its global shape, its placement on each mesh axis, and the box a rank owns. TP plans,
+// FSDP sharding, loading, saving, gradient norm and optimizer state all read this; none keeps a second book.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mesh/mesh.h"
+
+namespace tessera {
+
+struct Placement {
+  enum class Kind : int { replicate = 0, shard = 1 };
+  Kind kind = Kind::replicate;
+  int dim = 0;  ///< for shard
+
+  static Placement replicate() { return {}; }
+  static Placement shard(int dim) { return {Kind::shard, dim}; }
+  bool operator==(const Placement&) const = default;
+};
+
+/// A contiguous part of a tensor: `offset[d] .. offset[d] + size[d]` in each dim. Sizes may be 0.
+struct Box {
+  std::vector<int64_t> offset;
+  std::vector<int64_t> size;
+
+  int64_t numel() const;
+  bool operator==(const Box&) const = default;
+};
+
+/// How a parameter's values start when there is no checkpoint.
+struct Init {
+  enum class Kind : int { zeros = 0, ones = 1, normal = 2 };
+  Kind kind = Kind::normal;
+  double std = 0.02;
+};
+
+/// What is known of a parameter before any tensor exists.
+struct ParamSpec {
+  std::string name;            ///< Hugging Face name: model.layers.0.self_attn.q_proj.weight
+  std::vector<int64_t> shape;  ///< global
+  Init init;
+  bool decay = true;           ///< weight decay applies (by convention not to norms and biases)
+  bool trainable = true;
+  Placement tp;                ///< on the tp axis; set by the plan, replicate by default
+};
+
+/// The part of `spec` that tp coordinate `tp_index` of `tp_size` holds. Uneven splits follow torch.chunk.
+Box tp_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size);
+
+/// FSDP's share of a tp part: rows are cut by torch.chunk over `shards` ranks, so the first ranks hold
+/// ceil(rows / shards) rows and trailing ranks may hold fewer or none (Zhao et al., FSDP, 2023; FSDP2's dim-0 rule).
+struct RowShard {
+  int64_t chunk_rows = 0;   ///< rows per rank with padding: the same on all ranks
+  int64_t row_elements = 1; ///< elements of one row
+  int64_t first_row = 0;    ///< of this rank, in the tp part
+  int64_t rows = 0;         ///< real rows of this rank
+
+  int64_t padded_numel() const { return chunk_rows * row_elements; }
+  int64_t numel() const { return rows * row_elements; }
+};
+RowShard row_shard(const std::vector<int64_t>& part_shape, int64_t index, int64_t shards);
+
+/// The box that one rank owns after tp and FSDP, in global coordinates.
+Box owned_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size, int64_t shard_index, int64_t shards);
+
+/// One rank's piece of a named global tensor: what checkpoints, resharding and export speak in.
+struct ShardedTensor {
+  std::string name;
+  std::vector<int64_t> global_shape;
+  Box box;           ///< where `local` sits in the global tensor
+  at::Tensor local;  ///< contiguous, box.size shaped
+  /// False on ranks that hold a copy which another rank writes (dp_replicate > 0, replicated tp): exactly one rank
+  /// is the owner of each element.
+  bool owner = true;
+};
+
+}  // namespace tessera
