@@ -1,5 +1,6 @@
-// Where a parameter lives: its global shape, its placement on each mesh axis, and the box a rank owns. TP plans,
-// FSDP sharding, loading, saving, gradient norm and optimizer state all read this; none keeps a second book.
+// Where a parameter lives: its global shape, its placement on each mesh axis, and the box a rank owns. TP
+// plans, FSDP sharding, loading, saving, gradient norm and optimizer state all read this; none keeps a second
+// book.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,8 +29,20 @@ struct Box {
   std::vector<int64_t> size;
 
   int64_t numel() const;
+  bool empty() const { return numel() == 0; }
   bool operator==(const Box&) const = default;
+
+  /// The box that is the whole of a tensor.
+  static Box whole(const std::vector<int64_t>& shape);
+  /// True when both lists have one entry per dim of `shape` and no part lies outside it.
+  bool fits(const std::vector<int64_t>& shape) const;
 };
+
+/// What two boxes of one tensor share; of size 0 in every dim when they share nothing.
+Box intersection(const Box& a, const Box& b);
+
+/// The product of the sizes. Throws argument for a negative size or a product beyond int64.
+int64_t checked_numel(const std::vector<int64_t>& shape);
 
 /// How a parameter's values start when there is no checkpoint.
 struct Init {
@@ -43,21 +56,22 @@ struct ParamSpec {
   std::string name;            ///< Hugging Face name: model.layers.0.self_attn.q_proj.weight
   std::vector<int64_t> shape;  ///< global
   Init init;
-  bool decay = true;           ///< weight decay applies (by convention not to norms and biases)
+  bool decay = true;  ///< weight decay applies (by convention not to norms and biases)
   bool trainable = true;
-  Placement tp;                ///< on the tp axis; set by the plan, replicate by default
+  Placement tp;  ///< on the tp axis; set by the plan, replicate by default
 };
 
 /// The part of `spec` that tp coordinate `tp_index` of `tp_size` holds. Uneven splits follow torch.chunk.
 Box tp_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size);
 
 /// FSDP's share of a tp part: rows are cut by torch.chunk over `shards` ranks, so the first ranks hold
-/// ceil(rows / shards) rows and trailing ranks may hold fewer or none (Zhao et al., FSDP, 2023; FSDP2's dim-0 rule).
+/// ceil(rows / shards) rows and trailing ranks may hold fewer or none (Zhao et al., FSDP, 2023; FSDP2's dim-0
+/// rule).
 struct RowShard {
-  int64_t chunk_rows = 0;   ///< rows per rank with padding: the same on all ranks
-  int64_t row_elements = 1; ///< elements of one row
-  int64_t first_row = 0;    ///< of this rank, in the tp part
-  int64_t rows = 0;         ///< real rows of this rank
+  int64_t chunk_rows = 0;    ///< rows per rank with padding: the same on all ranks
+  int64_t row_elements = 1;  ///< elements of one row
+  int64_t first_row = 0;     ///< of this rank, in the tp part
+  int64_t rows = 0;          ///< real rows of this rank
 
   int64_t padded_numel() const { return chunk_rows * row_elements; }
   int64_t numel() const { return rows * row_elements; }
@@ -73,8 +87,8 @@ struct ShardedTensor {
   std::vector<int64_t> global_shape;
   Box box;           ///< where `local` sits in the global tensor
   at::Tensor local;  ///< contiguous, box.size shaped
-  /// False on ranks that hold a copy which another rank writes (dp_replicate > 0, replicated tp): exactly one rank
-  /// is the owner of each element.
+  /// False on ranks that hold a copy which another rank writes (dp_replicate > 0, replicated tp): exactly one
+  /// rank is the owner of each element.
   bool owner = true;
 };
 

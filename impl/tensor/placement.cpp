@@ -1,0 +1,110 @@
+// Arithmetic of boxes and of the splits that tp and FSDP make.
+#include "tensor/placement.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+struct Part {
+  int64_t chunk;  // of every rank, with padding
+  int64_t first;
+  int64_t count;
+};
+
+// torch.chunk's rule: all chunks have ceil(total / parts) entries until the entries run out.
+Part chunk_of(int64_t total, int64_t index, int64_t parts) {
+  TESSERA_CHECK(parts >= 1, argument, "parts=", parts, " is not a positive number of parts");
+  TESSERA_CHECK(index >= 0 && index < parts, argument, "index=", index, " is not within 0..", parts - 1);
+  const int64_t chunk = total / parts + (total % parts != 0 ? 1 : 0);
+  // index * chunk may pass int64 only when total is near its limit; compare without multiplying.
+  const int64_t first = chunk == 0 || index > total / chunk ? total : std::min(index * chunk, total);
+  return {chunk, first, std::min(chunk, total - first)};
+}
+
+}  // namespace
+
+int64_t checked_numel(const std::vector<int64_t>& shape) {
+  int64_t product = 1;
+  bool overflow = false;
+  for (int64_t size : shape) {
+    TESSERA_CHECK(size >= 0, argument, "a dim of size ", size, " is negative");
+    overflow |= __builtin_mul_overflow(product, size, &product);
+  }
+  // A zero anywhere makes the product exact again, but strides would still overflow: refuse both.
+  TESSERA_CHECK(!overflow, argument, "the number of elements does not fit into 64 bits");
+  return product;
+}
+
+int64_t Box::numel() const {
+  return std::accumulate(size.begin(), size.end(), int64_t{1}, std::multiplies<>());
+}
+
+Box Box::whole(const std::vector<int64_t>& shape) {
+  return {std::vector<int64_t>(shape.size(), 0), shape};
+}
+
+bool Box::fits(const std::vector<int64_t>& shape) const {
+  if (offset.size() != shape.size() || size.size() != shape.size()) return false;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (offset[d] < 0 || size[d] < 0 || offset[d] > shape[d] || size[d] > shape[d] - offset[d]) return false;
+  }
+  return true;
+}
+
+Box intersection(const Box& a, const Box& b) {
+  TESSERA_CHECK(a.size.size() == b.size.size(), argument, "boxes of ", a.size.size(), " and ", b.size.size(),
+                " dims have no intersection");
+  Box out = a;
+  for (size_t d = 0; d < a.size.size(); ++d) {
+    const int64_t begin = std::max(a.offset[d], b.offset[d]);
+    const int64_t end = std::min(a.offset[d] + a.size[d], b.offset[d] + b.size[d]);
+    if (begin >= end) {
+      std::fill(out.size.begin(), out.size.end(), 0);
+      return out;
+    }
+    out.offset[d] = begin;
+    out.size[d] = end - begin;
+  }
+  return out;
+}
+
+Box tp_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size) {
+  Box box = Box::whole(spec.shape);
+  if (spec.tp.kind == Placement::Kind::replicate) {
+    chunk_of(1, tp_index, tp_size);  // the same checks of index and size
+    return box;
+  }
+  const int dim = spec.tp.dim;
+  TESSERA_CHECK(dim >= 0 && dim < static_cast<int>(spec.shape.size()), argument, spec.name,
+                ": tp shards dim ", dim, " of a tensor with ", spec.shape.size(), " dims");
+  const Part part = chunk_of(spec.shape[dim], tp_index, tp_size);
+  box.offset[dim] = part.first;
+  box.size[dim] = part.count;
+  return box;
+}
+
+RowShard row_shard(const std::vector<int64_t>& part_shape, int64_t index, int64_t shards) {
+  TESSERA_CHECK(!part_shape.empty(), argument, "a tensor without dims has no rows to shard");
+  checked_numel(part_shape);
+  const Part part = chunk_of(part_shape[0], index, shards);
+  RowShard shard;
+  shard.chunk_rows = part.chunk;
+  shard.row_elements = checked_numel({part_shape.begin() + 1, part_shape.end()});
+  shard.first_row = part.first;
+  shard.rows = part.count;
+  return shard;
+}
+
+Box owned_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size, int64_t shard_index, int64_t shards) {
+  Box box = tp_box(spec, tp_index, tp_size);
+  const RowShard rows = row_shard(box.size, shard_index, shards);
+  box.offset[0] += rows.first_row;
+  box.size[0] = rows.rows;
+  return box;
+}
+
+}  // namespace tessera
