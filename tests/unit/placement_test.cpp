@@ -139,8 +139,12 @@ TEST(Placement, RunsReadABoxLikeSlicing) {
     at::Tensor expected = full.reshape(shape);
     for (int d = 0; d < 3; ++d) expected = expected.narrow(d, box.offset[d], box.size[d]);
     EXPECT_TRUE(at::equal(out, expected.reshape({-1})));
-    if (box.size == shape) EXPECT_EQ(runs, 1);
-    if (box.size == std::vector<int64_t>{3, 2, 5}) EXPECT_EQ(runs, 3);
+    if (box.size == shape) {
+      EXPECT_EQ(runs, 1);
+    }
+    if (box.size == std::vector<int64_t>{3, 2, 5}) {
+      EXPECT_EQ(runs, 3);
+    }
   }
 }
 
