@@ -15,9 +15,11 @@ mkdir -p "$prefix"
 wheels=$(mktemp -d "$prefix/wheels.XXXXXX")
 trap 'rm -rf "$wheels"' EXIT
 # The wheel's library is the same for every Python, so ask for one fixed Python: any pip on the machine will do.
+# pip matches platform tags exactly, so every glibc up to Debian 12's is named.
+platforms=(--platform manylinux2014_x86_64)
+for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_x86_64"); done
 python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-cache-dir --only-binary=:all: \
-  --python-version 3.11 --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
-  --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --dest "$wheels" \
+  --python-version 3.11 --implementation cp "${platforms[@]}" --dest "$wheels" \
   torch==$version nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
 rm -rf "$prefix/torch" "$prefix/nvidia"
 unzip -q "$wheels"/torch-*.whl 'torch/lib/libc10.so' 'torch/lib/libtorch_cpu.so' 'torch/lib/libgomp.so.1' \
