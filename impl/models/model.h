@@ -6,18 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "kernels/rope.h"
 #include "nn/unit.h"
 
 namespace tessera {
-
-struct RopeScaling {
-  enum class Kind : int { none = 0, linear = 1, llama3 = 2 };
-  Kind kind = Kind::none;
-  double factor = 1;
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  int64_t original_max_positions = 8192;
-};
 
 /// The union of what the decoder families need; a family's file fills it from config.json.
 struct ModelConfig {

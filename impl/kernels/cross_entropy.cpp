@@ -1,0 +1,77 @@
+// Cross-entropy of a chunk of logits, whole and vocabulary-parallel: checks and the composition of ATen
+// operations.
+#include "kernels/cross_entropy.h"
+
+#include <ATen/ops/amax.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/gather.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/where.h>
+
+#include "core/error.h"
+
+namespace tessera::kernels {
+namespace {
+
+void check_shapes(const at::Tensor& logits, const at::Tensor& labels) {
+  TESSERA_CHECK(logits.dim() == 2 && logits.size(1) > 0, argument, "cross_entropy: logits are ",
+                logits.sizes(), ", expected [rows, vocabulary]");
+  TESSERA_CHECK(labels.dim() == 1 && labels.size(0) == logits.size(0) && labels.scalar_type() == at::kLong,
+                argument, "cross_entropy: ", labels.numel(), " labels for ", logits.size(0),
+                " rows (int64 [rows] expected)");
+}
+
+struct LocalLabels {
+  at::Tensor index;   ///< [n, 1] column of the label in the slice, 0 where it is elsewhere
+  at::Tensor inside;  ///< [n, 1] bool
+};
+
+LocalLabels local_labels(const at::Tensor& labels, int64_t vocab_begin, int64_t vocab_local) {
+  const at::Tensor shifted = at::sub(labels, vocab_begin).unsqueeze(1);
+  const at::Tensor inside =
+      shifted.ge(0).logical_and_(shifted.lt(vocab_local)).logical_and_(labels.ge(0).unsqueeze(1));
+  return {at::where(inside, shifted, at::Scalar(0)), inside};
+}
+
+}  // namespace
+
+CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor& labels,
+                                      int64_t vocab_begin) {
+  check_shapes(logits, labels);
+  const at::Tensor x = logits.to(at::kFloat);
+  const at::Tensor max = at::amax(x, {1}, true);
+  const at::Tensor sum = at::sum(at::exp(at::sub(x, max)), {1});
+  const LocalLabels local = local_labels(labels, vocab_begin, logits.size(1));
+  const at::Tensor target = at::where(local.inside, at::gather(x, 1, local.index), at::Scalar(0));
+  return {max.squeeze(1), sum, target.squeeze(1)};
+}
+
+void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int64_t vocab_begin,
+                        const at::Tensor& lse, double grad_scale) {
+  check_shapes(logits, labels);
+  at::Tensor grad = at::exp(at::sub(logits.to(at::kFloat), lse.unsqueeze(1)));
+  const LocalLabels local = local_labels(labels, vocab_begin, logits.size(1));
+  grad.scatter_add_(1, local.index, local.inside.to(at::kFloat).neg());
+  grad.mul_(grad_scale);
+  grad.masked_fill_(labels.eq(kIgnoreIndex).unsqueeze(1), 0);
+  logits.copy_(grad);
+}
+
+double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale) {
+  check_shapes(logits, labels);
+  const int64_t* label = labels.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < labels.numel(); ++i) {
+    TESSERA_CHECK(label[i] == kIgnoreIndex || (label[i] >= 0 && label[i] < logits.size(1)), argument,
+                  "cross_entropy: label ", label[i], " of row ", i, " is outside the vocabulary of ",
+                  logits.size(1));
+  }
+  const CrossEntropyStats stats = cross_entropy_stats(logits, labels, 0);
+  const at::Tensor lse = at::log(stats.sum).add_(stats.max);
+  const at::Tensor loss = at::sub(lse, stats.target).masked_fill_(labels.eq(kIgnoreIndex), 0);
+  if (grad_scale) cross_entropy_grad(logits, labels, 0, lse, *grad_scale);
+  return at::sum(loss, at::kDouble).item<double>();
+}
+
+}  // namespace tessera::kernels

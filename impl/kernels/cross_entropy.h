@@ -1,0 +1,39 @@
+// Softmax cross-entropy of a chunk of logits, with its gradient written over the logits; whole, or in the
+// pieces that a vocabulary split over ranks needs (Megatron-LM's vocab-parallel cross-entropy).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace tessera::kernels {
+
+/// The label of a row that counts nothing; the same value as kIgnoredLabel of a PackedBatch.
+inline constexpr int64_t kIgnoreIndex = -100;
+
+/// Sum over rows of -log softmax(logits)[label], summed in double. logits [n, V] float32 or bfloat16, labels
+/// int64 [n]; kIgnoreIndex rows count nothing. Arithmetic is float32 with the row maximum taken out. When
+/// `grad_scale` is not null, the logits are overwritten by (softmax - onehot) * grad_scale, in their dtype,
+/// ignored rows by zeros. Errors: a label outside [0, V) other than kIgnoreIndex (argument, names row and
+/// label).
+double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale);
+
+/// Per-row pieces over the local slice of the vocabulary, all float32 [n].
+struct CrossEntropyStats {
+  at::Tensor max;     ///< largest local logit
+  at::Tensor sum;     ///< sum of exp(logit - max)
+  at::Tensor target;  ///< the label's logit if it lies in the slice, else 0
+};
+
+/// Statistics of logits [n, V_local], whose first column is vocabulary entry `vocab_begin`. Labels outside
+/// the slice belong to another rank. Ranks then combine: M = allmax(max), S = allsum(sum * exp(max - M)), t =
+/// allsum(target); the loss of a row is log(S) + M - t.
+CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor& labels,
+                                      int64_t vocab_begin);
+
+/// Overwrites the local logits by (exp(logit - lse) - onehot) * grad_scale; `lse` float32 [n] is log(S) + M
+/// of the whole row. Ignored rows get zeros.
+void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int64_t vocab_begin,
+                        const at::Tensor& lse, double grad_scale);
+
+}  // namespace tessera::kernels

@@ -1,0 +1,22 @@
+// The three matrix products of a linear layer y = x Wᵀ + b, each through the fastest engine LibTorch has for
+// the dtype.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace tessera::kernels {
+
+/// y [T, out] = x [T, in] Wᵀ (+ bias [out]); weight [out, in].
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
+
+/// dx [T, in] = dy [T, out] W.
+at::Tensor linear_grad_input(const at::Tensor& dy, const at::Tensor& weight);
+
+/// dW [out, in] = dyᵀ x into `target`, which is overwritten or added to. The target has the dtype of x, or is
+/// float32: then the products of bfloat16 inputs are not rounded on the way where the engine allows it.
+void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& target, bool accumulate);
+
+/// db [out] float32: the column sums of dy [T, out], rows added in a fixed order.
+at::Tensor linear_grad_bias(const at::Tensor& dy);
+
+}  // namespace tessera::kernels

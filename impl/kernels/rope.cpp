@@ -1,0 +1,85 @@
+// Rotary tables with the scaling rules of Hugging Face, and the rotation itself.
+#include "kernels/rope.h"
+
+#include <ATen/ops/add.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/reciprocal.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/sub.h>
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace tessera::kernels {
+namespace {
+
+/// Llama 3's rule: long wavelengths are stretched by `factor`, short ones kept, those between interpolated.
+/// Works on the float32 frequencies in the order of operations of transformers' _compute_llama3_parameters.
+void stretch_llama3(at::Tensor& inv_freq, const RopeScaling& s) {
+  TESSERA_CHECK(s.high_freq_factor > s.low_freq_factor && s.low_freq_factor > 0, argument,
+                "rope scaling: high_freq_factor ", s.high_freq_factor, " must exceed low_freq_factor ",
+                s.low_freq_factor, ", which must be positive");
+  TESSERA_CHECK(s.original_max_positions > 0, argument, "rope scaling: original_max_positions ",
+                s.original_max_positions, " must be positive");
+  const double old_context = static_cast<double>(s.original_max_positions);
+  const float low_wavelength = static_cast<float>(old_context / s.low_freq_factor);
+  const float high_wavelength = static_cast<float>(old_context / s.high_freq_factor);
+  const auto factor = static_cast<float>(s.factor);
+  float* f = inv_freq.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < inv_freq.numel(); ++i) {
+    const float wavelength = static_cast<float>(2 * M_PI) / f[i];
+    if (wavelength > low_wavelength) {
+      f[i] /= factor;
+    } else if (wavelength >= high_wavelength) {
+      const float smooth =
+          (static_cast<float>(old_context) / wavelength - static_cast<float>(s.low_freq_factor)) /
+          static_cast<float>(s.high_freq_factor - s.low_freq_factor);
+      f[i] = (1 - smooth) * f[i] / factor + smooth * f[i];
+    }
+  }
+}
+
+}  // namespace
+
+RopeTable make_rope_table(int64_t positions, int64_t head_dim, double theta, const RopeScaling& scaling) {
+  TESSERA_CHECK(positions >= 0, argument, "rope: positions ", positions, " is negative");
+  TESSERA_CHECK(head_dim > 0 && head_dim % 2 == 0, argument, "rope: head_dim ", head_dim,
+                " is not even and positive");
+  TESSERA_CHECK(std::isfinite(theta) && theta > 0, argument, "rope: theta ", theta, " is not positive");
+  const at::Tensor exponent = at::arange(0, head_dim, 2, at::kFloat).div_(static_cast<double>(head_dim));
+  at::Tensor inv_freq = at::reciprocal(at::pow(at::Scalar(theta), exponent));
+  if (scaling.kind != RopeScaling::Kind::none) {
+    TESSERA_CHECK(std::isfinite(scaling.factor) && scaling.factor > 0, argument, "rope scaling: factor ",
+                  scaling.factor, " is not positive");
+  }
+  if (scaling.kind == RopeScaling::Kind::linear) inv_freq.div_(scaling.factor);
+  if (scaling.kind == RopeScaling::Kind::llama3) stretch_llama3(inv_freq, scaling);
+  const at::Tensor angle = at::mul(at::arange(positions, at::kFloat).unsqueeze(1), inv_freq.unsqueeze(0));
+  return {at::cos(angle), at::sin(angle)};
+}
+
+void rope(const at::Tensor& x, const at::Tensor& out, const RopeTable& table, const at::Tensor& position_ids,
+          bool inverse) {
+  TESSERA_CHECK(x.dim() == 3 && x.sizes() == out.sizes(), argument, "rope: x ", x.sizes(), " and out ",
+                out.sizes(), " must be [T, heads, d] alike");
+  TESSERA_CHECK(x.size(2) == 2 * table.cos.size(1), argument, "rope: heads of ", x.size(2),
+                " elements, table for ", 2 * table.cos.size(1));
+  TESSERA_CHECK(position_ids.dim() == 1 && position_ids.size(0) == x.size(0), argument,
+                "rope: ", position_ids.numel(), " position ids for ", x.size(0), " tokens");
+  const int64_t half = x.size(2) / 2;
+  const at::Tensor cos = at::index_select(table.cos, 0, position_ids).unsqueeze(1);
+  at::Tensor sin = at::index_select(table.sin, 0, position_ids).unsqueeze(1);
+  if (inverse) sin = sin.neg();
+  const at::Tensor x32 = x.to(at::kFloat);
+  const at::Tensor a = x32.narrow(2, 0, half), b = x32.narrow(2, half, half);
+  out.copy_(
+      at::cat({at::sub(at::mul(a, cos), at::mul(b, sin)), at::add(at::mul(b, cos), at::mul(a, sin))}, 2));
+}
+
+}  // namespace tessera::kernels
