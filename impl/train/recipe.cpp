@@ -1,0 +1,149 @@
+// The recipe keys one by one.
+#include "train/recipe.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "train/recipe_keys.h"
+
+namespace tessera {
+namespace {
+
+at::ScalarType dtype(const Config& config, const char* key) {
+  const std::string name = config.text(key);
+  if (name == "fp32") return at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  return at::kHalf;
+}
+
+UnitPolicy unit_policy(const Config& config) {
+  UnitPolicy policy;
+  const std::string kind = config.text("parallel.units");
+  if (kind == "size") {
+    policy.kind = UnitPolicy::Kind::size;
+    policy.min_parameters = config.integer("parallel.unit_parameters");
+    TESSERA_CHECK(policy.min_parameters > 0, argument,
+                  "parallel.units=size needs parallel.unit_parameters of at least 1");
+  } else if (kind == "names") {
+    policy.kind = UnitPolicy::Kind::names;
+    policy.names = config.text_list("parallel.unit_names");
+  }
+  return policy;
+}
+
+OptimizerOptions optimizer_options(const Config& config) {
+  OptimizerOptions options;
+  options.name = config.text("optimizer.name");
+  const std::vector<double> betas = config.real_list("optimizer.betas");
+  TESSERA_CHECK(betas.size() == 2, argument, "optimizer.betas=", config.get("optimizer.betas"), " has ",
+                betas.size(), " values instead of 2");
+  options.beta1 = betas[0];
+  options.beta2 = betas[1];
+  options.eps = config.real("optimizer.eps");
+  options.weight_decay = config.real("optimizer.weight_decay");
+  options.momentum = config.real("optimizer.momentum");
+  return options;
+}
+
+ScheduleOptions schedule_options(const Config& config) {
+  ScheduleOptions options;
+  options.name = config.text("schedule.name");
+  options.warmup_steps = config.integer("schedule.warmup_steps");
+  options.total_steps = config.has("train.steps") ? config.integer("train.steps") : 0;
+  options.decay_steps = config.integer("schedule.decay_steps");
+  options.min_lr = config.real("schedule.min_lr");
+  TESSERA_CHECK(options.name == "constant" || options.total_steps > 0, argument,
+                "schedule.name=", options.name, " needs train.steps");
+  return options;
+}
+
+}  // namespace
+
+ReshardPolicy parse_reshard(const std::string& text) {
+  if (text == "true") return {ReshardPolicy::Kind::always, 0};
+  if (text == "false") return {ReshardPolicy::Kind::never, 0};
+  if (text == "keep_last") return {ReshardPolicy::Kind::keep_last, 0};
+  int64_t group = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), group);
+  TESSERA_CHECK(error == std::errc() && end == text.data() + text.size() && group >= 2, argument,
+                "memory.reshard_after_forward=", text,
+                " is not true, false, keep_last or a group size of at least 2");
+  return {ReshardPolicy::Kind::group, group};
+}
+
+WorldOptions world_options(const Config& config) {
+  WorldOptions options;
+  options.backend = config.text("backend");
+  options.device = config.text("device");
+  options.intra_op_threads = static_cast<int>(config.integer("threads"));
+  options.timeout = std::chrono::milliseconds(std::llround(config.real("timeout") * 1000));
+  return options;
+}
+
+MeshSpec mesh_spec(const Config& config) {
+  MeshSpec spec;
+  spec.pp = config.integer("parallel.pp");
+  spec.dp_replicate = config.integer("parallel.dp_replicate");
+  spec.dp_shard = config.integer("parallel.dp_shard");
+  spec.cp = config.integer("parallel.cp");
+  spec.tp = config.integer("parallel.tp");
+  spec.ep = config.integer("parallel.ep");
+  return spec;
+}
+
+TrainerOptions trainer_options(const Config& config) {
+  TrainerOptions options;
+  options.precision.param = dtype(config, "precision.param");
+  options.precision.reduce = dtype(config, "precision.reduce");
+  options.precision.output = dtype(config, "precision.output");
+  options.precision.master = dtype(config, "precision.master");
+  const std::string recompute = config.text("memory.recompute");
+  options.recompute = recompute == "full"        ? Recompute::full
+                      : recompute == "selective" ? Recompute::selective
+                                                 : Recompute::none;
+  options.offload = config.flag("memory.offload");
+  options.reshard = parse_reshard(config.text("memory.reshard_after_forward"));
+  options.units = unit_policy(config);
+  options.prefetch = config.integer("memory.prefetch");
+  options.defer_gradient_sync = config.flag("parallel.defer_gradient_sync");
+  options.sequence_parallel = config.flag("parallel.sequence_parallel");
+  options.optimizer = optimizer_options(config);
+  options.schedule = schedule_options(config);
+  options.lr = config.real("optimizer.lr");
+  options.clip = config.real("optimizer.clip");
+  options.seed = config.integer("train.seed");
+  options.load_from_rank0 = config.flag("model.load_from_rank0");
+  options.loss_chunk = config.integer("train.loss_chunk");
+  return options;
+}
+
+GenerateOptions generate_options(const Config& config) {
+  GenerateOptions options;
+  options.max_new_tokens = config.integer("generate.max_new_tokens");
+  options.temperature = config.real("generate.temperature");
+  options.top_p = config.real("generate.top_p");
+  options.top_k = config.integer("generate.top_k");
+  options.seed = config.integer("train.seed");
+  return options;
+}
+
+DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp_size) {
+  DatasetOptions options;
+  if (config.has("data.path")) options.paths = config.text_list("data.path");
+  options.format = config.text("data.format");
+  options.tokenizer = config.get(config.has("data.tokenizer") ? "data.tokenizer" : "model.path");
+  options.seq_len = config.integer("data.seq_len");
+  options.packing = config.text("data.packing");
+  options.long_documents = config.text("data.long_documents");
+  options.shuffle = config.flag("data.shuffle");
+  options.seed = config.integer("train.seed");
+  options.micro_batch = config.integer("train.micro_batch");
+  options.global_batch = config.integer("train.global_batch");
+  options.dp_rank = dp_rank;
+  options.dp_size = dp_size;
+  options.on_error = config.text("data.on_error");
+  options.epochs = config.integer("data.epochs");
+  return options;
+}
+
+}  // namespace tessera

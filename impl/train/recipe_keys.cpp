@@ -1,0 +1,193 @@
+// The table of recipe keys.
+#include "train/recipe_keys.h"
+
+namespace tessera {
+namespace {
+
+constexpr double kMaxCount = 9007199254740992.0;  // 2^53: integers up to here are exact in a double
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+ConfigKey text(std::string name, std::string value, std::string doc) {
+  return {std::move(name), KeyType::text, std::move(value), -kInfinity, kInfinity, {}, std::move(doc)};
+}
+ConfigKey texts(std::string name, std::string value, std::string doc) {
+  return {std::move(name), KeyType::text_list, std::move(value), -kInfinity, kInfinity, {}, std::move(doc)};
+}
+ConfigKey flag(std::string name, bool value, std::string doc) {
+  return {std::move(name), KeyType::boolean, value ? "true" : "false", 0, 1, {}, std::move(doc)};
+}
+ConfigKey integer(std::string name, std::string value, double min, double max, std::string doc) {
+  return {std::move(name), KeyType::integer, std::move(value), min, max, {}, std::move(doc)};
+}
+ConfigKey real(std::string name, std::string value, double min, double max, std::string doc) {
+  return {std::move(name), KeyType::real, std::move(value), min, max, {}, std::move(doc)};
+}
+ConfigKey reals(std::string name, std::string value, double min, double max, std::string doc) {
+  return {std::move(name), KeyType::real_list, std::move(value), min, max, {}, std::move(doc)};
+}
+ConfigKey choice(std::string name, std::string value, std::vector<std::string> choices, std::string doc) {
+  return {std::move(name), KeyType::choice,    std::move(value), -kInfinity,
+          kInfinity,       std::move(choices), std::move(doc)};
+}
+
+using Keys = std::vector<ConfigKey>;
+
+void add_job_keys(Keys& keys) {
+  keys.push_back(
+      integer("ranks", "", 1, 1024,
+              "Rank threads in this process. Absent: the launcher's world (torchrun, mpirun, srun), or "
+              "one rank."));
+  keys.push_back(
+      choice("backend", "auto", {"auto", "local", "gloo", "nccl"},
+             "Engine of the collectives. auto: local when all ranks are on one host, else gloo on CPUs "
+             "and nccl on GPUs."));
+  keys.push_back(choice("device", "cpu", {"cpu", "cuda"}, "Where the model lives."));
+  keys.push_back(
+      integer("threads", "0", 0, 4096,
+              "Threads that one rank uses inside an operator; 0: cores divided by the ranks of the host."));
+  keys.push_back(
+      real("timeout", "600", 0.001, 1e6,
+           "Seconds after which a collective that cannot finish ends with an error naming the missing "
+           "ranks."));
+  keys.push_back(text("model.path", "", "Hugging Face directory: config.json, safetensors, tokenizer."));
+  keys.push_back(
+      text("model.config", "",
+           "config.json for a model that starts from seeded random weights, in place of model.path."));
+  keys.push_back(flag("model.load_from_rank0", false,
+                      "The checkpoint is visible to rank 0 only: it sends the weights tensor by tensor."));
+}
+
+void add_data_keys(Keys& keys) {
+  keys.push_back(texts("data.path", "", "Files, directories or globs."));
+  keys.push_back(
+      choice("data.format", "tokens", {"tokens", "text", "chat", "sharegpt", "alpaca", "prompt"},
+             "What a row holds. tokens: {\"input_ids\": [...], \"labels\": [...]}, labels in the positions "
+             "of input_ids."));
+  keys.push_back(text("data.tokenizer", "", "Directory with tokenizer.json; absent: model.path."));
+  keys.push_back(text("data.columns.prompt", "prompt", "Field of the question when data.format=prompt."));
+  keys.push_back(
+      text("data.columns.completion", "completion", "Field of the answer when data.format=prompt."));
+  keys.push_back(
+      integer("data.seq_len", "1024", 1, 1 << 26, "Longest document in tokens, and the capacity of a pack."));
+  keys.push_back(choice("data.packing", "none",
+                        {"none", "next_fit", "next_fit_split", "first_fit", "ffd", "bfd", "wfd", "optimal"},
+                        "How documents share a row. none: one document a row."));
+  keys.push_back(choice("data.long_documents", "truncate", {"drop", "truncate", "split", "error"},
+                        "What happens to a document longer than data.seq_len."));
+  keys.push_back(flag("data.shuffle", false, "A new seeded order in each epoch, equal on every mesh."));
+  keys.push_back(
+      integer("data.epochs", "0", 0, kMaxCount, "Passes over the data; 0: as many as train.steps needs."));
+  keys.push_back(choice("data.on_error", "fail", {"fail", "skip"},
+                        "What a malformed row does; skipped ones are counted."));
+}
+
+void add_train_keys(Keys& keys) {
+  keys.push_back(
+      integer("train.steps", "", 1, kMaxCount,
+              "Optimizer steps; the horizon of the schedule. Absent: the data's end after data.epochs."));
+  keys.push_back(
+      integer("train.micro_batch", "1", 1, 1 << 20, "Rows in one forward pass of a data-parallel rank."));
+  keys.push_back(
+      integer("train.global_batch", "1", 1, kMaxCount,
+              "Rows in one optimizer step over all data-parallel ranks; a multiple of micro_batch * dp."));
+  keys.push_back(integer("train.seed", "0", 0, kMaxCount, "Seed of initial weights and of the shuffle."));
+  keys.push_back(integer("train.loss_chunk", "0", 0, kMaxCount,
+                         "Tokens whose logits exist at one time; 0: chosen from the vocabulary."));
+  keys.push_back(choice("optimizer.name", "adamw", {"adamw", "sgd"}, "Update rule."));
+  keys.push_back(real("optimizer.lr", "0.0001", 0, 1e6, "Peak learning rate."));
+  keys.push_back(reals("optimizer.betas", "0.9,0.95", 0, 0.9999999999,
+                       "AdamW: decay rates of the first and second moment."));
+  keys.push_back(real("optimizer.eps", "1e-8", 0, 1e6, "AdamW: added to the root of the second moment."));
+  keys.push_back(real("optimizer.weight_decay", "0.1", 0, 1e6,
+                      "Decoupled weight decay; norms and biases are left out."));
+  keys.push_back(real("optimizer.momentum", "0", 0, 0.9999999999, "SGD: momentum."));
+  keys.push_back(real("optimizer.clip", "1", 0, 1e30,
+                      "Largest global gradient norm; 0: no clipping, the norm is still reported."));
+  keys.push_back(choice("schedule.name", "constant", {"constant", "linear", "cosine", "wsd"},
+                        "Shape of the learning rate after the warm-up."));
+  keys.push_back(integer("schedule.warmup_steps", "0", 0, kMaxCount, "Steps of linear warm-up."));
+  keys.push_back(integer("schedule.decay_steps", "0", 0, kMaxCount,
+                         "wsd: steps of the final decay; 0: a tenth of train.steps."));
+  keys.push_back(real("schedule.min_lr", "0", 0, 1e6, "Learning rate at the end of the schedule."));
+}
+
+void add_parallel_keys(Keys& keys) {
+  constexpr double kMaxDegree = 1 << 20;
+  keys.push_back(
+      integer("parallel.pp", "1", -1, kMaxDegree, "Pipeline stages. One axis may be -1: inferred."));
+  keys.push_back(integer("parallel.dp_replicate", "1", -1, kMaxDegree,
+                         "Replicas of the sharded model (HSDP's outer axis)."));
+  keys.push_back(integer("parallel.dp_shard", "-1", -1, kMaxDegree,
+                         "Ranks that share one copy of the weights (FSDP2)."));
+  keys.push_back(integer("parallel.cp", "1", -1, kMaxDegree, "Ranks that split each sequence."));
+  keys.push_back(integer("parallel.tp", "1", -1, kMaxDegree, "Ranks that split each matrix."));
+  keys.push_back(
+      integer("parallel.ep", "1", 1, kMaxDegree, "Ranks that split the experts; regroups the other ranks."));
+  keys.push_back(
+      flag("parallel.sequence_parallel", false, "Under tp: activations between blocks are split by token."));
+  keys.push_back(flag("parallel.defer_gradient_sync", true,
+                      "Under accumulation gradients are reduced after the last micro-batch only."));
+  keys.push_back(choice(
+      "parallel.units", "layer", {"layer", "size", "names"},
+      "What is gathered together: each layer, neighbours up to a size, or units that start at names."));
+  keys.push_back(integer("parallel.unit_parameters", "0", 0, kMaxCount,
+                         "parallel.units=size: parameters that a unit has at least."));
+  keys.push_back(texts("parallel.unit_names", "",
+                       "parallel.units=names: globs; a new unit starts where a name matches."));
+}
+
+void add_precision_and_memory_keys(Keys& keys) {
+  const std::vector<std::string> dtypes = {"fp32", "bf16", "fp16"};
+  keys.push_back(
+      choice("precision.param", "bf16", dtypes, "Gathered weights, activations and matrix products."));
+  keys.push_back(choice("precision.reduce", "fp32", dtypes, "Gradients while they are reduced over ranks."));
+  keys.push_back(choice("precision.output", "fp32", dtypes, "Logits and loss."));
+  keys.push_back(choice("precision.master", "fp32", dtypes, "Weights that the optimizer updates."));
+  keys.push_back(
+      choice("memory.recompute", "none", {"none", "selective", "full"},
+             "Activations computed again in the backward pass: none, those of norms and element-wise "
+             "functions, or all but each unit's input."));
+  keys.push_back(flag("memory.offload", false, "Sharded weights and optimizer state stay in host memory."));
+  keys.push_back(
+      text("memory.reshard_after_forward", "keep_last",
+           "When a unit's full weights are given up after forward: true (always), false (never), keep_last "
+           "(always but for the last unit), or a number n (kept split over groups of n ranks)."));
+  keys.push_back(
+      integer("memory.prefetch", "1", 0, 1 << 16, "Units gathered ahead of the one that computes."));
+}
+
+void add_output_keys(Keys& keys) {
+  keys.push_back(text("output.dir", "", "Directory for checkpoints and the exported model."));
+  keys.push_back(text("output.metrics", "", "File that gets one JSON object a step."));
+  keys.push_back(integer("output.save_every", "0", 0, kMaxCount,
+                         "Steps between checkpoints; 0: one after the last step."));
+  keys.push_back(
+      flag("output.resume", false, "Continue from the newest checkpoint in output.dir when there is one."));
+  keys.push_back(flag("output.export", true, "Write a Hugging Face directory after the last step."));
+  keys.push_back(integer("generate.max_new_tokens", "64", 1, 1 << 24, "Tokens that are generated at most."));
+  keys.push_back(real("generate.temperature", "0", 0, 1e3, "0: the likeliest token is taken."));
+  keys.push_back(
+      real("generate.top_p", "1", 0, 1, "Samples from the likeliest tokens that hold this probability."));
+  keys.push_back(
+      integer("generate.top_k", "0", 0, 1 << 24, "Samples from this many of the likeliest tokens; 0: all."));
+}
+
+Keys make_keys() {
+  Keys keys;
+  add_job_keys(keys);
+  add_data_keys(keys);
+  add_train_keys(keys);
+  add_parallel_keys(keys);
+  add_precision_and_memory_keys(keys);
+  add_output_keys(keys);
+  return keys;
+}
+
+}  // namespace
+
+const KeyTable& recipe_keys() {
+  static const auto* table = new KeyTable(make_keys());  // lives until the process ends
+  return *table;
+}
+
+}  // namespace tessera
