@@ -28,15 +28,16 @@ Part chunk_of(int64_t total, int64_t index, int64_t parts) {
 }  // namespace
 
 int64_t checked_numel(const std::vector<int64_t>& shape) {
+  // A dim of size 0 must not hide an overflow in the strides of the dims before it.
   int64_t product = 1;
-  bool overflow = false;
+  bool overflow = false, none = false;
   for (int64_t size : shape) {
     TESSERA_CHECK(size >= 0, argument, "a dim of size ", size, " is negative");
-    overflow |= __builtin_mul_overflow(product, size, &product);
+    none |= size == 0;
+    overflow |= __builtin_mul_overflow(product, std::max<int64_t>(size, 1), &product);
   }
-  // A zero anywhere makes the product exact again, but strides would still overflow: refuse both.
   TESSERA_CHECK(!overflow, argument, "the number of elements does not fit into 64 bits");
-  return product;
+  return none ? 0 : product;
 }
 
 int64_t Box::numel() const {
