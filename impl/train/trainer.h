@@ -1,5 +1,5 @@
-// Trainer: one rank's part of training a model on a mesh. It joins units, FSDP storage, program, optimizer and
-// checkpoints; the work is done in schedule/, parallel/, optim/ and checkpoint/.
+// Trainer: one rank's part of training a model on a mesh. It joins units, FSDP storage, program, optimizer
+// and checkpoints; the work is done in schedule/, parallel/, optim/ and checkpoint/.
 #pragma once
 
 #include <cstdint>
@@ -13,30 +13,17 @@
 #include "models/model.h"
 #include "nn/unit.h"
 #include "optim/optimizer.h"
+#include "parallel/unit_policy.h"
 #include "schedule/program.h"
+#include "schedule/storage_pass.h"
 
 namespace tessera {
 
 struct PrecisionOptions {
-  at::ScalarType param = at::kBFloat16;   ///< gathered weights, activations, GEMMs
-  at::ScalarType reduce = at::kFloat;     ///< gradient reduction
-  at::ScalarType output = at::kFloat;     ///< logits and loss
-  at::ScalarType master = at::kFloat;     ///< what the optimizer trains
-};
-
-/// reshard_after_forward of FSDP2: release a unit's full weights after forward (and gather again for backward).
-struct ReshardPolicy {
-  enum class Kind : int { always = 0, never = 1, keep_last = 2, group = 3 };
-  Kind kind = Kind::keep_last;
-  int64_t group = 0;  ///< for group: after forward keep 1/n, gathered again inside groups of n ranks
-};
-
-/// What is gathered together.
-struct UnitPolicy {
-  enum class Kind : int { layer = 0, size = 1, names = 2 };
-  Kind kind = Kind::layer;        ///< embedding, each decoder layer, head
-  int64_t min_parameters = 0;     ///< size: neighbours are joined until a unit has at least this many
-  std::vector<std::string> names; ///< names: a new unit starts where a model unit's name matches one of these globs
+  at::ScalarType param = at::kBFloat16;  ///< gathered weights, activations, GEMMs
+  at::ScalarType reduce = at::kFloat;    ///< gradient reduction
+  at::ScalarType output = at::kFloat;    ///< logits and loss
+  at::ScalarType master = at::kFloat;    ///< what the optimizer trains
 };
 
 struct TrainerOptions {
@@ -45,29 +32,30 @@ struct TrainerOptions {
   bool offload = false;
   ReshardPolicy reshard;
   UnitPolicy units;
-  int64_t prefetch = 1;            ///< gathers in flight ahead of the compute
-  bool defer_gradient_sync = true; ///< under accumulation: reduce after the last micro-batch only
+  int64_t prefetch = 1;             ///< gathers in flight ahead of the compute
+  bool defer_gradient_sync = true;  ///< under accumulation: reduce after the last micro-batch only
   bool sequence_parallel = false;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   double lr = 1e-4;
-  double clip = 1.0;               ///< global gradient norm; 0 switches clipping off (the norm is still reported)
-  int64_t seed = 0;                ///< initialisation without a checkpoint
-  bool load_from_rank0 = false;    ///< the checkpoint is visible to rank 0 only: broadcast tensor by tensor
-  int64_t loss_chunk = 0;          ///< tokens per chunk of logits; 0: chosen from the vocabulary
+  double clip = 1.0;  ///< global gradient norm; 0 switches clipping off (the norm is still reported)
+  int64_t seed = 0;   ///< initialisation without a checkpoint
+  bool load_from_rank0 = false;  ///< the checkpoint is visible to rank 0 only: broadcast tensor by tensor
+  int64_t loss_chunk = 0;        ///< tokens per chunk of logits; 0: chosen from the vocabulary
 };
 
 struct StepMetrics {
-  int64_t step = 0;          ///< counts from 1
-  double loss = 0;           ///< sum of token losses over all ranks / label_tokens
-  double grad_norm = 0;      ///< before clipping
+  int64_t step = 0;      ///< counts from 1
+  double loss = 0;       ///< sum of token losses over all ranks / label_tokens
+  double grad_norm = 0;  ///< before clipping
   double lr = 0;
-  int64_t tokens = 0;        ///< over all ranks
+  int64_t tokens = 0;  ///< over all ranks
   int64_t label_tokens = 0;
   double seconds = 0;
   double tokens_per_s = 0;
   double communication_seconds = 0;  ///< time this rank waited for others or moved data
-  int64_t memory = 0;        ///< peak bytes of this rank: resident set on CPU (shared by rank threads), allocator on GPU
+  int64_t memory =
+      0;  ///< peak bytes of this rank: resident set on CPU (shared by rank threads), allocator on GPU
 };
 
 struct EvalMetrics {
@@ -77,18 +65,19 @@ struct EvalMetrics {
 
 struct GenerateOptions {
   int64_t max_new_tokens = 64;
-  double temperature = 0;    ///< 0: greedy
+  double temperature = 0;  ///< 0: greedy
   double top_p = 1;
   int64_t top_k = 0;
   int64_t seed = 0;
 };
 
-/// All functions are collective over the mesh and run on the rank's own thread. After a failed step the trainer
-/// holds the weights of the step before it, and says so.
+/// All functions are collective over the mesh and run on the rank's own thread. After a failed step the
+/// trainer holds the weights of the step before it, and says so.
 class Trainer {
  public:
   /// `checkpoint` is a Hugging Face directory to load weights from, or empty for seeded initialisation.
-  Trainer(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint, const TrainerOptions& options);
+  Trainer(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint,
+          const TrainerOptions& options);
   ~Trainer();
 
   const ModelConfig& config() const;
@@ -97,8 +86,8 @@ class Trainer {
 
   /// One optimizer step over this rank's micro-batches. The number of micro-batches is equal on all ranks.
   StepMetrics step(const std::vector<PackedBatch>& microbatches);
-  /// The two halves of step(). Several forward_backward calls accumulate; each normalises by its own label count
-  /// over all ranks unless `loss_denominator` gives the count of the whole step.
+  /// The two halves of step(). Several forward_backward calls accumulate; each normalises by its own label
+  /// count over all ranks unless `loss_denominator` gives the count of the whole step.
   StepMetrics forward_backward(const std::vector<PackedBatch>& microbatches, int64_t loss_denominator = 0);
   StepMetrics optimizer_step();
   void zero_grad();
