@@ -15,6 +15,7 @@ namespace tessera {
 struct ModelConfig {
   std::string architecture;  ///< LlamaForCausalLM
   std::string model_type;    ///< llama
+  std::string dtype;         ///< of the checkpoint: float32, bfloat16, float16, float64
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;

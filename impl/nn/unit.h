@@ -15,7 +15,15 @@
 
 namespace tessera {
 
-/// What a forward leaves for its backward, as a stack: backward pops in reverse order of the pushes.
+/// How much of a forward is kept for its backward.
+enum class Recompute : int {
+  none = 0,       ///< keep all
+  selective = 1,  ///< keep what GEMMs and attention made; norms and activations are computed again
+  full = 2,       ///< keep the unit's input only and run its forward again
+};
+
+/// What a forward leaves for its backward, as a stack: backward pops in reverse order of the pushes. Every tensor in
+/// it is defined; some are views that share a storage.
 class Saved {
  public:
   void push(at::Tensor tensor) { tensors_.push_back(std::move(tensor)); }
@@ -25,15 +33,13 @@ class Saved {
   int64_t bytes() const;
   std::vector<at::Tensor>& tensors() { return tensors_; }
 
+  /// The mode of the forward that filled this: its backward reads here what it will find on the stack.
+  void set_recompute(Recompute recompute) { recompute_ = recompute; }
+  Recompute recompute() const { return recompute_; }
+
  private:
   std::vector<at::Tensor> tensors_;
-};
-
-/// How much of a forward is kept for its backward.
-enum class Recompute : int {
-  none = 0,       ///< keep all
-  selective = 1,  ///< keep what GEMMs and attention made; norms and activations are computed again
-  full = 2,       ///< keep the unit's input only and run its forward again
+  Recompute recompute_ = Recompute::none;
 };
 
 /// Where a unit's weight gradients go. `target(i)` is the unsharded gradient of weight i, in the compute dtype or
@@ -62,6 +68,8 @@ struct Microbatch {
   const PackedBatch* batch = nullptr;
   /// Multiplied into every token's loss gradient: 1 / (labelled tokens of the whole step over all ranks).
   double loss_scale = 1.0;
+  /// Rows of logits that the head forms at a time; 0: chosen from the vocabulary.
+  int64_t loss_chunk = 0;
 };
 
 class Unit {

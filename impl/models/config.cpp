@@ -1,0 +1,160 @@
+// Reads a Hugging Face config.json into a ModelConfig. The file may be hostile: all values are bounded.
+#include <fstream>
+
+#include "core/error.h"
+#include "models/family.h"
+
+namespace tessera {
+
+namespace {
+
+constexpr double kMaxFactor = 1e9;
+
+/// rope_parameters (transformers 5) or rope_theta and rope_scaling beside each other (transformers 4). As there,
+/// rope_scaling wins over rope_parameters, values inside the object win over keys beside it, and "rope_type" wins
+/// over the older "type".
+void read_rope(const ConfigReader& json, ModelConfig& config) {
+  config.rope_theta = json.number_or("rope_theta", 10000.0, 1e-3, 1e15);
+  const double partial = json.number_or("partial_rotary_factor", 1.0, 0.0, kMaxFactor);
+  TESSERA_CHECK(partial == 1.0, unsupported, json.show("partial_rotary_factor"), " is not supported");
+
+  std::string key;
+  if (json.has_object("rope_parameters")) key = "rope_parameters";
+  if (json.has_object("rope_scaling")) key = "rope_scaling";
+  if (key.empty()) return;
+  const ConfigReader rope = json.object(key);
+  for (const char* nested : {"full_attention", "sliding_attention"}) {
+    TESSERA_CHECK(!rope.has(nested), unsupported, key, " per layer type (", nested, ") is not supported");
+  }
+  config.rope_theta = rope.number_or("rope_theta", config.rope_theta, 1e-3, 1e15);
+  const double inner_partial = rope.number_or("partial_rotary_factor", 1.0, 0.0, kMaxFactor);
+  TESSERA_CHECK(inner_partial == 1.0, unsupported, rope.show("partial_rotary_factor"), " is not supported");
+
+  const std::string type = rope.text_or("rope_type", rope.text_or("type", "default"));
+  RopeScaling& scaling = config.rope_scaling;
+  if (type == "default") return;
+  if (type == "linear") {
+    scaling.kind = RopeScaling::Kind::linear;
+    scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
+    return;
+  }
+  TESSERA_CHECK(type == "llama3", unsupported, key, ".rope_type=\"", type.substr(0, 60),
+                "\" is not supported: default, linear and llama3 are");
+  scaling.kind = RopeScaling::Kind::llama3;
+  scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
+  scaling.low_freq_factor = rope.number("low_freq_factor", 1e-6, kMaxFactor);
+  scaling.high_freq_factor = rope.number("high_freq_factor", 1e-6, kMaxFactor);
+  TESSERA_CHECK(scaling.high_freq_factor > scaling.low_freq_factor, format, rope.show("high_freq_factor"),
+                " is not above ", rope.show("low_freq_factor"));
+  // A key beside the object wins here, as transformers does for the families that write it there.
+  const int64_t inner = rope.integer_or("original_max_position_embeddings", config.max_positions, 1, kMaxPositions);
+  scaling.original_max_positions = json.integer_or("original_max_position_embeddings", inner, 1, kMaxPositions);
+}
+
+void refuse_what_changes_the_computation(const ConfigReader& json) {
+  const std::string act = json.text_or("hidden_act", "silu");
+  TESSERA_CHECK(act == "silu" || act == "swish", unsupported, json.show("hidden_act"),
+                " is not supported: silu is");
+  TESSERA_CHECK(!json.has("quantization_config"), unsupported,
+                "quantization_config is not supported: use a checkpoint with unquantized weights");
+  const double dropout = json.number_or("attention_dropout", 0.0, 0.0, 1.0);
+  TESSERA_CHECK(dropout == 0.0, unsupported, json.show("attention_dropout"), " is not supported: 0 is");
+}
+
+std::string read_dtype(const ConfigReader& json) {
+  const std::string key = json.has("dtype") ? "dtype" : "torch_dtype";
+  std::string dtype = json.text_or(key, "float32");
+  if (dtype.rfind("torch.", 0) == 0) dtype = dtype.substr(6);
+  TESSERA_CHECK(dtype == "float32" || dtype == "bfloat16" || dtype == "float16" || dtype == "float64", unsupported,
+                json.show(key), " is not supported: float32, bfloat16, float16 and float64 are");
+  return dtype;
+}
+
+const Family& find_family(const ConfigReader& json) {
+  const std::string known = [] {
+    std::string list;
+    for (const Family* family : families()) list += (list.empty() ? "" : ", ") + std::string(family->architecture);
+    return list;
+  }();
+  const std::vector<std::string> architectures = json.texts("architectures", 64);
+  if (architectures.empty()) {
+    TESSERA_CHECK(json.has("model_type"), format, "config.json lacks architectures and model_type");
+    const std::string type = json.text_or("model_type", "");
+    for (const Family* family : families()) {
+      if (type == family->model_type) return *family;
+    }
+    throw Error(Code::unsupported, cat(json.show("model_type"), " is not supported: ", known, " are"));
+  }
+  for (const Family* family : families()) {
+    if (architectures[0] == family->architecture) return *family;
+  }
+  throw Error(Code::unsupported,
+              cat("architectures=\"", architectures[0].substr(0, 60), "\" is not supported: ", known, " are"));
+}
+
+void check_heads(const ModelConfig& config) {
+  TESSERA_CHECK(config.num_heads % config.num_kv_heads == 0, format, "num_key_value_heads=", config.num_kv_heads,
+                " does not divide num_attention_heads=", config.num_heads);
+  TESSERA_CHECK(config.head_dim % 2 == 0, unsupported, "head_dim=", config.head_dim,
+                " is odd, rotary embedding needs an even one");
+  TESSERA_CHECK(config.num_heads * config.head_dim <= (int64_t{1} << 24), format, "num_attention_heads=",
+                config.num_heads, " times head_dim=", config.head_dim, " is above ", int64_t{1} << 24);
+}
+
+}  // namespace
+
+ModelConfig parse_model_config(const std::string& json_text) {
+  const nlohmann::json root = parse_config_json(json_text);
+  const ConfigReader json(root);
+  const Family& family = find_family(json);
+  refuse_what_changes_the_computation(json);
+
+  ModelConfig config;
+  config.architecture = family.architecture;
+  config.model_type = family.model_type;
+  config.dtype = read_dtype(json);
+  config.vocab_size = json.integer("vocab_size", 1, kMaxVocab);
+  config.hidden_size = json.integer("hidden_size", 1, kMaxHidden);
+  config.intermediate_size = json.integer("intermediate_size", 1, kMaxHidden * 16);
+  config.num_layers = json.integer("num_hidden_layers", 1, kMaxLayers);
+  config.num_heads = json.integer("num_attention_heads", 1, kMaxHeads);
+  config.head_dim = json.integer_or("head_dim", 0, 1, kMaxHeadDim);
+  config.rms_norm_eps = json.number_or("rms_norm_eps", 1e-6, 0.0, 1.0);
+  config.initializer_range = json.number_or("initializer_range", 0.02, 0.0, 1e3);
+  config.tie_embeddings = json.flag_or("tie_word_embeddings", false);
+  config.bos_token = json.integer_or("bos_token_id", -1, -1, kMaxVocab);
+  config.eos_tokens = json.integers("eos_token_id", 1024, -1, kMaxVocab);
+  config.sliding_window.assign(config.num_layers, 0);
+  family.configure(json, config);
+
+  if (config.head_dim == 0) {
+    TESSERA_CHECK(config.hidden_size % config.num_heads == 0, format, "num_attention_heads=", config.num_heads,
+                  " does not divide hidden_size=", config.hidden_size, " and head_dim is not given");
+    config.head_dim = config.hidden_size / config.num_heads;
+  }
+  check_heads(config);
+  read_rope(json, config);
+  config.raw = json_text;
+  return config;
+}
+
+ModelConfig load_model_config(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  std::ifstream file(path, std::ios::binary);
+  TESSERA_CHECK(file, not_found, "model directory \"", directory, "\" has no readable config.json");
+  // One byte over the limit is enough for parse_config_json to refuse it; the rest is not read.
+  constexpr size_t kReadLimit = (size_t{16} << 20) + 1;
+  std::string text;
+  char buffer[4096];
+  while (text.size() < kReadLimit && (file.read(buffer, sizeof buffer), file.gcount() > 0)) {
+    text.append(buffer, static_cast<size_t>(file.gcount()));
+  }
+  TESSERA_CHECK(!file.bad(), io, "reading ", path, " failed");
+  try {
+    return parse_model_config(text);
+  } catch (const Error& error) {
+    throw Error(error.code(), cat(path, ": ", error.what()));
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,60 @@
+// Causal self-attention over packed documents: grouped key/value heads, rotary positions, optional biases, optional
+// RMSNorm over the heads of q and k, optional sliding window.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/linear.h"
+#include "nn/norm.h"
+#include "nn/rope.h"
+#include "nn/unit.h"
+
+namespace tessera {
+
+struct AttentionSpec {
+  int64_t hidden = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t window = 0;  ///< 0 is full attention
+  bool qkv_bias = false;
+  bool out_bias = false;
+  bool qk_norm = false;
+  double norm_eps = 1e-6;
+  double init_std = 0.02;
+};
+
+class Attention {
+ public:
+  /// Appends its parameters, named `prefix`.q_proj.weight and so on, to `params`.
+  Attention(const std::string& prefix, const AttentionSpec& spec, RopeCachePtr rope, std::vector<ParamSpec>& params);
+
+  void bind(const std::vector<at::Tensor>& weights) { qkv_.bind(weights); }
+  void unbind() { qkv_.unbind(); }
+
+  /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb, Saved& saved,
+                     Recompute recompute) const;
+  /// dx for dy [T, H]; x is the forward's.
+  at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
+                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const;
+
+ private:
+  /// q and k [T, heads, d] after norm and rotation, with what the norms' backward needs.
+  struct Rotated {
+    at::Tensor q, k;
+    at::Tensor q_rstd, k_rstd;  // with qk_norm only
+  };
+  Rotated norm_and_rotate(const std::vector<at::Tensor>& weights, const at::Tensor& q, const at::Tensor& k,
+                          const Microbatch& mb) const;
+
+  AttentionSpec spec_;
+  RopeCachePtr rope_;
+  LinearGroup qkv_;
+  Linear out_;
+  std::optional<RmsNorm> q_norm_, k_norm_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,84 @@
+// A pre-norm decoder layer.
+#include "nn/decoder_layer.h"
+
+#include "kernels/elementwise.h"
+
+namespace tessera {
+
+DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope)
+    : Unit(prefix),
+      attention_(prefix + ".self_attn", spec.attention, std::move(rope), params_),
+      mlp_(prefix + ".mlp", spec.mlp, params_),
+      attention_norm_(prefix + ".input_layernorm", spec.attention.hidden, spec.norm_eps, params_),
+      mlp_norm_(prefix + ".post_attention_layernorm", spec.attention.hidden, spec.norm_eps, params_) {}
+
+void DecoderLayer::bind(std::vector<at::Tensor> weights) {
+  Unit::bind(std::move(weights));
+  attention_.bind(weights_);
+  mlp_.bind(weights_);
+}
+
+void DecoderLayer::unbind() {
+  attention_.unbind();
+  mlp_.unbind();
+  Unit::unbind();
+}
+
+at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) {
+  saved.set_recompute(recompute);
+  // Under full recompute the blocks fill a stack that is dropped at the end.
+  Saved dropped;
+  Saved& kept = recompute == Recompute::full ? dropped : saved;
+  const Recompute inner = recompute == Recompute::full ? Recompute::selective : recompute;
+
+  const kernels::RmsNormResult first = attention_norm_.forward(weights_, input);
+  const at::Tensor attended = attention_.forward(weights_, first.y, mb, kept, inner);
+  dropped.clear();
+  const kernels::AddRmsNormResult second = mlp_norm_.forward_add(weights_, attended, input);
+  at::Tensor output = mlp_.forward(weights_, second.y, kept, inner);
+  kernels::add_to(output, second.sum);
+
+  if (recompute == Recompute::none) {
+    saved.push(first.y);
+    saved.push(first.rstd);
+    saved.push(second.y);
+    saved.push(second.rstd);
+  }
+  if (recompute != Recompute::full) saved.push(second.sum);
+  saved.push(input);
+  return output;
+}
+
+at::Tensor DecoderLayer::backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
+                                  WeightGrads& grads) {
+  if (saved.recompute() != Recompute::full) return backward_kept(grad_output, mb, saved, grads);
+  const at::Tensor input = saved.pop();
+  Saved again;
+  forward(input, mb, again, Recompute::none);
+  return backward_kept(grad_output, mb, again, grads);
+}
+
+at::Tensor DecoderLayer::backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
+                                       WeightGrads& grads) {
+  const at::Tensor input = saved.pop();
+  const at::Tensor middle = saved.pop();
+  kernels::RmsNormResult first;
+  kernels::RmsNormResult second;
+  if (saved.recompute() == Recompute::none) {
+    second.rstd = saved.pop();
+    second.y = saved.pop();
+    first.rstd = saved.pop();
+    first.y = saved.pop();
+  } else {
+    second = mlp_norm_.forward(weights_, middle);
+  }
+
+  const at::Tensor dnormed = mlp_.backward(weights_, grad_output, second.y, saved, grads);
+  const at::Tensor dmiddle = mlp_norm_.backward(weights_, dnormed, middle, second.rstd, grad_output, grads);
+  second = {};
+  if (!first.y.defined()) first = attention_norm_.forward(weights_, input);
+  const at::Tensor dattended = attention_.backward(weights_, dmiddle, first.y, mb, saved, grads);
+  return attention_norm_.backward(weights_, dattended, input, first.rstd, dmiddle, grads);
+}
+
+}  // namespace tessera

@@ -1,0 +1,146 @@
+// Linear layers as blocks of a unit.
+#include "nn/linear.h"
+
+#include <ATen/ops/empty.h>
+
+#include "core/error.h"
+#include "kernels/elementwise.h"
+#include "kernels/linear.h"
+
+namespace tessera {
+
+namespace {
+
+/// The tensors `indices` of `weights` as one tensor along dim 0, without a copy; undefined when they do not lie one
+/// after the other in one storage.
+at::Tensor side_by_side(const std::vector<at::Tensor>& weights, const std::vector<int>& indices) {
+  const at::Tensor& first = weights[indices[0]];
+  int64_t rows = 0;
+  for (const int index : indices) {
+    const at::Tensor& tensor = weights[index];
+    if (!tensor.is_contiguous() || tensor.scalar_type() != first.scalar_type()) return {};
+    if (tensor.storage().unsafeGetStorageImpl() != first.storage().unsafeGetStorageImpl()) return {};
+    const int64_t row_elements = tensor.dim() > 1 ? tensor.size(1) : 1;
+    if (tensor.storage_offset() != first.storage_offset() + rows * row_elements) return {};
+    rows += tensor.size(0);
+  }
+  std::vector<int64_t> shape = first.sizes().vec();
+  shape[0] = rows;
+  return first.as_strided(shape, first.strides().vec(), first.storage_offset());
+}
+
+}  // namespace
+
+Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params) : weight_(static_cast<int>(params.size())) {
+  const bool colwise = spec.style == LinearSpec::Style::colwise;
+  ParamSpec weight;
+  weight.name = spec.prefix + ".weight";
+  weight.shape = {spec.out, spec.in};
+  weight.init = {Init::Kind::normal, spec.init_std};
+  weight.tp = Placement::shard(colwise ? 0 : 1);
+  params.push_back(std::move(weight));
+  if (!spec.bias) return;
+
+  bias_ = static_cast<int>(params.size());
+  ParamSpec bias;
+  bias.name = spec.prefix + ".bias";
+  bias.shape = {spec.out};
+  bias.init = {Init::Kind::zeros, 0};
+  bias.decay = false;
+  bias.tp = colwise ? Placement::shard(0) : Placement::replicate();
+  params.push_back(std::move(bias));
+}
+
+at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
+  return kernels::linear(x, weights[weight_], bias_ >= 0 ? weights[bias_] : at::Tensor());
+}
+
+at::Tensor Linear::grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const {
+  return kernels::linear_grad_input(dy, weights[weight_]);
+}
+
+void Linear::grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const {
+  grads.linear(weight_, x, dy);
+  if (bias_ >= 0) grads.add(bias_, kernels::linear_grad_bias(dy));
+}
+
+LinearGroup::LinearGroup(const std::vector<LinearSpec>& specs, std::vector<ParamSpec>& params) {
+  // Weights first and biases after them, so that both can lie side by side in a flat buffer.
+  std::vector<ParamSpec> biases;
+  for (const LinearSpec& spec : specs) {
+    std::vector<ParamSpec> own;
+    layers_.emplace_back(spec, own);
+    outs_.push_back(spec.out);
+    total_out_ += spec.out;
+    params.push_back(std::move(own[0]));
+    if (own.size() > 1) biases.push_back(std::move(own[1]));
+  }
+  const int first = static_cast<int>(params.size() - specs.size());
+  int next_bias = static_cast<int>(params.size());
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    layers_[i].place(first + static_cast<int>(i), specs[i].bias ? next_bias++ : -1);
+  }
+  for (ParamSpec& bias : biases) params.push_back(std::move(bias));
+}
+
+void LinearGroup::bind(const std::vector<at::Tensor>& weights) {
+  unbind();
+  std::vector<int> matrices;
+  std::vector<int> biases;
+  for (const Linear& layer : layers_) {
+    matrices.push_back(layer.weight());
+    if (layer.bias() >= 0) biases.push_back(layer.bias());
+  }
+  if (!biases.empty() && biases.size() != layers_.size()) return;
+  const at::Tensor bias = biases.empty() ? at::Tensor() : side_by_side(weights, biases);
+  if (!biases.empty() && !bias.defined()) return;
+  merged_weight_ = side_by_side(weights, matrices);
+  if (merged_weight_.defined()) merged_bias_ = bias;
+}
+
+void LinearGroup::unbind() {
+  merged_weight_.reset();
+  merged_bias_.reset();
+}
+
+std::vector<at::Tensor> LinearGroup::split(const at::Tensor& fused) const {
+  std::vector<at::Tensor> parts;
+  int64_t column = 0;
+  for (const int64_t out : outs_) {
+    parts.push_back(fused.narrow(1, column, out));
+    column += out;
+  }
+  return parts;
+}
+
+std::vector<at::Tensor> LinearGroup::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
+  if (merged()) return split(kernels::linear(x, merged_weight_, merged_bias_));
+  std::vector<at::Tensor> parts;
+  for (const Linear& layer : layers_) parts.push_back(layer.forward(weights, x));
+  return parts;
+}
+
+std::vector<at::Tensor> LinearGroup::empty_grads(const at::Tensor& like) const {
+  const int64_t tokens = like.size(0);
+  if (merged()) return split(at::empty({tokens, total_out_}, like.options()));
+  std::vector<at::Tensor> parts;
+  for (const int64_t out : outs_) parts.push_back(at::empty({tokens, out}, like.options()));
+  return parts;
+}
+
+at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& dy) const {
+  if (merged()) {
+    const at::Tensor fused =
+        dy[0].as_strided({dy[0].size(0), total_out_}, {total_out_, 1}, dy[0].storage_offset());
+    return kernels::linear_grad_input(fused, merged_weight_);
+  }
+  at::Tensor dx = layers_[0].grad_input(weights, dy[0]);
+  for (size_t i = 1; i < layers_.size(); ++i) kernels::add_to(dx, layers_[i].grad_input(weights, dy[i]));
+  return dx;
+}
+
+void LinearGroup::grad_weights(const at::Tensor& x, const std::vector<at::Tensor>& dy, WeightGrads& grads) const {
+  for (size_t i = 0; i < layers_.size(); ++i) layers_[i].grad_weights(x, dy[i], grads);
+}
+
+}  // namespace tessera

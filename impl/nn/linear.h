@@ -1,0 +1,75 @@
+// Linear layers as blocks of a unit: one projection, or several side by side on one input (q, k, v; gate, up), which run
+// as one GEMM when their weights lie side by side in memory.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "nn/unit.h"
+
+namespace tessera {
+
+/// What a linear layer is made from; `prefix` is its Hugging Face name without ".weight".
+struct LinearSpec {
+  std::string prefix;
+  int64_t in = 0;
+  int64_t out = 0;
+  bool bias = false;
+  double init_std = 0.02;
+  /// Megatron's two styles: colwise cuts the outputs over tp (its input gradient is partial), rowwise cuts the inputs
+  /// (its output is partial).
+  enum class Style : int { colwise = 0, rowwise = 1 };
+  Style style = Style::colwise;
+};
+
+/// y [T, out] = x [T, in] Wᵀ + b. Holds indices into its unit's weights, never tensors.
+class Linear {
+ public:
+  /// Appends its parameters to `params`, which are its unit's.
+  Linear(const LinearSpec& spec, std::vector<ParamSpec>& params);
+
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
+  at::Tensor grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const;
+  void grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const;
+
+  int weight() const { return weight_; }
+  int bias() const { return bias_; }
+  /// Sets the indices when parameters were put in another order than the constructor's.
+  void place(int weight, int bias) { weight_ = weight, bias_ = bias; }
+
+ private:
+  int weight_;
+  int bias_ = -1;
+};
+
+/// Several linear layers with the same input. Outputs and output gradients are lists with one [T, out_i] tensor a layer;
+/// when the weights lie side by side they are column slices of one [T, sum(out)] buffer.
+class LinearGroup {
+ public:
+  LinearGroup(const std::vector<LinearSpec>& specs, std::vector<ParamSpec>& params);
+
+  /// Looks whether `weights` can be read as one matrix. Called when weights are bound.
+  void bind(const std::vector<at::Tensor>& weights);
+  void unbind();
+  bool merged() const { return merged_weight_.defined(); }
+
+  std::vector<at::Tensor> forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
+  /// Output gradients of the right shapes, not filled, laid out so that grad_input is one GEMM when it can be.
+  std::vector<at::Tensor> empty_grads(const at::Tensor& like) const;
+  /// dx [T, in] for the filled result of empty_grads().
+  at::Tensor grad_input(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& dy) const;
+  void grad_weights(const at::Tensor& x, const std::vector<at::Tensor>& dy, WeightGrads& grads) const;
+
+ private:
+  std::vector<at::Tensor> split(const at::Tensor& fused) const;
+
+  std::vector<Linear> layers_;
+  std::vector<int64_t> outs_;
+  int64_t total_out_ = 0;
+  at::Tensor merged_weight_;  // [sum(out), in], a view over the layers' weights
+  at::Tensor merged_bias_;    // [sum(out)]
+};
+
+}  // namespace tessera

@@ -1,0 +1,39 @@
+// The gated MLP of Llama-style models: down(silu(gate(x)) * up(x)) (SwiGLU, Shazeer 2020).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nn/linear.h"
+#include "nn/unit.h"
+
+namespace tessera {
+
+struct MlpSpec {
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+  bool bias = false;
+  double init_std = 0.02;
+};
+
+class Mlp {
+ public:
+  /// Appends its parameters, named `prefix`.gate_proj.weight and so on, to `params`.
+  Mlp(const std::string& prefix, const MlpSpec& spec, std::vector<ParamSpec>& params);
+
+  void bind(const std::vector<at::Tensor>& weights) { gate_up_.bind(weights); }
+  void unbind() { gate_up_.unbind(); }
+
+  /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, Saved& saved,
+                     Recompute recompute) const;
+  /// dx for dy [T, H]; x is the forward's.
+  at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
+                      Saved& saved, WeightGrads& grads) const;
+
+ private:
+  LinearGroup gate_up_;
+  Linear down_;
+};
+
+}  // namespace tessera
