@@ -30,7 +30,7 @@ void swiglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at:
                 dy.sizes(), ", gate ", gate.sizes(), ", up ", up.sizes());
   const at::Tensor g = gate.to(at::kFloat), u = up.to(at::kFloat), d = dy.to(at::kFloat);
   const at::Tensor sig = at::sigmoid(g);
-  const at::Tensor silu = at::mul(g, sig);
+  const at::Tensor silu = at::silu(g);  // as in swiglu(), so that y is the forward's to the last bit
   const at::Tensor slope = at::rsub(sig, 1).mul_(g).add_(1).mul_(sig);  // d silu / d gate
   const at::Tensor dup_value = at::mul(d, silu);
   if (y.defined()) y.copy_(at::mul(silu, u));

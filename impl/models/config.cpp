@@ -10,9 +10,9 @@ namespace {
 
 constexpr double kMaxFactor = 1e9;
 
-/// rope_parameters (transformers 5) or rope_theta and rope_scaling beside each other (transformers 4). As there,
-/// rope_scaling wins over rope_parameters, values inside the object win over keys beside it, and "rope_type" wins
-/// over the older "type".
+/// rope_parameters (transformers 5) or rope_theta and rope_scaling beside each other (transformers 4). As
+/// there, rope_scaling wins over rope_parameters, values inside the object win over keys beside it, and
+/// "rope_type" wins over the older "type".
 void read_rope(const ConfigReader& json, ModelConfig& config) {
   config.rope_theta = json.number_or("rope_theta", 10000.0, 1e-3, 1e15);
   const double partial = json.number_or("partial_rotary_factor", 1.0, 0.0, kMaxFactor);
@@ -47,8 +47,10 @@ void read_rope(const ConfigReader& json, ModelConfig& config) {
   TESSERA_CHECK(scaling.high_freq_factor > scaling.low_freq_factor, format, rope.show("high_freq_factor"),
                 " is not above ", rope.show("low_freq_factor"));
   // A key beside the object wins here, as transformers does for the families that write it there.
-  const int64_t inner = rope.integer_or("original_max_position_embeddings", config.max_positions, 1, kMaxPositions);
-  scaling.original_max_positions = json.integer_or("original_max_position_embeddings", inner, 1, kMaxPositions);
+  const int64_t inner =
+      rope.integer_or("original_max_position_embeddings", config.max_positions, 1, kMaxPositions);
+  scaling.original_max_positions =
+      json.integer_or("original_max_position_embeddings", inner, 1, kMaxPositions);
 }
 
 void refuse_what_changes_the_computation(const ConfigReader& json) {
@@ -65,15 +67,16 @@ std::string read_dtype(const ConfigReader& json) {
   const std::string key = json.has("dtype") ? "dtype" : "torch_dtype";
   std::string dtype = json.text_or(key, "float32");
   if (dtype.rfind("torch.", 0) == 0) dtype = dtype.substr(6);
-  TESSERA_CHECK(dtype == "float32" || dtype == "bfloat16" || dtype == "float16" || dtype == "float64", unsupported,
-                json.show(key), " is not supported: float32, bfloat16, float16 and float64 are");
+  TESSERA_CHECK(dtype == "float32" || dtype == "bfloat16" || dtype == "float16" || dtype == "float64",
+                unsupported, json.show(key), " is not supported: float32, bfloat16, float16 and float64 are");
   return dtype;
 }
 
 const Family& find_family(const ConfigReader& json) {
   const std::string known = [] {
     std::string list;
-    for (const Family* family : families()) list += (list.empty() ? "" : ", ") + std::string(family->architecture);
+    for (const Family* family : families())
+      list += (list.empty() ? "" : ", ") + std::string(family->architecture);
     return list;
   }();
   const std::vector<std::string> architectures = json.texts("architectures", 64);
@@ -88,17 +91,19 @@ const Family& find_family(const ConfigReader& json) {
   for (const Family* family : families()) {
     if (architectures[0] == family->architecture) return *family;
   }
-  throw Error(Code::unsupported,
-              cat("architectures=\"", architectures[0].substr(0, 60), "\" is not supported: ", known, " are"));
+  throw Error(Code::unsupported, cat("architectures=\"", architectures[0].substr(0, 60),
+                                     "\" is not supported: ", known, " are"));
 }
 
 void check_heads(const ModelConfig& config) {
-  TESSERA_CHECK(config.num_heads % config.num_kv_heads == 0, format, "num_key_value_heads=", config.num_kv_heads,
+  TESSERA_CHECK(config.num_heads % config.num_kv_heads == 0, format,
+                "num_key_value_heads=", config.num_kv_heads,
                 " does not divide num_attention_heads=", config.num_heads);
   TESSERA_CHECK(config.head_dim % 2 == 0, unsupported, "head_dim=", config.head_dim,
                 " is odd, rotary embedding needs an even one");
-  TESSERA_CHECK(config.num_heads * config.head_dim <= (int64_t{1} << 24), format, "num_attention_heads=",
-                config.num_heads, " times head_dim=", config.head_dim, " is above ", int64_t{1} << 24);
+  TESSERA_CHECK(config.num_heads * config.head_dim <= (int64_t{1} << 24), format,
+                "num_attention_heads=", config.num_heads, " times head_dim=", config.head_dim, " is above ",
+                int64_t{1} << 24);
 }
 
 }  // namespace
@@ -128,7 +133,8 @@ ModelConfig parse_model_config(const std::string& json_text) {
   family.configure(json, config);
 
   if (config.head_dim == 0) {
-    TESSERA_CHECK(config.hidden_size % config.num_heads == 0, format, "num_attention_heads=", config.num_heads,
+    TESSERA_CHECK(config.hidden_size % config.num_heads == 0, format,
+                  "num_attention_heads=", config.num_heads,
                   " does not divide hidden_size=", config.hidden_size, " and head_dim is not given");
     config.head_dim = config.hidden_size / config.num_heads;
   }

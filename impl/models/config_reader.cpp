@@ -38,7 +38,8 @@ int64_t checked_integer(const json& value, const std::string& shown, int64_t low
 
 }  // namespace
 
-ConfigReader::ConfigReader(const json& object, std::string prefix) : object_(&object), prefix_(std::move(prefix)) {}
+ConfigReader::ConfigReader(const json& object, std::string prefix)
+    : object_(&object), prefix_(std::move(prefix)) {}
 
 const json* ConfigReader::find(const std::string& key) const {
   const auto it = object_->find(key);
@@ -51,7 +52,9 @@ std::string ConfigReader::show(const std::string& key) const {
   return cat(prefix_, key, "=", show_value(*it));
 }
 
-bool ConfigReader::has(const std::string& key) const { return find(key) != nullptr; }
+bool ConfigReader::has(const std::string& key) const {
+  return find(key) != nullptr;
+}
 
 bool ConfigReader::is_null(const std::string& key) const {
   const auto it = object_->find(key);
@@ -73,8 +76,8 @@ double ConfigReader::number(const std::string& key, double low, double high) con
   TESSERA_CHECK(value, format, "config.json lacks ", prefix_, key);
   TESSERA_CHECK(value->is_number(), format, show(key), " is not a number");
   const double number = value->get<double>();
-  TESSERA_CHECK(std::isfinite(number) && number >= low && number <= high, format, show(key), " is not in ", low,
-                "..", high);
+  TESSERA_CHECK(std::isfinite(number) && number >= low && number <= high, format, show(key), " is not in ",
+                low, "..", high);
   return number;
 }
 
@@ -100,22 +103,24 @@ std::vector<std::string> ConfigReader::texts(const std::string& key, size_t most
   const json* value = find(key);
   if (!value) return {};
   TESSERA_CHECK(value->is_array(), format, show(key), " is not a list of strings");
-  TESSERA_CHECK(value->size() <= most, format, prefix_, key, " has ", value->size(), " entries, at most ", most,
-                " are allowed");
+  TESSERA_CHECK(value->size() <= most, format, prefix_, key, " has ", value->size(), " entries, at most ",
+                most, " are allowed");
   std::vector<std::string> result;
   for (const json& entry : *value) {
-    TESSERA_CHECK(entry.is_string(), format, prefix_, key, " holds ", show_value(entry), ", which is not a string");
+    TESSERA_CHECK(entry.is_string(), format, prefix_, key, " holds ", show_value(entry),
+                  ", which is not a string");
     result.push_back(entry.get<std::string>());
   }
   return result;
 }
 
-std::vector<int64_t> ConfigReader::integers(const std::string& key, size_t most, int64_t low, int64_t high) const {
+std::vector<int64_t> ConfigReader::integers(const std::string& key, size_t most, int64_t low,
+                                            int64_t high) const {
   const json* value = find(key);
   if (!value) return {};
   if (!value->is_array()) return {integer(key, low, high)};
-  TESSERA_CHECK(value->size() <= most, format, prefix_, key, " has ", value->size(), " entries, at most ", most,
-                " are allowed");
+  TESSERA_CHECK(value->size() <= most, format, prefix_, key, " has ", value->size(), " entries, at most ",
+                most, " are allowed");
   std::vector<int64_t> result;
   for (const json& entry : *value) {
     result.push_back(checked_integer(entry, cat(prefix_, key, " entry ", show_value(entry)), low, high));
@@ -151,7 +156,8 @@ json parse_config_json(const std::string& text) {
   } catch (const json::parse_error& error) {
     throw Error(Code::format, cat("config.json is not valid JSON at byte ", error.byte));
   } catch (const json::exception&) {
-    throw Error(Code::format, "config.json is not valid JSON: a number or string in it cannot be represented");
+    throw Error(Code::format,
+                "config.json is not valid JSON: a number or string in it cannot be represented");
   }
   TESSERA_CHECK(root.is_object(), format, "config.json holds ", show_value(root), ", not an object");
   return root;

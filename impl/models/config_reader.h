@@ -1,4 +1,5 @@
-// Typed, bounded reading of a config.json: every value is checked before use, and errors name the key and the value.
+// Typed, bounded reading of a config.json: every value is checked before use, and errors name the key and the
+// value.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ class ConfigReader {
   /// True when the key is there and null: some keys mean something else when null than when absent.
   bool is_null(const std::string& key) const;
 
-  /// Integers in [low, high]. The first form needs the key; the second takes `fallback` when it is absent or null.
+  /// Integers in [low, high]. The first form needs the key; the second takes `fallback` when it is absent or
+  /// null.
   int64_t integer(const std::string& key, int64_t low, int64_t high) const;
   int64_t integer_or(const std::string& key, int64_t fallback, int64_t low, int64_t high) const;
   /// Finite numbers in [low, high].

@@ -1,5 +1,5 @@
-// What one architecture family adds to the common decoder: a file per family fills one of these, and registry.cpp
-// lists them.
+// What one architecture family adds to the common decoder: a file per family fills one of these, and
+// registry.cpp lists them.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@ namespace tessera {
 struct Family {
   const char* architecture;  ///< as in config.json's architectures: LlamaForCausalLM
   const char* model_type;    ///< used when a config has no architectures
-  /// Fills what the family reads in its own way. parse_model_config has already set the shape keys that all families
-  /// share, and checks the whole afterwards.
+  /// Fills what the family reads in its own way. parse_model_config has already set the shape keys that all
+  /// families share, and checks the whole afterwards.
   void (*configure)(const ConfigReader& json, ModelConfig& config);
   std::vector<std::unique_ptr<Unit>> (*build)(const ModelConfig& config, const ParallelContext& parallel);
 };
@@ -27,8 +27,8 @@ extern const Family kQwen3Family;
 /// All families, in the order of known_architectures().
 const std::vector<const Family*>& families();
 
-/// Bounds on the sizes that a config may name, so that sums and products of them stay far inside 64 bits and no
-/// config asks for absurd tables.
+/// Bounds on the sizes that a config may name, so that sums and products of them stay far inside 64 bits and
+/// no config asks for absurd tables.
 inline constexpr int64_t kMaxLayers = 4096;
 inline constexpr int64_t kMaxHidden = int64_t{1} << 20;
 inline constexpr int64_t kMaxVocab = int64_t{1} << 26;
@@ -36,12 +36,13 @@ inline constexpr int64_t kMaxHeads = int64_t{1} << 14;
 inline constexpr int64_t kMaxHeadDim = int64_t{1} << 14;
 inline constexpr int64_t kMaxPositions = int64_t{1} << 31;
 
-/// Sets config.sliding_window by the rules that Qwen2 and Qwen3 share in transformers: use_sliding_window switches
-/// it, layer_types names the layers, and without layer_types the layers from max_window_layers on have it.
+/// Sets config.sliding_window by the rules that Qwen2 and Qwen3 share in transformers: use_sliding_window
+/// switches it, layer_types names the layers, and without layer_types the layers from max_window_layers on
+/// have it.
 void read_qwen_sliding_window(const ConfigReader& json, ModelConfig& config);
 
-/// Embedding, `num_layers` pre-norm decoder layers and the head, under the names model.embed_tokens, model.layers.N,
-/// model.norm and lm_head: what all four families are.
+/// Embedding, `num_layers` pre-norm decoder layers and the head, under the names model.embed_tokens,
+/// model.layers.N, model.norm and lm_head: what all four families are.
 std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, const ParallelContext& parallel);
 
 }  // namespace tessera

@@ -28,24 +28,24 @@ struct ModelConfig {
   double rope_theta = 10000;
   RopeScaling rope_scaling;
   bool tie_embeddings = false;
-  bool qkv_bias = false;       ///< Qwen2
-  bool attention_bias = false; ///< o_proj too (Llama's attention_bias)
+  bool qkv_bias = false;        ///< Qwen2
+  bool attention_bias = false;  ///< o_proj too (Llama's attention_bias)
   bool mlp_bias = false;
-  bool qk_norm = false;        ///< Qwen3: RMSNorm over head_dim of q and k before rope
+  bool qk_norm = false;  ///< Qwen3: RMSNorm over head_dim of q and k before rope
   /// Per layer; 0 is full attention. Otherwise a token sees itself and the window-1 tokens before it.
   std::vector<int64_t> sliding_window;
   double initializer_range = 0.02;
   int64_t bos_token = -1;
   std::vector<int64_t> eos_tokens;
-  std::string raw;             ///< config.json as read: exported unchanged but for dtype
+  std::string raw;  ///< config.json as read: exported unchanged but for dtype
 };
 
 /// Reads and checks a config. Errors (format, unsupported) name the key and the value. Hostile input safe.
 ModelConfig parse_model_config(const std::string& json_text);
 ModelConfig load_model_config(const std::string& directory);
 
-/// The units of a model on the meta device: names, shapes, placements; no memory. Unit 0 is the embedding, the last
-/// is the HeadUnit. Under tp the plan has set placements and blocks use `parallel`.
+/// The units of a model on the meta device: names, shapes, placements; no memory. Unit 0 is the embedding,
+/// the last is the HeadUnit. Under tp the plan has set placements and blocks use `parallel`.
 std::vector<std::unique_ptr<Unit>> build_units(const ModelConfig& config, const ParallelContext& parallel);
 
 /// Architectures that build_units knows.

@@ -1,4 +1,5 @@
-// The Qwen2 and Qwen2.5 family (transformers: models/qwen2): biases on q, k and v only, sliding window per layer.
+// The Qwen2 and Qwen2.5 family (transformers: models/qwen2): biases on q, k and v only, sliding window per
+// layer.
 #include "core/error.h"
 #include "models/family.h"
 
@@ -34,7 +35,8 @@ void read_qwen_sliding_window(const ConfigReader& json, ModelConfig& config) {
     if (!types.empty()) {
       sliding = types[layer] == "sliding_attention";
       TESSERA_CHECK(sliding || types[layer] == "full_attention", unsupported, "layer_types[", layer, "]=\"",
-                    types[layer].substr(0, 60), "\" is not supported: full_attention and sliding_attention are");
+                    types[layer].substr(0, 60),
+                    "\" is not supported: full_attention and sliding_attention are");
       TESSERA_CHECK(!sliding || window > 0, format, "layer_types[", layer,
                     "]=\"sliding_attention\" needs use_sliding_window=true and a sliding_window");
     }

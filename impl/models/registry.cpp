@@ -5,7 +5,8 @@
 namespace tessera {
 
 const std::vector<const Family*>& families() {
-  static const std::vector<const Family*> list = {&kLlamaFamily, &kMistralFamily, &kQwen2Family, &kQwen3Family};
+  static const std::vector<const Family*> list = {&kLlamaFamily, &kMistralFamily, &kQwen2Family,
+                                                  &kQwen3Family};
   return list;
 }
 

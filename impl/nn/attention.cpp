@@ -9,16 +9,16 @@ namespace {
 
 std::vector<LinearSpec> qkv_specs(const std::string& prefix, const AttentionSpec& spec) {
   const auto projection = [&](const char* name, int64_t heads) {
-    return LinearSpec{prefix + name, spec.hidden, heads * spec.head_dim, spec.qkv_bias, spec.init_std,
-                      LinearSpec::Style::colwise};
+    return LinearSpec{prefix + name, spec.hidden,   heads * spec.head_dim,
+                      spec.qkv_bias, spec.init_std, LinearSpec::Style::colwise};
   };
   return {projection(".q_proj", spec.heads), projection(".k_proj", spec.kv_heads),
           projection(".v_proj", spec.kv_heads)};
 }
 
 LinearSpec out_spec(const std::string& prefix, const AttentionSpec& spec) {
-  return {prefix + ".o_proj", spec.heads * spec.head_dim, spec.hidden, spec.out_bias, spec.init_std,
-          LinearSpec::Style::rowwise};
+  return {prefix + ".o_proj", spec.heads * spec.head_dim, spec.hidden, spec.out_bias,
+          spec.init_std,      LinearSpec::Style::rowwise};
 }
 
 std::vector<kernels::AttentionSpan> spans_of(const PackedBatch& batch) {
@@ -53,8 +53,8 @@ Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& wei
   return result;
 }
 
-at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
-                              Saved& saved, Recompute recompute) const {
+at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                              const Microbatch& mb, Saved& saved, Recompute recompute) const {
   const int64_t tokens = x.size(0);
   const std::vector<at::Tensor> projected = qkv_.forward(weights, x);
   const at::Tensor q = projected[0].view({tokens, -1, spec_.head_dim});
@@ -66,7 +66,8 @@ at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::
   const kernels::AttentionResult result =
       kernels::attention(rotated.q, rotated.k, v, spans_of(*mb.batch), options);
 
-  // q and k are the projections before the norms, or, without norms, after the rotation that was done in place.
+  // q and k are the projections before the norms, or, without norms, after the rotation that was done in
+  // place.
   saved.push(q);
   saved.push(k);
   saved.push(v);
@@ -81,8 +82,9 @@ at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::
   return out_.forward(weights, result.out.view({tokens, -1}));
 }
 
-at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
-                               const Microbatch& mb, Saved& saved, WeightGrads& grads) const {
+at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
+                               const at::Tensor& x, const Microbatch& mb, Saved& saved,
+                               WeightGrads& grads) const {
   const int64_t tokens = x.size(0);
   Rotated rotated;
   if (q_norm_ && saved.recompute() == Recompute::none) {
@@ -106,8 +108,8 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   const at::Tensor dout = out_.grad_input(weights, dy).view({tokens, -1, spec_.head_dim});
   out_.grad_weights(out_rows, dy, grads);
   const kernels::AttentionOptions options{0, spec_.window};
-  const kernels::AttentionGrads inner = kernels::attention_backward(dout, rotated.q, rotated.k, v, out, lse,
-                                                                    spans_of(*mb.batch), options);
+  const kernels::AttentionGrads inner =
+      kernels::attention_backward(dout, rotated.q, rotated.k, v, out, lse, spans_of(*mb.batch), options);
 
   const std::vector<at::Tensor> dprojected = qkv_.empty_grads(x);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});

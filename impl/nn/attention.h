@@ -1,5 +1,5 @@
-// Causal self-attention over packed documents: grouped key/value heads, rotary positions, optional biases, optional
-// RMSNorm over the heads of q and k, optional sliding window.
+// Causal self-attention over packed documents: grouped key/value heads, rotary positions, optional biases,
+// optional RMSNorm over the heads of q and k, optional sliding window.
 #pragma once
 
 #include <optional>
@@ -29,14 +29,15 @@ struct AttentionSpec {
 class Attention {
  public:
   /// Appends its parameters, named `prefix`.q_proj.weight and so on, to `params`.
-  Attention(const std::string& prefix, const AttentionSpec& spec, RopeCachePtr rope, std::vector<ParamSpec>& params);
+  Attention(const std::string& prefix, const AttentionSpec& spec, RopeCachePtr rope,
+            std::vector<ParamSpec>& params);
 
   void bind(const std::vector<at::Tensor>& weights) { qkv_.bind(weights); }
   void unbind() { qkv_.unbind(); }
 
   /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
-  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb, Saved& saved,
-                     Recompute recompute) const;
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+                     Saved& saved, Recompute recompute) const;
   /// dx for dy [T, H]; x is the forward's.
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const;

@@ -24,7 +24,8 @@ void DecoderLayer::unbind() {
   Unit::unbind();
 }
 
-at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) {
+at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                                 Recompute recompute) {
   saved.set_recompute(recompute);
   // Under full recompute the blocks fill a stack that is dropped at the end.
   Saved dropped;

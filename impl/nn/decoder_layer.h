@@ -21,12 +21,14 @@ class DecoderLayer : public Unit {
 
   void bind(std::vector<at::Tensor> weights) override;
   void unbind() override;
-  at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) override;
+  at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                     Recompute recompute) override;
   at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                       WeightGrads& grads) override;
 
  private:
-  at::Tensor backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved, WeightGrads& grads);
+  at::Tensor backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
+                           WeightGrads& grads);
 
   Attention attention_;
   Mlp mlp_;

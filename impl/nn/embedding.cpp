@@ -15,7 +15,8 @@ EmbeddingUnit::EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t h
   params_.push_back(std::move(spec));
 }
 
-at::Tensor EmbeddingUnit::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) {
+at::Tensor EmbeddingUnit::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                                  Recompute recompute) {
   saved.set_recompute(recompute);
   return kernels::embedding(weights_[0], mb.batch->tokens);
 }

@@ -10,7 +10,8 @@ class EmbeddingUnit : public Unit {
   /// Weight `prefix`.weight [vocab, hidden].
   EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std);
 
-  at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) override;
+  at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                     Recompute recompute) override;
   at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                       WeightGrads& grads) override;
 };

@@ -63,8 +63,8 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     const int64_t size = std::min(chunk, count - begin);
     const at::Tensor part = normed.y.narrow(0, begin, size);
     const at::Tensor logits = kernels::linear(part, projection);
-    result.loss_sum += kernels::cross_entropy(logits, targets.narrow(0, begin, size),
-                                              grads ? &mb.loss_scale : nullptr);
+    result.loss_sum +=
+        kernels::cross_entropy(logits, targets.narrow(0, begin, size), grads ? &mb.loss_scale : nullptr);
     if (!grads) continue;
     dnormed.narrow(0, begin, size).copy_(kernels::linear_grad_input(logits, projection));
     grads->linear(kProjection, part, logits);
@@ -88,7 +88,8 @@ at::Tensor DecoderHead::logits(const at::Tensor& input, const at::Tensor& rows) 
   return kernels::linear(normed, weights_[kProjection]).to(at::kFloat);
 }
 
-at::Tensor DecoderHead::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) {
+at::Tensor DecoderHead::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                                Recompute recompute) {
   throw Error(Code::internal, "the head unit runs through loss() and logits()");
 }
 

@@ -8,16 +8,17 @@ namespace tessera {
 
 class DecoderHead : public HeadUnit {
  public:
-  /// Norm `norm_prefix`.weight [hidden] and projection `projection_prefix`.weight [vocab, hidden]; with `tied` the
-  /// projection is borrowed from weight 0 of unit 0.
-  DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, int64_t vocab, int64_t hidden,
-              double norm_eps, double init_std, bool tied);
+  /// Norm `norm_prefix`.weight [hidden] and projection `projection_prefix`.weight [vocab, hidden]; with
+  /// `tied` the projection is borrowed from weight 0 of unit 0.
+  DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, int64_t vocab,
+              int64_t hidden, double norm_eps, double init_std, bool tied);
 
   LossResult loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) override;
   at::Tensor logits(const at::Tensor& input, const at::Tensor& rows) override;
 
   /// loss() does both, and a caller that wants logits asks for them: these throw Error(internal).
-  at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) override;
+  at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                     Recompute recompute) override;
   at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                       WeightGrads& grads) override;
 

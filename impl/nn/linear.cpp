@@ -11,8 +11,8 @@ namespace tessera {
 
 namespace {
 
-/// The tensors `indices` of `weights` as one tensor along dim 0, without a copy; undefined when they do not lie one
-/// after the other in one storage.
+/// The tensors `indices` of `weights` as one tensor along dim 0, without a copy; undefined when they do not
+/// lie one after the other in one storage.
 at::Tensor side_by_side(const std::vector<at::Tensor>& weights, const std::vector<int>& indices) {
   const at::Tensor& first = weights[indices[0]];
   int64_t rows = 0;
@@ -31,7 +31,8 @@ at::Tensor side_by_side(const std::vector<at::Tensor>& weights, const std::vecto
 
 }  // namespace
 
-Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params) : weight_(static_cast<int>(params.size())) {
+Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
+    : weight_(static_cast<int>(params.size())) {
   const bool colwise = spec.style == LinearSpec::Style::colwise;
   ParamSpec weight;
   weight.name = spec.prefix + ".weight";
@@ -113,7 +114,8 @@ std::vector<at::Tensor> LinearGroup::split(const at::Tensor& fused) const {
   return parts;
 }
 
-std::vector<at::Tensor> LinearGroup::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
+std::vector<at::Tensor> LinearGroup::forward(const std::vector<at::Tensor>& weights,
+                                             const at::Tensor& x) const {
   if (merged()) return split(kernels::linear(x, merged_weight_, merged_bias_));
   std::vector<at::Tensor> parts;
   for (const Linear& layer : layers_) parts.push_back(layer.forward(weights, x));
@@ -128,7 +130,8 @@ std::vector<at::Tensor> LinearGroup::empty_grads(const at::Tensor& like) const {
   return parts;
 }
 
-at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& dy) const {
+at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights,
+                                   const std::vector<at::Tensor>& dy) const {
   if (merged()) {
     const at::Tensor fused =
         dy[0].as_strided({dy[0].size(0), total_out_}, {total_out_, 1}, dy[0].storage_offset());
@@ -139,7 +142,8 @@ at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights, const
   return dx;
 }
 
-void LinearGroup::grad_weights(const at::Tensor& x, const std::vector<at::Tensor>& dy, WeightGrads& grads) const {
+void LinearGroup::grad_weights(const at::Tensor& x, const std::vector<at::Tensor>& dy,
+                               WeightGrads& grads) const {
   for (size_t i = 0; i < layers_.size(); ++i) layers_[i].grad_weights(x, dy[i], grads);
 }
 

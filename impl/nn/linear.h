@@ -1,5 +1,5 @@
-// Linear layers as blocks of a unit: one projection, or several side by side on one input (q, k, v; gate, up), which run
-// as one GEMM when their weights lie side by side in memory.
+// Linear layers as blocks of a unit: one projection, or several side by side on one input (q, k, v; gate,
+// up), which run as one GEMM when their weights lie side by side in memory.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,8 +18,8 @@ struct LinearSpec {
   int64_t out = 0;
   bool bias = false;
   double init_std = 0.02;
-  /// Megatron's two styles: colwise cuts the outputs over tp (its input gradient is partial), rowwise cuts the inputs
-  /// (its output is partial).
+  /// Megatron's two styles: colwise cuts the outputs over tp (its input gradient is partial), rowwise cuts
+  /// the inputs (its output is partial).
   enum class Style : int { colwise = 0, rowwise = 1 };
   Style style = Style::colwise;
 };
@@ -44,8 +44,8 @@ class Linear {
   int bias_ = -1;
 };
 
-/// Several linear layers with the same input. Outputs and output gradients are lists with one [T, out_i] tensor a layer;
-/// when the weights lie side by side they are column slices of one [T, sum(out)] buffer.
+/// Several linear layers with the same input. Outputs and output gradients are lists with one [T, out_i]
+/// tensor a layer; when the weights lie side by side they are column slices of one [T, sum(out)] buffer.
 class LinearGroup {
  public:
   LinearGroup(const std::vector<LinearSpec>& specs, std::vector<ParamSpec>& params);
@@ -56,7 +56,8 @@ class LinearGroup {
   bool merged() const { return merged_weight_.defined(); }
 
   std::vector<at::Tensor> forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
-  /// Output gradients of the right shapes, not filled, laid out so that grad_input is one GEMM when it can be.
+  /// Output gradients of the right shapes, not filled, laid out so that grad_input is one GEMM when it can
+  /// be.
   std::vector<at::Tensor> empty_grads(const at::Tensor& like) const;
   /// dx [T, in] for the filled result of empty_grads().
   at::Tensor grad_input(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& dy) const;

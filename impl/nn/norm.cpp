@@ -22,8 +22,9 @@ kernels::AddRmsNormResult RmsNorm::forward_add(const std::vector<at::Tensor>& we
   return kernels::add_rms_norm(x, residual, weights[weight_], eps_);
 }
 
-at::Tensor RmsNorm::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
-                             const at::Tensor& rstd, const at::Tensor& dresidual, WeightGrads& grads) const {
+at::Tensor RmsNorm::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
+                             const at::Tensor& x, const at::Tensor& rstd, const at::Tensor& dresidual,
+                             WeightGrads& grads) const {
   const kernels::RmsNormGrads result = kernels::rms_norm_backward(dy, x, weights[weight_], rstd, dresidual);
   grads.add(weight_, result.dweight);
   return result.dx;

@@ -9,7 +9,8 @@
 
 namespace tessera {
 
-/// y = x / sqrt(mean(x^2) + eps) * w over the last dimension. Holds an index into its unit's weights, never a tensor.
+/// y = x / sqrt(mean(x^2) + eps) * w over the last dimension. Holds an index into its unit's weights, never a
+/// tensor.
 class RmsNorm {
  public:
   /// Appends its weight, named `prefix`.weight, to `params`, which are its unit's.

@@ -6,8 +6,8 @@
 namespace tessera {
 
 const kernels::RopeTable& RopeCache::table(const PackedBatch& batch) {
-  // A document with its alignment padding is no longer than the packed tokens of all context-parallel ranks, so the
-  // bound is known without reading position_ids.
+  // A document with its alignment padding is no longer than the packed tokens of all context-parallel ranks,
+  // so the bound is known without reading position_ids.
   const int64_t needed = std::max(batch.max_seqlen, batch.tokens_count() * cp_size_);
   const int64_t have = table_.cos.defined() ? table_.cos.size(0) : 0;
   const bool moved = table_.cos.defined() && table_.cos.device() != batch.tokens.device();

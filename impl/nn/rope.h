@@ -1,5 +1,5 @@
-// The rotary table that all layers of one model share: made for the positions that batches need, not for the most a
-// model allows.
+// The rotary table that all layers of one model share: made for the positions that batches need, not for the
+// most a model allows.
 #pragma once
 
 #include <cstdint>

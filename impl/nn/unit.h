@@ -1,5 +1,5 @@
-// A unit: what is gathered, computed and released together (embedding, a decoder layer, the head). Units have an
-// explicit forward and backward; there is no autograd graph and there are no hooks.
+// A unit: what is gathered, computed and released together (embedding, a decoder layer, the head). Units have
+// an explicit forward and backward; there is no autograd graph and there are no hooks.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,8 +22,8 @@ enum class Recompute : int {
   full = 2,       ///< keep the unit's input only and run its forward again
 };
 
-/// What a forward leaves for its backward, as a stack: backward pops in reverse order of the pushes. Every tensor in
-/// it is defined; some are views that share a storage.
+/// What a forward leaves for its backward, as a stack: backward pops in reverse order of the pushes. Every
+/// tensor in it is defined; some are views that share a storage.
 class Saved {
  public:
   void push(at::Tensor tensor) { tensors_.push_back(std::move(tensor)); }
@@ -42,13 +42,14 @@ class Saved {
   Recompute recompute_ = Recompute::none;
 };
 
-/// Where a unit's weight gradients go. `target(i)` is the unsharded gradient of weight i, in the compute dtype or
-/// float32, shaped like the weight. The first contribution of a reduction round overwrites, later ones add.
+/// Where a unit's weight gradients go. `target(i)` is the unsharded gradient of weight i, in the compute
+/// dtype or float32, shaped like the weight. The first contribution of a reduction round overwrites, later
+/// ones add.
 class WeightGrads {
  public:
   virtual ~WeightGrads() = default;
-  /// dW = dyᵀ x for a linear layer: x [T, in], dy [T, out]. May be kept for later (backward_weight of zero-bubble
-  /// schedules), so the tensors must not be overwritten.
+  /// dW = dyᵀ x for a linear layer: x [T, in], dy [T, out]. May be kept for later (backward_weight of
+  /// zero-bubble schedules), so the tensors must not be overwritten.
   virtual void linear(int weight, const at::Tensor& x, const at::Tensor& dy) = 0;
   /// A gradient that is already formed (norm weights, biases, embeddings).
   virtual void add(int weight, const at::Tensor& grad) = 0;
@@ -80,8 +81,8 @@ class Unit {
   const std::string& name() const { return name_; }
   /// Weights in the order that bind() and WeightGrads use.
   const std::vector<ParamSpec>& params() const { return params_; }
-  /// For each weight after params(): the unit and index it is borrowed from (tied embeddings). bind() receives
-  /// params().size() + borrowed().size() tensors; gradients of borrowed weights go to the lender.
+  /// For each weight after params(): the unit and index it is borrowed from (tied embeddings). bind()
+  /// receives params().size() + borrowed().size() tensors; gradients of borrowed weights go to the lender.
   struct Borrowed {
     int unit;
     int weight;
@@ -93,7 +94,8 @@ class Unit {
   virtual void unbind() { weights_.clear(); }
 
   /// The first unit ignores `input` and reads batch tokens. [T, H] in, [T, H] out.
-  virtual at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute) = 0;
+  virtual at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+                             Recompute recompute) = 0;
   /// Consumes `saved`. Returns the gradient of the input (undefined for the first unit).
   virtual at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                               WeightGrads& grads) = 0;
@@ -105,15 +107,15 @@ class Unit {
   std::vector<at::Tensor> weights_;
 };
 
-/// The last unit: final norm, output projection and cross-entropy in one, in chunks of tokens, so that no more than
-/// one chunk of logits exists.
+/// The last unit: final norm, output projection and cross-entropy in one, in chunks of tokens, so that no
+/// more than one chunk of logits exists.
 class HeadUnit : public Unit {
  public:
   using Unit::Unit;
 
   struct LossResult {
-    double loss_sum = 0;     ///< sum of token losses over this micro-batch's labelled tokens, unscaled
-    at::Tensor grad_input;   ///< [T, H]; undefined when no gradient was asked for
+    double loss_sum = 0;    ///< sum of token losses over this micro-batch's labelled tokens, unscaled
+    at::Tensor grad_input;  ///< [T, H]; undefined when no gradient was asked for
   };
   /// Forward and, when `grads` is given, backward with mb.loss_scale. Consumes nothing and saves nothing.
   virtual LossResult loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) = 0;
