@@ -1,8 +1,9 @@
-// Datasets: files or pushed token arrays in, the micro-batches of each step out, the same documents in the same
-// order on every mesh.
+// Datasets: files or pushed token arrays in, the micro-batches of each step out, the same documents in the
+// same order on every mesh.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,38 +12,76 @@
 
 namespace tessera {
 
+/// How far the reading and tokenising of files has come.
+struct PrepareProgress {
+  std::string file;  ///< being read
+  int64_t file_index = 0;
+  int64_t files = 0;
+  int64_t rows = 0;  ///< so far, over all files
+  int64_t tokens = 0;
+};
+
 /// The options are data.* and train.* keys of the recipe; docs/data.md explains each.
 struct DatasetOptions {
-  std::vector<std::string> paths;     ///< files, directories or globs
-  std::string format = "tokens";      ///< tokens | text | chat | sharegpt | alpaca | prompt
-  std::string tokenizer;              ///< directory with tokenizer.json; needed for all formats but tokens
-  int64_t vocab_size = 0;             ///< bounds token ids; 0: not checked
-  int64_t seq_len = 1024;             ///< longest document, and the capacity of a pack
-  std::string packing = "none";       ///< none | next_fit | first_fit | ffd | bfd | wfd | optimal ...
+  std::vector<std::string> paths;  ///< files, directories or globs
+  std::string format = "tokens";   ///< tokens | text | chat | sharegpt | alpaca | prompt
+  std::string tokenizer;           ///< directory with tokenizer.json; needed for all formats but tokens
+  int64_t vocab_size = 0;          ///< bounds token ids; 0: not checked
+  int64_t seq_len = 1024;          ///< longest document, and the capacity of a pack
+  std::string packing = "none";    ///< none | next_fit | first_fit | ffd | bfd | wfd | optimal ...
   std::string long_documents = "truncate";  ///< drop | truncate | split | error
   bool shuffle = false;
   int64_t seed = 0;
-  int64_t micro_batch = 1;            ///< rows (documents, or packs) per micro-batch and dp rank
-  int64_t global_batch = 1;           ///< rows per step over all dp ranks
+  int64_t micro_batch = 1;   ///< rows (documents, or packs) per micro-batch and dp rank
+  int64_t global_batch = 1;  ///< rows per step over all dp ranks
   int64_t dp_rank = 0;
   int64_t dp_size = 1;
-  std::string on_error = "fail";      ///< fail | skip
-  int64_t epochs = 0;                 ///< 0: repeat for ever
+  std::string on_error = "fail";  ///< fail | skip
+  int64_t epochs = 0;             ///< 0: repeat for ever
+
+  int64_t cp = 1;  ///< context-parallel size: documents are aligned to lcm(2*cp, pad_multiple)
+  int64_t pad_multiple =
+      1;  ///< data.pad_multiple: further alignment of each document (tp with sequence parallelism)
+  int64_t pad_token = 0;          ///< data.pad_token: id that fills padding
+  std::string pad_rows = "auto";  ///< data.pad_rows: yes | no | auto: rows padded to seq_len (auto: packs
+                                  ///< are, single documents not)
+  std::string last_step =
+      "fill";  ///< data.last_step: fill | drop: the step that the last epoch does not fill
+  int64_t max_line_bytes = int64_t{64} << 20;  ///< data.max_line_bytes: longer lines are bad rows
+  int64_t workers = 0;  ///< data.workers: threads that prepare documents; 0: one per core
+  std::function<void(const PrepareProgress&)> progress;  ///< called from the preparing thread; may be empty
+};
+
+/// What a dataset holds; counts are over all dp ranks.
+struct DatasetReport {
+  int64_t documents = 0;  ///< after dropping and splitting
+  int64_t tokens = 0;
+  int64_t labels = 0;       ///< tokens with a label
+  int64_t rows = 0;         ///< rows (documents, or packs) of the current epoch
+  int64_t lower_bound = 0;  ///< ceil(aligned tokens / capacity): no packing has fewer rows
+  double efficiency = 0;    ///< tokens / tokens with padding, over the current epoch
+  double pack_seconds = 0;  ///< time the packer took for the current epoch
+  int64_t bad_rows = 0, dropped = 0, truncated = 0, split = 0, unlabelled = 0;
 };
 
 class Dataset {
  public:
   virtual ~Dataset() = default;
-  /// The micro-batches of this dp rank's next step, all of equal count over ranks; false at the end of the data.
-  /// With packing=none and shuffle=false, row k of the files is document k and step s holds rows
-  /// [s*global_batch, (s+1)*global_batch): dp rank r takes the r-th contiguous part of each.
+  /// The micro-batches of this dp rank's next step, all of equal count over ranks; false at the end of the
+  /// data. With packing=none and shuffle=false, row k of the files is document k and step s holds rows
+  /// [s*global_batch, (s+1)*global_batch): dp rank r takes the r-th contiguous part of each. Steps run on
+  /// across the ends of epochs, so every step is full; after the last epoch the missing rows are single
+  /// ignored tokens.
   virtual bool next(std::vector<PackedBatch>& microbatches) = 0;
   /// Position in the data as JSON; restore() on any dp size continues with the same global order.
   virtual std::string state() const = 0;
   virtual void restore(const std::string& state) = 0;
   virtual int64_t steps_per_epoch() const = 0;  ///< -1 when unknown (streams)
+  virtual DatasetReport report() const { return {}; }
 };
 
+/// Reads and prepares all of the data before it returns. Throws Error(argument) for options that do not fit
+/// together, Error(format) "FILE:LINE: reason" for bad rows, Error(io | not_found) for files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 }  // namespace tessera

@@ -1,0 +1,89 @@
+// Builds document stores: shifting of labels and the rule for over-long documents.
+#include "data/document_store.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "data/packed_batch.h"
+
+namespace tessera {
+namespace {
+constexpr int32_t kIgnored = static_cast<int32_t>(kIgnoredLabel);
+}  // namespace
+
+LongDocuments parse_long_documents(const std::string& name) {
+  if (name == "drop") return LongDocuments::drop;
+  if (name == "truncate") return LongDocuments::truncate;
+  if (name == "split") return LongDocuments::split;
+  TESSERA_CHECK(name == "error", argument, "data.long_documents=", name,
+                " must be drop, truncate, split or error");
+  return LongDocuments::error;
+}
+
+void DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<const int32_t> labels,
+                                  bool more_follows, int32_t next_label) {
+  const size_t begin = labels_.size();
+  labels_.insert(labels_.end(), labels.begin() + 1, labels.end());
+  labels_.push_back(more_follows ? next_label : kIgnored);
+  const auto count = std::count_if(labels_.begin() + static_cast<ptrdiff_t>(begin), labels_.end(),
+                                   [](int32_t label) { return label != kIgnored; });
+  if (count == 0) {
+    labels_.resize(begin);
+    ++counts_.unlabelled;
+    return;
+  }
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  offsets_.push_back(static_cast<int64_t>(tokens_.size()));
+  counts_.tokens += static_cast<int64_t>(tokens.size());
+  counts_.labels += count;
+}
+
+void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const int32_t> labels) {
+  const auto limit = static_cast<size_t>(seq_len_);
+  if (tokens.size() <= limit) {
+    ++counts_.rows;
+    append(tokens, labels, false, kIgnored);
+    return;
+  }
+  TESSERA_CHECK(rule_ != LongDocuments::error, format, "a document of ", tokens.size(),
+                " tokens is longer than data.seq_len=", seq_len_);
+  ++counts_.rows;
+  if (rule_ == LongDocuments::drop) {
+    ++counts_.dropped;
+  } else if (rule_ == LongDocuments::truncate) {
+    // As transformers: cut first, then shift, so that the last token kept has nothing to predict.
+    ++counts_.truncated;
+    append(tokens.first(limit), labels.first(limit), false, kIgnored);
+  } else {
+    // The last token of a piece still predicts the first one of the next: splitting loses no label.
+    ++counts_.split;
+    for (size_t begin = 0; begin < tokens.size(); begin += limit) {
+      const size_t count = std::min(limit, tokens.size() - begin);
+      const bool more = begin + count < tokens.size();
+      append(tokens.subspan(begin, count), labels.subspan(begin, count), more,
+             more ? labels[begin + count] : kIgnored);
+    }
+  }
+}
+
+void DocumentStoreBuilder::add_bad_row() {
+  ++counts_.rows;
+  ++counts_.bad_rows;
+}
+
+std::shared_ptr<const DocumentStore> DocumentStoreBuilder::finish() {
+  struct Arrays {
+    std::vector<int64_t> offsets;
+    std::vector<int32_t> tokens, labels;
+  };
+  auto arrays = std::make_shared<Arrays>(Arrays{std::move(offsets_), std::move(tokens_), std::move(labels_)});
+  auto store = std::make_shared<DocumentStore>();
+  store->offsets_ = arrays->offsets;
+  store->tokens_ = arrays->tokens;
+  store->labels_ = arrays->labels;
+  store->counts_ = counts_;
+  store->owner_ = std::move(arrays);
+  return store;
+}
+
+}  // namespace tessera

@@ -1,0 +1,81 @@
+// Documents ready for batches (ids and shifted labels), in memory or mapped from a file, addressed by number.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tessera {
+
+struct DocumentView {
+  std::span<const int32_t> tokens;
+  std::span<const int32_t> labels;  ///< shifted: labels[t] is what tokens[t] is to predict, or -100
+};
+
+/// What became of the rows read. Counts are over the whole data, not this rank's part.
+struct PrepareCounts {
+  int64_t rows = 0;        ///< rows read, bad ones included
+  int64_t bad_rows = 0;    ///< skipped under data.on_error=skip
+  int64_t dropped = 0;     ///< longer than seq_len and dropped
+  int64_t truncated = 0;   ///< cut at seq_len
+  int64_t split = 0;       ///< cut into several documents
+  int64_t unlabelled = 0;  ///< dropped because cutting left them without a label
+  int64_t tokens = 0;      ///< of the documents kept
+  int64_t labels = 0;      ///< tokens with a label among them
+};
+
+/// Immutable once built; any thread may read.
+class DocumentStore {
+ public:
+  int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  int64_t length(int64_t document) const { return offsets_[document + 1] - offsets_[document]; }
+  DocumentView document(int64_t document) const {
+    const auto begin = static_cast<size_t>(offsets_[document]);
+    const auto count = static_cast<size_t>(length(document));
+    return {tokens_.subspan(begin, count), labels_.subspan(begin, count)};
+  }
+  std::span<const int64_t> offsets() const { return offsets_; }
+  std::span<const int32_t> tokens() const { return tokens_; }
+  std::span<const int32_t> labels() const { return labels_; }
+  const PrepareCounts& counts() const { return counts_; }
+
+ private:
+  friend class DocumentStoreBuilder;
+  friend std::shared_ptr<const DocumentStore> load_document_store(const std::string& path);
+  std::span<const int64_t> offsets_;
+  std::span<const int32_t> tokens_, labels_;
+  PrepareCounts counts_;
+  std::shared_ptr<const void> owner_;  ///< the vectors or the mapping behind the spans
+};
+
+enum class LongDocuments { drop, truncate, split, error };
+LongDocuments parse_long_documents(const std::string& name);
+
+/// Collects documents and applies the rule for over-long ones. Not thread-safe.
+class DocumentStoreBuilder {
+ public:
+  DocumentStoreBuilder(int64_t seq_len, LongDocuments rule) : seq_len_(seq_len), rule_(rule) {}
+
+  /// Adds one row; labels in the positions of the tokens, already checked. Throws Error(format) under the
+  /// rule error.
+  void add(std::span<const int32_t> tokens, std::span<const int32_t> labels);
+  void add_bad_row();
+  int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  const PrepareCounts& counts() const { return counts_; }
+  /// The builder is spent afterwards.
+  std::shared_ptr<const DocumentStore> finish();
+
+ private:
+  void append(std::span<const int32_t> tokens, std::span<const int32_t> labels, bool more_follows,
+              int32_t next_label);
+
+  int64_t seq_len_;
+  LongDocuments rule_;
+  std::vector<int64_t> offsets_{0};
+  std::vector<int32_t> tokens_, labels_;
+  PrepareCounts counts_;
+};
+
+}  // namespace tessera
