@@ -1,15 +1,7 @@
-// Strict parsing of JSON text and printable names.
+// Strict parsing of JSON text.
 #include "checkpoint/json_sax.h"
 
 namespace tessera {
-
-std::string printable(std::string_view text) {
-  constexpr size_t kLongest = 120;
-  std::string out = "'";
-  for (char c : text.substr(0, kLongest)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  if (text.size() > kLongest) out += "...";
-  return out + "'";
-}
 
 void StrictSax::parse(std::string_view text) {
   // nlohmann takes a zero byte for the end of the text and skips a byte order mark; the format knows neither.

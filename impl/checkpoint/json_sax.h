@@ -10,9 +10,6 @@
 
 namespace tessera {
 
-/// `text` as one printable line of bounded length, in quotes: for names from a file in error messages.
-std::string printable(std::string_view text);
-
 /// Turns nlohmann's events into four: scalar, key, open and close. Nothing is stored and nothing recurses, so
 /// memory is bounded by what the derived class keeps, whatever the text says.
 class StrictSax : public nlohmann::json_sax<nlohmann::json> {

@@ -1,11 +1,9 @@
-// Shape texts and name suggestions.
+// Printable names, shape texts and name suggestions.
 #include "checkpoint/names.h"
 
 #include <algorithm>
 #include <numeric>
 #include <utility>
-
-#include "checkpoint/json_sax.h"
 
 namespace tessera {
 namespace {
@@ -31,6 +29,14 @@ size_t edit_distance(const std::string& a, const std::string& b, size_t limit) {
 }
 
 }  // namespace
+
+std::string printable(std::string_view text) {
+  constexpr size_t kLongest = 120;
+  std::string out = "'";
+  for (char c : text.substr(0, kLongest)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  if (text.size() > kLongest) out += "...";
+  return out + "'";
+}
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "[";

@@ -1,11 +1,15 @@
-// Texts about tensors for error messages: shapes, and which names resemble a missing one.
+// Texts about tensors for error messages: printable names, shapes, and which names resemble a missing one.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tessera {
+
+/// `text` as one printable line of bounded length, in quotes: for names from a file in error messages.
+std::string printable(std::string_view text);
 
 /// "[2, 3]".
 std::string shape_text(const std::vector<int64_t>& shape);

@@ -1,9 +1,6 @@
 // Reading boxes of tensors out of safetensors files and checkpoint directories.
 #include "checkpoint/safetensors.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/core/ScalarType.h>
 #include <sys/stat.h>
 
@@ -11,17 +8,16 @@
 #include <cerrno>
 #include <cstring>
 
+#include "checkpoint/box_io.h"
 #include "checkpoint/file_io.h"
-#include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "core/error.h"
-#include "tensor/runs.h"
 
 namespace tessera {
 namespace {
 
-// Bytes converted at a time, and the largest stretch of a file read at once to pick small runs from.
-constexpr int64_t kStagingBytes = int64_t{1} << 20;
+// The largest stretch of a file that is read at once to pick small runs from.
+constexpr int64_t kWindowBytes = int64_t{1} << 20;
 // Runs of at least this size are read on their own.
 constexpr int64_t kLargeRun = int64_t{16} << 10;
 // Open descriptors of one reader. A checkpoint may have hundreds of files, and a process several rank
@@ -38,9 +34,9 @@ class RunReader {
   void read(int64_t offset, void* out, int64_t bytes) {
     if (!dense_ || bytes >= kLargeRun) return read_at(file_, path_, offset, out, bytes);
     if (offset + bytes > window_begin_ + window_bytes_ || offset < window_begin_) {
-      if (window_.empty()) window_.resize(kStagingBytes);
+      if (window_.empty()) window_.resize(kWindowBytes);
       window_begin_ = offset;
-      window_bytes_ = std::min(kStagingBytes, end_ - offset);
+      window_bytes_ = std::min(kWindowBytes, end_ - offset);
       read_at(file_, path_, offset, window_.data(), window_bytes_);
     }
     std::memcpy(out, window_.data() + (offset - window_begin_), bytes);
@@ -131,7 +127,6 @@ void SafetensorsFile::read(const TensorEntry& entry, const Box& box, const at::T
                 c10::toString(out.scalar_type()));
   const int64_t numel = box.numel();
   if (numel == 0) return;
-  const at::NoGradGuard no_grad;
   const std::shared_ptr<FileHandle> file = handle();
   const int64_t item = static_cast<int64_t>(c10::elementSize(entry.dtype));
   const int64_t base = data_begin_ + entry.begin;
@@ -149,35 +144,8 @@ void SafetensorsFile::read(const TensorEntry& entry, const Box& box, const at::T
   }
   RunReader reader(*file, path_, base + last * item, numel > (last - first) / 8);
 
-  const bool direct = out.is_cpu() && out.scalar_type() == entry.dtype;
-  if (direct) {
-    char* to = static_cast<char*>(out.data_ptr());
-    for_each_run(entry.shape, box, [&](int64_t from, int64_t at, int64_t count) {
-      reader.read(base + from * item, to + at * item, count * item);
-    });
-    return;
-  }
-  const int64_t capacity = std::min(numel, kStagingBytes / item);
-  const at::Tensor staging = at::empty({capacity}, at::TensorOptions(entry.dtype));
-  const at::Tensor flat = out.view({-1});
-  char* const buffer = static_cast<char*>(staging.data_ptr());
-  int64_t filled = 0, written = 0;
-  const auto convert = [&] {
-    flat.narrow(0, written, filled).copy_(staging.narrow(0, 0, filled));
-    written += filled;
-    filled = 0;
-  };
-  for_each_run(entry.shape, box, [&](int64_t from, int64_t, int64_t count) {
-    while (count > 0) {
-      const int64_t part = std::min(count, capacity - filled);
-      reader.read(base + from * item, buffer + filled * item, part * item);
-      filled += part;
-      from += part;
-      count -= part;
-      if (filled == capacity) convert();
-    }
-  });
-  if (filled > 0) convert();
+  read_box(entry.shape, entry.dtype, box, out,
+           [&](int64_t offset, void* to, int64_t bytes) { reader.read(base + offset, to, bytes); });
 }
 
 CheckpointReader::CheckpointReader(const std::string& directory) : directory_(directory) {

@@ -9,6 +9,7 @@
 
 #include "checkpoint/file_io.h"
 #include "checkpoint/json_sax.h"
+#include "checkpoint/names.h"
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
 
