@@ -1,0 +1,43 @@
+"""The models and documents that Tessera is compared on: tiny, of awkward shapes, one feature or more each."""
+
+LLAMA = dict(family="Llama", vocab_size=101, hidden_size=72, intermediate_size=100, num_hidden_layers=2,
+             num_attention_heads=6, num_key_value_heads=2, tie_word_embeddings=False)
+LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                   original_max_position_embeddings=16)
+
+# name -> config arguments; "family" picks the classes, "documents" the lengths, "legacy" writes config.json in the style
+# of transformers 4.
+CASES = {
+    "llama": LLAMA,
+    "llama_tied_biases_llama3_rope": LLAMA | dict(tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
+                                                  head_dim=20, rope_parameters=LLAMA3_ROPE, rms_norm_eps=1e-5),
+    "llama_one_layer_mqa_linear_rope": LLAMA | dict(
+        num_hidden_layers=1, num_key_value_heads=1,
+        rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0),
+        documents=list(range(1, 20)), legacy=True),
+    "llama_mha_wide_vocab": LLAMA | dict(hidden_size=66, num_attention_heads=3, num_key_value_heads=3, vocab_size=1031,
+                                         intermediate_size=130, documents=[70, 1, 64, 65]),
+    "mistral_window": dict(family="Mistral", vocab_size=97, hidden_size=48, intermediate_size=88, num_hidden_layers=3,
+                           num_attention_heads=4, num_key_value_heads=2, head_dim=14, sliding_window=5),
+    "mistral_null_window": dict(family="Mistral", vocab_size=97, hidden_size=48, intermediate_size=64,
+                                num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2, sliding_window=None,
+                                tie_word_embeddings=True, legacy=True),
+    "qwen2_window_layers": dict(family="Qwen2", vocab_size=151, hidden_size=56, intermediate_size=72,
+                                num_hidden_layers=3, num_attention_heads=7, num_key_value_heads=1,
+                                use_sliding_window=True, sliding_window=4, max_window_layers=1,
+                                tie_word_embeddings=True),
+    "qwen2_layer_types": dict(family="Qwen2", vocab_size=151, hidden_size=64, intermediate_size=72,
+                              num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+                              use_sliding_window=True, sliding_window=7, tie_word_embeddings=False,
+                              layer_types=["sliding_attention", "full_attention"],
+                              rope_parameters=dict(rope_type="default", rope_theta=1000000.0)),
+    "qwen3": dict(family="Qwen3", vocab_size=113, hidden_size=40, intermediate_size=76, num_hidden_layers=2,
+                  num_attention_heads=6, num_key_value_heads=3, head_dim=18, tie_word_embeddings=True,
+                  rope_parameters=dict(rope_type="default", rope_theta=1000000.0)),
+    "qwen3_bias_window": dict(family="Qwen3", vocab_size=113, hidden_size=44, intermediate_size=60,
+                              num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1, head_dim=16,
+                              tie_word_embeddings=False, attention_bias=True, use_sliding_window=True,
+                              sliding_window=6, max_window_layers=2),
+}
+
+DOCUMENTS = [8, 1, 21, 2, 34, 3, 13, 5]

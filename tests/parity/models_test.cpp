@@ -1,0 +1,106 @@
+// Every model computes what Hugging Face transformers computes: logits, loss, every gradient, in float32 and
+// bfloat16.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "core/error.h"
+#include "parity/reference.h"
+
+namespace tessera::testing {
+namespace {
+
+/// All cases in one test each: the list is read at run time, since the reference may be made after the build.
+template <class Check>
+void for_each_case(const Check& check) {
+  const std::vector<std::string> cases = reference_cases();
+  if (cases.empty()) {
+    GTEST_SKIP() << "no reference in " << TESSERA_PARITY_REFERENCE
+                 << ": tests/parity/make_reference.sh makes it";
+  }
+  for (const std::string& name : cases) {
+    SCOPED_TRACE(name);
+    const Reference reference(name);
+    check(reference);
+  }
+}
+
+/// Runs of ctest -V show how near the numbers are, not only that they pass.
+void report(const Reference& reference, const std::string& text) {
+  std::printf("%-40s %s\n", reference.name().c_str(), text.c_str());
+}
+
+TEST(ParityTest, Float32LogitsLossAndEveryGradientAreThoseOfTransformers) {
+  for_each_case([](const Reference& reference) {
+    for (const int64_t multiple : {1, 4}) {
+      SingleRankModel model(reference.config(), at::kFloat, /*flat=*/multiple == 1);
+      reference.load_weights(model);
+      const PackedBatch batch = reference.batch(0, multiple);
+      const at::Tensor logits = reference.real_rows(model.logits(batch), batch);
+      const double logits_error = relative_error(logits, reference.tensor("fp32.logits"));
+      EXPECT_LT(logits_error, 1e-5);
+
+      const auto count = static_cast<double>(batch.label_count);
+      const double loss = model.forward_backward(batch, 1 / count, Recompute::selective, 50) / count;
+      const double expected = reference.number("fp32.loss");
+      EXPECT_LT(std::abs(loss - expected), 1e-5 * expected) << loss << " for " << expected;
+      EXPECT_EQ(reference.parameters().size(), model.names().size());
+      double worst = 0;
+      for (const std::string& name : reference.parameters()) {
+        const double error = relative_error(model.grad(name), reference.tensor("fp32.grad." + name));
+        EXPECT_LT(error, 1e-4) << name;
+        worst = std::max(worst, error);
+      }
+      report(reference, cat("logits ", logits_error, ", loss ", std::abs(loss - expected) / expected,
+                            ", worst gradient ", worst));
+    }
+  });
+}
+
+/// Norm-wise error of all gradients taken as one vector.
+struct TotalError {
+  double difference = 0;
+  double norm = 0;
+  void add(const at::Tensor& value, const at::Tensor& truth) {
+    const double size = truth.to(at::kDouble).norm().item<double>();
+    difference += std::pow(relative_error(value, truth) * size, 2);
+    norm += size * size;
+  }
+  double relative() const { return std::sqrt(difference / norm); }
+};
+
+TEST(ParityTest, BFloat16IsAsCloseToTheTruthAsTransformers) {
+  for_each_case([](const Reference& reference) {
+    SingleRankModel model(reference.config(), at::kBFloat16, true);
+    reference.load_weights(model);
+    const PackedBatch batch = reference.batch(0, 1);
+    const at::Tensor truth = reference.tensor("fp32.logits");
+    const double ours = relative_error(model.logits(batch), truth);
+    const double theirs = relative_error(reference.tensor("bf16.logits"), truth);
+    EXPECT_LT(ours, 1.5 * theirs);
+    EXPECT_LT(ours, 0.05);
+
+    const auto count = static_cast<double>(batch.label_count);
+    const double loss = model.forward_backward(batch, 1 / count) / count;
+    const double expected = reference.number("fp32.loss");
+    EXPECT_LT(std::abs(loss - expected), 5e-3 * expected) << loss << " for " << expected;
+    TotalError our_total;
+    TotalError their_total;
+    for (const std::string& name : reference.parameters()) {
+      const at::Tensor exact = reference.tensor("fp32.grad." + name);
+      const at::Tensor other = reference.tensor("bf16.grad." + name);
+      our_total.add(model.grad(name), exact);
+      their_total.add(other, exact);
+      // One tensor has few elements, so its error scatters more than the whole.
+      EXPECT_LT(relative_error(model.grad(name), exact), 2 * relative_error(other, exact) + 2e-3) << name;
+    }
+    EXPECT_LT(our_total.relative(), 1.5 * their_total.relative());
+    report(reference, cat("logits ", ours, " (theirs ", theirs, "), gradients ", our_total.relative(),
+                          " (theirs ", their_total.relative(), ")"));
+  });
+}
+
+}  // namespace
+}  // namespace tessera::testing

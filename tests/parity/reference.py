@@ -1,0 +1,151 @@
+"""reference.py DIR: for each parity case a transformers checkpoint, packed documents, and what transformers makes of
+them: logits, loss, gradients in float32 and bfloat16, and the weights after AdamW steps, as safetensors files.
+
+Documents go through the model one by one, so that the reference cannot mix them. Weights are random but exactly
+representable in bfloat16, so that both precisions compute the same model.
+"""
+
+import json
+import pathlib
+import sys
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from cases import CASES, DOCUMENTS
+
+STEPS = 4
+ADAMW = dict(lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
+WEIGHT_DECAY = 0.1
+CLIP = 1.0
+IGNORED = -100
+
+
+def make_model(arguments):
+    arguments = dict(arguments)
+    family = arguments.pop("family")
+    config = getattr(transformers, family + "Config")(**arguments)
+    model = getattr(transformers, family + "ForCausalLM")(config).float()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() > 1:
+                value = noise * parameter.shape[-1] ** -0.5
+            else:
+                value = noise * 0.2 + (1.0 if name.endswith("norm.weight") else 0.0)
+            parameter.copy_(value.bfloat16().float())
+    return model
+
+
+def load(directory, dtype):
+    # Loaded rather than cast: casting a model would round the rotary frequencies as well.
+    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager").eval()
+
+
+def make_documents(lengths, vocab, generator):
+    documents = []
+    for length in lengths:
+        tokens = torch.randint(0, vocab, (length,), generator=generator)
+        ignored = torch.rand(length, generator=generator) < 0.2
+        documents.append((tokens, torch.where(ignored, IGNORED, tokens)))
+    return documents
+
+
+def label_count(documents):
+    return sum(int((labels[1:] != IGNORED).sum()) for _, labels in documents)
+
+
+def forward_backward(model, documents):
+    """Logits [T, V], mean loss per label, and its gradients summed over documents in float32, as a dict."""
+    count = label_count(documents)
+    logits, loss = [], 0.0
+    gradients = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in model.named_parameters()}
+    for tokens, labels in documents:
+        model.zero_grad()
+        out = model(input_ids=tokens[None]).logits[0].float()
+        logits.append(out.detach())
+        if (labels[1:] != IGNORED).any():
+            total = torch.nn.functional.cross_entropy(out[:-1], labels[1:], ignore_index=IGNORED, reduction="sum")
+            loss += total.item()
+            (total / count).backward()
+            for name, parameter in model.named_parameters():
+                gradients[name] += parameter.grad.float()
+    return torch.cat(logits), loss / count, gradients
+
+
+def train(model, batches):
+    decay = [p for p in model.parameters() if p.dim() > 1]
+    rest = [p for p in model.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.AdamW([dict(params=decay, weight_decay=WEIGHT_DECAY), dict(params=rest, weight_decay=0.0)],
+                                  **ADAMW)
+    losses, norms = [], []
+    for documents in batches:
+        _, loss, gradients = forward_backward(model, documents)
+        for name, parameter in model.named_parameters():
+            parameter.grad = gradients[name]
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)))
+        optimizer.step()
+        losses.append(loss)
+    return losses, norms
+
+
+def to_transformers_4_style(path):
+    """Rewrites config.json as older checkpoints have it; transformers must still read the same model from it."""
+    before = transformers.AutoConfig.from_pretrained(path.parent)
+    config = json.loads(path.read_text())
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    kind = rope.pop("rope_type")
+    config["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
+    config["torch_dtype"] = config.pop("dtype")
+    path.write_text(json.dumps(config, indent=2))
+    after = transformers.AutoConfig.from_pretrained(path.parent)
+    expected = {key: before.rope_parameters[key] for key in ("rope_type", "rope_theta")}
+    assert expected.items() <= after.rope_parameters.items(), (expected, after.rope_parameters)
+
+
+def write_case(directory, arguments):
+    arguments = dict(arguments)
+    lengths = arguments.pop("documents", DOCUMENTS)
+    legacy = arguments.pop("legacy", False)
+    model = make_model(arguments)
+    model.save_pretrained(directory)
+    if legacy:
+        to_transformers_4_style(directory / "config.json")
+
+    generator = torch.Generator().manual_seed(2)
+    batches = [make_documents(lengths, model.config.vocab_size, generator) for _ in range(STEPS)]
+    tensors = {"lengths": torch.tensor(lengths)}
+    for i, documents in enumerate(batches):
+        tensors[f"tokens.{i}"] = torch.cat([tokens for tokens, _ in documents])
+        tensors[f"labels.{i}"] = torch.cat([labels for _, labels in documents])
+
+    for label, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        logits, loss, gradients = forward_backward(load(directory, dtype), batches[0])
+        tensors[f"{label}.logits"] = logits
+        tensors[f"{label}.loss"] = torch.tensor([loss], dtype=torch.float64)
+        for name, gradient in gradients.items():
+            tensors[f"{label}.grad.{name}"] = gradient
+    model = load(directory, torch.float32)
+    losses, norms = train(model, batches)
+    tensors["train.losses"] = torch.tensor(losses, dtype=torch.float64)
+    tensors["train.norms"] = torch.tensor(norms, dtype=torch.float64)
+    for name, parameter in model.named_parameters():
+        tensors[f"train.weight.{name}"] = parameter.detach()
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / "reference.safetensors")
+
+
+def main():
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for name, arguments in CASES.items():
+        directory = pathlib.Path(sys.argv[1]) / name
+        directory.mkdir(parents=True)
+        write_case(directory, arguments)
+
+
+if __name__ == "__main__":
+    main()

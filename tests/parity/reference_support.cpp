@@ -1,0 +1,95 @@
+// What transformers computed for one parity case.
+#include "parity/reference.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/error.h"
+#include "data/batch_builder.h"
+
+namespace tessera::testing {
+
+std::vector<std::string> reference_cases() {
+  std::vector<std::string> names;
+  std::error_code unused;
+  for (const auto& entry : std::filesystem::directory_iterator(TESSERA_PARITY_REFERENCE, unused)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+namespace {
+
+std::string directory_of(const std::string& name) {
+  return std::string(TESSERA_PARITY_REFERENCE) + "/" + name;
+}
+
+}  // namespace
+
+Reference::Reference(const std::string& name)
+    : name_(name),
+      config_(load_model_config(directory_of(name))),
+      weights_(directory_of(name) + "/model.safetensors"),
+      values_(directory_of(name) + "/reference.safetensors") {}
+
+at::Tensor Reference::read(const SafetensorsFile& file, const std::string& name) const {
+  const TensorEntry* entry = file.find(name);
+  TESSERA_CHECK(entry, not_found, file.path(), " lacks ", name);
+  const at::Tensor out = at::empty(entry->shape, entry->dtype);
+  file.read(*entry, Box::whole(entry->shape), out);
+  return out;
+}
+
+at::Tensor Reference::tensor(const std::string& name) const {
+  return read(values_, name);
+}
+
+double Reference::number(const std::string& name, int64_t index) const {
+  return tensor(name)[index].item<double>();
+}
+
+std::vector<std::string> Reference::parameters() const {
+  const std::string prefix = "fp32.grad.";
+  std::vector<std::string> names;
+  for (const TensorEntry& entry : values_.entries()) {
+    if (entry.name.rfind(prefix, 0) == 0) names.push_back(entry.name.substr(prefix.size()));
+  }
+  return names;
+}
+
+void Reference::load_weights(const SingleRankModel& model) const {
+  for (const std::string& name : model.names()) model.weight(name).copy_(read(weights_, name));
+}
+
+PackedBatch Reference::batch(int step, int64_t multiple) const {
+  const at::Tensor lengths = tensor("lengths");
+  const at::Tensor tokens = tensor(cat("tokens.", step));
+  const at::Tensor labels = tensor(cat("labels.", step));
+  std::vector<Document> documents;
+  int64_t begin = 0;
+  for (int64_t d = 0; d < lengths.numel(); ++d) {
+    const int64_t end = begin + lengths[d].item<int64_t>();
+    const int64_t* token = tokens.const_data_ptr<int64_t>();
+    const int64_t* label = labels.const_data_ptr<int64_t>();
+    documents.push_back({{token + begin, token + end}, {label + begin, label + end}});
+    begin = end;
+  }
+  BatchLayout layout;
+  layout.multiple = multiple;
+  return batch_from_documents({documents}, layout);
+}
+
+at::Tensor Reference::real_rows(const at::Tensor& rows, const PackedBatch& batch) const {
+  const at::Tensor lengths = tensor("lengths");
+  std::vector<at::Tensor> parts;
+  for (int64_t d = 0; d < lengths.numel(); ++d) {
+    parts.push_back(rows.narrow(0, batch.cu_seqlens_padded[d].item<int64_t>(), lengths[d].item<int64_t>()));
+  }
+  return at::cat(parts);
+}
+
+}  // namespace tessera::testing
