@@ -19,8 +19,8 @@ class Work {
   /// Blocks until outputs are ready and inputs may be overwritten. Throws Error(timeout | peer_failed |
   /// collective_mismatch) naming the operation and the ranks that are missing. Idempotent.
   virtual void wait() = 0;
-  /// Blocks until outputs are ready; peers may still be reading this rank's inputs. Engines that cannot tell the two
-  /// apart wait for both.
+  /// Blocks until outputs are ready; peers may still be reading this rank's inputs. Engines that cannot tell
+  /// the two apart wait for both.
   virtual void wait_output() { wait(); }
 };
 using WorkPtr = std::shared_ptr<Work>;
@@ -32,9 +32,9 @@ struct SharedBlocks {
 };
 
 /// An ordered set of ranks. Every rank of the group calls the same operations in the same order; tensors are
-/// contiguous, on the group's device, and equal in dtype and element count where the operation needs it. A call that
-/// differs between ranks is reported (collective_mismatch), never a hang. Ranks in arguments are group ranks.
-/// One thread at a time per rank; groups of different ranks or names are independent.
+/// contiguous, on the group's device, and equal in dtype and element count where the operation needs it. A
+/// call that differs between ranks is reported (collective_mismatch), never a hang. Ranks in arguments are
+/// group ranks. One thread at a time per rank; groups of different ranks or names are independent.
 class Group {
  public:
   virtual ~Group() = default;
@@ -44,19 +44,21 @@ class Group {
   int size() const { return static_cast<int>(world_ranks_.size()); }
   const std::vector<int>& world_ranks() const { return world_ranks_; }
 
-  /// outs[i] holds size() * ins[i].numel() elements, rank after rank. ins[i] may be the view of outs[i] that belongs
-  /// to this rank. The lists travel as one operation.
+  /// outs[i] holds size() * ins[i].numel() elements, rank after rank. ins[i] may be the view of outs[i] that
+  /// belongs to this rank. The lists travel as one operation.
   virtual WorkPtr all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) = 0;
 
-  /// ins[i] holds size() * outs[i].numel() elements; outs[i] receives this rank's part of the reduction. An output
-  /// may be float32 where the input is bfloat16 or float16: the sum is then formed and kept in float32.
+  /// ins[i] holds size() * outs[i].numel() elements; outs[i] receives this rank's part of the reduction. An
+  /// output may be float32 where the input is bfloat16 or float16: the sum is then formed and kept in
+  /// float32.
   virtual WorkPtr reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
                                  ReduceOp op) = 0;
 
   virtual WorkPtr all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op) = 0;
 
   /// Splits count elements of dim 0 per rank; empty means equal parts.
-  virtual WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in, const std::vector<int64_t>& out_splits,
+  virtual WorkPtr all_to_all(const at::Tensor& out, const at::Tensor& in,
+                             const std::vector<int64_t>& out_splits,
                              const std::vector<int64_t>& in_splits) = 0;
 
   virtual WorkPtr broadcast(const std::vector<at::Tensor>& tensors, int root) = 0;

@@ -1,4 +1,5 @@
-// A rank's seat in a job: its number, its device and its connection to the other ranks. Nothing is process-global.
+// A rank's seat in a job: its number, its device and its connection to the other ranks. Nothing is
+// process-global.
 #pragma once
 
 #include <chrono>
@@ -20,7 +21,8 @@ struct WorldOptions {
   std::string backend = "auto";
   /// "cpu" or "cuda" (device index = local_rank).
   std::string device = "cpu";
-  /// Where ranks of different processes meet: "tcp://host:port" or "file:///path". Ranks as threads need none.
+  /// Where ranks of different processes meet: "tcp://host:port" or "file:///path". Ranks as threads need
+  /// none.
   std::string rendezvous;
   /// True when a launcher's agent already serves the rendezvous port (torchrun), so rank 0 must not.
   bool agent_store = false;
@@ -37,8 +39,8 @@ class World {
 
   /// Explicit options; blocks until all ranks have met or the timeout ends.
   static std::shared_ptr<World> connect(const WorldOptions& options);
-  /// Reads torchrun, Open MPI / PMI or Slurm variables (in this order) over `defaults`. The only place in the library
-  /// that reads the environment for this. Without any of them: one rank.
+  /// Reads torchrun, Open MPI / PMI or Slurm variables (in this order) over `defaults`. The only place in the
+  /// library that reads the environment for this. Without any of them: one rank.
   static std::shared_ptr<World> from_environment(const WorldOptions& defaults);
   /// `size` ranks for threads of this process; element r belongs to rank r and is used by one thread.
   static std::vector<std::shared_ptr<World>> threads(int size, const WorldOptions& defaults = {});
@@ -47,18 +49,20 @@ class World {
   virtual int size() const = 0;
   virtual const WorldOptions& options() const = 0;
 
-  /// Collective over `world_ranks` (ascending, containing this rank): the group of that name, made once and kept.
+  /// Collective over `world_ranks` (ascending, containing this rank): the group of that name, made once and
+  /// kept.
   virtual GroupPtr group(const std::string& name, const std::vector<int>& world_ranks) = 0;
   /// All ranks.
   GroupPtr everyone();
 
-  /// Tells all other ranks that this one cannot go on: their pending and later collectives end with peer_failed,
-  /// this rank's number and `reason`. Any thread; never blocks on peers.
+  /// Tells all other ranks that this one cannot go on: their pending and later collectives end with
+  /// peer_failed, this rank's number and `reason`. Any thread; never blocks on peers.
   virtual void abort(const std::string& reason) = 0;
   /// Orderly end: a barrier, then the connections close. Without it the destructor counts as leaving early.
   virtual void close() = 0;
 
-  /// Applies options().intra_op_threads to the calling thread; a rank's thread calls it once before computing.
+  /// Applies options().intra_op_threads to the calling thread; a rank's thread calls it once before
+  /// computing.
   void bind_thread() const;
 };
 using WorldPtr = std::shared_ptr<World>;

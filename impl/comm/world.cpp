@@ -1,0 +1,86 @@
+// Makes worlds: ranks as threads of this process, and the common parts of all engines.
+#include "comm/world.h"
+
+#include <ATen/Parallel.h>
+#include <sched.h>
+
+#include <numeric>
+
+#include "comm/local_world.h"
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+int usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return CPU_COUNT(&set);
+}
+
+void check_options(const WorldOptions& options) {
+  TESSERA_CHECK(options.size >= 1, argument, "size=", options.size, " must be at least 1");
+  TESSERA_CHECK(options.rank >= 0 && options.rank < options.size, argument, "rank=", options.rank,
+                " is not in a world of ", options.size);
+  TESSERA_CHECK(options.local_size >= 1 && options.local_size <= options.size, argument,
+                "local_size=", options.local_size, " is not between 1 and size=", options.size);
+  TESSERA_CHECK(options.local_rank >= 0 && options.local_rank < options.local_size, argument,
+                "local_rank=", options.local_rank, " is not below local_size=", options.local_size);
+  TESSERA_CHECK(options.timeout.count() > 0, argument, "timeout=", options.timeout.count(),
+                " ms must be positive");
+  TESSERA_CHECK(options.intra_op_threads >= 0, argument, "intra_op_threads=", options.intra_op_threads,
+                " is negative");
+  TESSERA_CHECK(options.device == "cpu" || options.device == "cuda", argument, "device=", options.device,
+                " is unknown: expected cpu or cuda");
+  TESSERA_CHECK(options.device == "cpu", device, "device=cuda needs the CUDA plugin, which is not loaded");
+  TESSERA_CHECK(options.backend == "auto" || options.backend == "local" || options.backend == "gloo" ||
+                    options.backend == "nccl",
+                argument, "backend=", options.backend, " is unknown: expected auto, local, gloo or nccl");
+  TESSERA_CHECK(options.backend != "nccl", unsupported, "backend=nccl needs device=cuda and the CUDA plugin");
+}
+
+}  // namespace
+
+std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
+  TESSERA_CHECK(size >= 1, argument, "size=", size, " must be at least 1");
+  TESSERA_CHECK(defaults.backend == "auto" || defaults.backend == "local", unsupported,
+                "backend=", defaults.backend,
+                " does not serve ranks that are threads: expected auto or local");
+  WorldOptions options = defaults;
+  options.size = options.local_size = size;
+  options.rank = options.local_rank = 0;
+  options.backend = "local";
+  check_options(options);
+
+  auto space = std::make_shared<ThreadSpace>();
+  SharedMemoryPtr memory = map_anonymous(WorldBlock::bytes(size));
+  std::vector<WorldPtr> worlds;
+  for (int r = 0; r < size; ++r) {
+    options.rank = options.local_rank = r;
+    worlds.push_back(std::make_shared<LocalWorld>(std::make_shared<LocalSeat>(options, space, memory)));
+  }
+  return worlds;
+}
+
+WorldPtr World::connect(const WorldOptions& options) {
+  check_options(options);
+  if (options.size == 1) return threads(1, options).front();
+  throw Error(Code::unsupported, "ranks of several processes are not built");
+}
+
+WorldPtr World::from_environment(const WorldOptions& defaults) {
+  return connect(defaults);
+}
+
+GroupPtr World::everyone() {
+  std::vector<int> ranks(size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return group("world", ranks);
+}
+
+void World::bind_thread() const {
+  const int wanted = options().intra_op_threads;
+  at::set_num_threads(wanted > 0 ? wanted : std::max(1, usable_cores() / options().local_size));
+}
+
+}  // namespace tessera
