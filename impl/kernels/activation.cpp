@@ -1,6 +1,7 @@
 // SwiGLU forward and backward: argument checks and the composition of ATen operations.
 #include "kernels/activation.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/rsub.h>
@@ -8,11 +9,28 @@
 #include <ATen/ops/silu.h>
 
 #include "core/error.h"
+#include "kernels/cpu/parallel.h"
 
 namespace tessera::kernels {
+namespace {
+
+bool dense_rows(const at::Tensor& t) {
+  return !t.defined() || (t.dim() == 2 && (t.stride(1) == 1 || t.size(1) == 1));
+}
+
+}  // namespace
 
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
   TESSERA_CHECK(gate.sizes() == up.sizes(), argument, "swiglu: gate is ", gate.sizes(), ", up ", up.sizes());
+  if (have_loops({&gate, &up}) && dense_rows(gate) && dense_rows(up)) {
+    at::Tensor y = at::empty(gate.sizes(), gate.options());
+    const auto loop = pick(cpu_table().swiglu, gate);
+    parallel(gate.size(0), 3 * gate.size(1) * gate.element_size(),
+             [&, gp = in(gate), upp = in(up), yp = out(y)](int64_t b, int64_t e) {
+               loop(gp, gate.stride(0), upp, up.stride(0), yp, gate.size(1), b, e);
+             });
+    return y;
+  }
   return at::mul(at::silu(gate.to(at::kFloat)), up).to(gate.scalar_type()).contiguous();
 }
 
@@ -28,6 +46,21 @@ void swiglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at:
                          const at::Tensor& dgate, const at::Tensor& dup, const at::Tensor& y) {
   TESSERA_CHECK(gate.sizes() == up.sizes() && dy.sizes() == gate.sizes(), argument, "swiglu_backward: dy is ",
                 dy.sizes(), ", gate ", gate.sizes(), ", up ", up.sizes());
+  TESSERA_CHECK(
+      dgate.sizes() == dy.sizes() && dup.sizes() == dy.sizes() && (!y.defined() || y.sizes() == dy.sizes()),
+      argument, "swiglu_backward: results are ", dgate.sizes(), " and ", dup.sizes(), ", dy ", dy.sizes());
+  if (have_loops({&dy, &gate, &up, &dgate, &dup, &y}) && dense_rows(dy) && dense_rows(gate) &&
+      dense_rows(up) && dense_rows(dgate) && dense_rows(dup) && dense_rows(y)) {
+    const auto loop = pick(cpu_table().swiglu_backward, dy);
+    const int64_t y_stride = y.defined() ? y.stride(0) : 0;
+    parallel(dy.size(0), 5 * dy.size(1) * dy.element_size(),
+             [&, dyp = in(dy), gp = in(gate), upp = in(up), dgp = out(dgate), dup_p = out(dup), yp = out(y)](
+                 int64_t b, int64_t e) {
+               loop(dyp, dy.stride(0), gp, gate.stride(0), upp, up.stride(0), dgp, dgate.stride(0), dup_p,
+                    dup.stride(0), yp, y_stride, dy.size(1), b, e);
+             });
+    return;
+  }
   const at::Tensor g = gate.to(at::kFloat), u = up.to(at::kFloat), d = dy.to(at::kFloat);
   const at::Tensor sig = at::sigmoid(g);
   const at::Tensor silu = at::silu(g);  // as in swiglu(), so that y is the forward's to the last bit

@@ -3,6 +3,7 @@
 #include "kernels/cross_entropy.h"
 
 #include <ATen/ops/amax.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/log.h>
@@ -10,7 +11,11 @@
 #include <ATen/ops/sum.h>
 #include <ATen/ops/where.h>
 
+#include <numeric>
+#include <vector>
+
 #include "core/error.h"
+#include "kernels/cpu/parallel.h"
 
 namespace tessera::kernels {
 namespace {
@@ -21,6 +26,24 @@ void check_shapes(const at::Tensor& logits, const at::Tensor& labels) {
   TESSERA_CHECK(labels.dim() == 1 && labels.size(0) == logits.size(0) && labels.scalar_type() == at::kLong,
                 argument, "cross_entropy: ", labels.numel(), " labels for ", logits.size(0),
                 " rows (int64 [rows] expected)");
+}
+
+bool loops_apply(const at::Tensor& logits) {
+  return has_loops(logits) && (logits.stride(1) == 1 || logits.size(1) == 1);
+}
+
+double run(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale) {
+  const int64_t n = logits.size(0), v = logits.size(1);
+  std::vector<double> row_loss(static_cast<size_t>(n));
+  const float scale = grad_scale ? static_cast<float>(*grad_scale) : 0;
+  const auto loop = pick(cpu_table().cross_entropy, logits);
+  parallel(n, 4 * v * logits.element_size(),
+           [&, x = out(logits), label = labels.const_data_ptr<int64_t>()](int64_t b, int64_t e) {
+             std::vector<float> scratch(grad_scale ? static_cast<size_t>(cross_entropy_scratch(v)) : 0);
+             loop(x, logits.stride(0), label, v, kIgnoreIndex, grad_scale ? &scale : nullptr, row_loss.data(),
+                  scratch.data(), b, e);
+           });
+  return std::accumulate(row_loss.begin(), row_loss.end(), 0.0);
 }
 
 struct LocalLabels {
@@ -40,6 +63,19 @@ LocalLabels local_labels(const at::Tensor& labels, int64_t vocab_begin, int64_t 
 CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor& labels,
                                       int64_t vocab_begin) {
   check_shapes(logits, labels);
+  if (loops_apply(logits)) {
+    const int64_t n = logits.size(0), v = logits.size(1);
+    const auto f32 = logits.options().dtype(at::kFloat);
+    CrossEntropyStats s{at::empty({n}, f32), at::empty({n}, f32), at::empty({n}, f32)};
+    const auto loop = pick(cpu_table().cross_entropy_stats, logits);
+    parallel(n, 2 * v * logits.element_size(),
+             [&, x = in(logits), label = labels.const_data_ptr<int64_t>(),
+              max = s.max.mutable_data_ptr<float>(), sum = s.sum.mutable_data_ptr<float>(),
+              target = s.target.mutable_data_ptr<float>()](int64_t b, int64_t e) {
+               loop(x, logits.stride(0), label, v, vocab_begin, max, sum, target, b, e);
+             });
+    return s;
+  }
   const at::Tensor x = logits.to(at::kFloat);
   const at::Tensor max = at::amax(x, {1}, true);
   const at::Tensor sum = at::sum(at::exp(at::sub(x, max)), {1});
@@ -51,6 +87,19 @@ CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor
 void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int64_t vocab_begin,
                         const at::Tensor& lse, double grad_scale) {
   check_shapes(logits, labels);
+  TESSERA_CHECK(lse.dim() == 1 && lse.size(0) == logits.size(0) && lse.scalar_type() == at::kFloat, argument,
+                "cross_entropy_grad: lse is ", lse.sizes(), ", float32 [", logits.size(0), "] expected");
+  if (loops_apply(logits)) {
+    const at::Tensor dense_lse = lse.contiguous();
+    const auto loop = pick(cpu_table().cross_entropy_grad, logits);
+    parallel(logits.size(0), 4 * logits.size(1) * logits.element_size(),
+             [&, x = out(logits), label = labels.const_data_ptr<int64_t>(),
+              l = dense_lse.const_data_ptr<float>()](int64_t b, int64_t e) {
+               loop(x, logits.stride(0), label, logits.size(1), vocab_begin, kIgnoreIndex, l,
+                    static_cast<float>(grad_scale), b, e);
+             });
+    return;
+  }
   at::Tensor grad = at::exp(at::sub(logits.to(at::kFloat), lse.unsqueeze(1)));
   const LocalLabels local = local_labels(labels, vocab_begin, logits.size(1));
   grad.scatter_add_(1, local.index, local.inside.to(at::kFloat).neg());
@@ -67,6 +116,7 @@ double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const d
                   "cross_entropy: label ", label[i], " of row ", i, " is outside the vocabulary of ",
                   logits.size(1));
   }
+  if (loops_apply(logits)) return run(logits, labels, grad_scale);
   const CrossEntropyStats stats = cross_entropy_stats(logits, labels, 0);
   const at::Tensor lse = at::log(stats.sum).add_(stats.max);
   const at::Tensor loss = at::sub(lse, stats.target).masked_fill_(labels.eq(kIgnoreIndex), 0);

@@ -2,11 +2,13 @@
 #include "kernels/linear.h"
 
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sum.h>
 
 #include "core/error.h"
+#include "kernels/cpu/parallel.h"
 
 namespace tessera::kernels {
 
@@ -44,7 +46,19 @@ void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Ten
 
 at::Tensor linear_grad_bias(const at::Tensor& dy) {
   TESSERA_CHECK(dy.dim() == 2, argument, "linear_grad_bias: dy is ", dy.sizes());
-  return at::sum(dy, {0}, false, at::kFloat);
+  if (!has_loops(dy) || (dy.stride(1) != 1 && dy.size(1) != 1)) return at::sum(dy, {0}, false, at::kFloat);
+  const int64_t rows = dy.size(0), h = dy.size(1), parts = reduction_parts(rows);
+  const at::Tensor partial = at::empty({parts, h}, dy.options().dtype(at::kFloat));
+  at::Tensor sum = at::empty({h}, partial.options());
+  at::parallel_for(0, parts, 1,
+                   [&, loop = pick(cpu_table().column_sum, dy), x = in(dy),
+                    p = partial.mutable_data_ptr<float>()](int64_t b, int64_t e) {
+                     for (int64_t part = b; part < e; ++part) {
+                       loop(x, dy.stride(0), p + part * h, h, rows * part / parts, rows * (part + 1) / parts);
+                     }
+                   });
+  cpu_table().column_sum.f32(in(partial), h, sum.mutable_data_ptr<float>(), h, 0, parts);
+  return sum;
 }
 
 }  // namespace tessera::kernels

@@ -15,6 +15,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "kernels/cpu/parallel.h"
 
 namespace tessera::kernels {
 namespace {
@@ -45,6 +46,11 @@ void stretch_llama3(at::Tensor& inv_freq, const RopeScaling& s) {
   }
 }
 
+/// [T, heads, d] whose heads lie densely behind each other within a token.
+bool tokens_are_dense(const at::Tensor& t) {
+  return (t.stride(2) == 1 || t.size(2) == 1) && (t.stride(1) == t.size(2) || t.size(1) == 1);
+}
+
 }  // namespace
 
 RopeTable make_rope_table(int64_t positions, int64_t head_dim, double theta, const RopeScaling& scaling) {
@@ -72,6 +78,23 @@ void rope(const at::Tensor& x, const at::Tensor& out, const RopeTable& table, co
                 " elements, table for ", 2 * table.cos.size(1));
   TESSERA_CHECK(position_ids.dim() == 1 && position_ids.size(0) == x.size(0), argument,
                 "rope: ", position_ids.numel(), " position ids for ", x.size(0), " tokens");
+  if (have_loops({&x, &out}) && position_ids.scalar_type() == at::kLong && tokens_are_dense(x) &&
+      tokens_are_dense(out)) {
+    const at::Tensor dense_positions = position_ids.contiguous();
+    const int64_t* positions = dense_positions.const_data_ptr<int64_t>();
+    for (int64_t t = 0; t < x.size(0); ++t) {
+      TESSERA_CHECK(positions[t] >= 0 && positions[t] < table.cos.size(0), argument, "rope: position ",
+                    positions[t], " of token ", t, " is outside the table of ", table.cos.size(0));
+    }
+    const auto loop = pick(cpu_table().rope, x);
+    parallel(x.size(0), 2 * x.size(1) * x.size(2) * x.element_size(),
+             [&, xp = in(x), op = kernels::out(out), cos = table.cos.const_data_ptr<float>(),
+              sin = table.sin.const_data_ptr<float>()](int64_t b, int64_t e) {
+               loop(xp, x.stride(0), op, out.stride(0), cos, sin, positions, x.size(1), x.size(2),
+                    inverse ? -1.0f : 1.0f, b, e);
+             });
+    return;
+  }
   const int64_t half = x.size(2) / 2;
   const at::Tensor cos = at::index_select(table.cos, 0, position_ids).unsqueeze(1);
   at::Tensor sin = at::index_select(table.sin, 0, position_ids).unsqueeze(1);

@@ -1,6 +1,7 @@
 // RMSNorm against float64 references.
 #include "kernels/norm.h"
 
+#include <ATen/ops/ones_like.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -82,6 +83,29 @@ TEST(Norm, ReadsStridedHeadsOfAFusedProjection) {
   const at::Tensor dy = random_tensor({9, 4, 16}, at::kFloat, 3);
   EXPECT_TRUE(same_bits(rms_norm_backward(dy, q, w, view.rstd).dx,
                         rms_norm_backward(dy, q.contiguous(), w, view.rstd).dx));
+}
+
+TEST(Norm, OtherDtypesTakeTheComposition) {
+  const at::Tensor x = random_tensor({6, 20}, at::kDouble, 1), w = random_tensor({20}, at::kDouble, 2);
+  const RmsNormResult r = rms_norm(x, w, 1e-6);
+  expect_close(r.y, x * (x * x).mean(-1, true).add(1e-6).rsqrt() * w, 1e-6);
+  const RmsNormGrads g = rms_norm_backward(at::ones_like(x), x, w, r.rstd);
+  EXPECT_EQ(g.dx.scalar_type(), at::kDouble);
+}
+
+TEST(Norm, WeightGradientBitsDoNotDependOnThreads) {
+  const at::Tensor x = random_tensor({3000, 257}, at::kFloat, 1), w = random_tensor({257}, at::kFloat, 2);
+  const at::Tensor dy = random_tensor({3000, 257}, at::kFloat, 3), rstd = rms_norm(x, w, 1e-6).rstd;
+  at::Tensor one, four;
+  {
+    ThreadsGuard threads(1);
+    one = rms_norm_backward(dy, x, w, rstd).dweight;
+  }
+  {
+    ThreadsGuard threads(4);
+    four = rms_norm_backward(dy, x, w, rstd).dweight;
+  }
+  EXPECT_TRUE(same_bits(one, four));
 }
 
 TEST(Norm, NanStaysInItsRow) {
