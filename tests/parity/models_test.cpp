@@ -12,26 +12,6 @@
 namespace tessera::testing {
 namespace {
 
-/// All cases in one test each: the list is read at run time, since the reference may be made after the build.
-template <class Check>
-void for_each_case(const Check& check) {
-  const std::vector<std::string> cases = reference_cases();
-  if (cases.empty()) {
-    GTEST_SKIP() << "no reference in " << TESSERA_PARITY_REFERENCE
-                 << ": tests/parity/make_reference.sh makes it";
-  }
-  for (const std::string& name : cases) {
-    SCOPED_TRACE(name);
-    const Reference reference(name);
-    check(reference);
-  }
-}
-
-/// Runs of ctest -V show how near the numbers are, not only that they pass.
-void report(const Reference& reference, const std::string& text) {
-  std::printf("%-40s %s\n", reference.name().c_str(), text.c_str());
-}
-
 TEST(ParityTest, Float32LogitsLossAndEveryGradientAreThoseOfTransformers) {
   for_each_case([](const Reference& reference) {
     for (const int64_t multiple : {1, 4}) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <gtest/gtest.h>
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -41,5 +43,26 @@ class Reference {
   SafetensorsFile weights_;
   SafetensorsFile values_;
 };
+
+/// Runs `check` on every case. The list is read at run time, since the reference may be made after the build;
+/// without one the test is skipped.
+template <class Check>
+void for_each_case(const Check& check) {
+  const std::vector<std::string> cases = reference_cases();
+  if (cases.empty()) {
+    GTEST_SKIP() << "no reference in " << TESSERA_PARITY_REFERENCE
+                 << ": tests/support/make_venv.sh and tests/parity/make_reference.sh make it";
+  }
+  for (const std::string& name : cases) {
+    SCOPED_TRACE(name);
+    const Reference reference(name);
+    check(reference);
+  }
+}
+
+/// Runs of ctest -V show how near the numbers are, not only that they pass.
+inline void report(const Reference& reference, const std::string& text) {
+  std::printf("%-40s %s\n", reference.name().c_str(), text.c_str());
+}
 
 }  // namespace tessera::testing
