@@ -39,18 +39,6 @@ TEST(ParityTest, Float32LogitsLossAndEveryGradientAreThoseOfTransformers) {
   });
 }
 
-/// Norm-wise error of all gradients taken as one vector.
-struct TotalError {
-  double difference = 0;
-  double norm = 0;
-  void add(const at::Tensor& value, const at::Tensor& truth) {
-    const double size = truth.to(at::kDouble).norm().item<double>();
-    difference += std::pow(relative_error(value, truth) * size, 2);
-    norm += size * size;
-  }
-  double relative() const { return std::sqrt(difference / norm); }
-};
-
 TEST(ParityTest, BFloat16IsAsCloseToTheTruthAsTransformers) {
   for_each_case([](const Reference& reference) {
     SingleRankModel model(reference.config(), at::kBFloat16, true);

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -42,6 +43,18 @@ class Reference {
   ModelConfig config_;
   SafetensorsFile weights_;
   SafetensorsFile values_;
+};
+
+/// Norm-wise error of several tensors taken as one vector.
+struct TotalError {
+  double difference = 0;
+  double norm = 0;
+  void add(const at::Tensor& value, const at::Tensor& truth) {
+    const double size = truth.to(at::kDouble).norm().item<double>();
+    difference += std::pow(relative_error(value, truth) * size, 2);
+    norm += size * size;
+  }
+  double relative() const { return std::sqrt(difference / norm); }
 };
 
 /// Runs `check` on every case. The list is read at run time, since the reference may be made after the build;

@@ -39,9 +39,10 @@ def make_model(arguments):
     return model
 
 
-def load(directory, dtype):
+def load(directory, dtype, attention="eager"):
     # Loaded rather than cast: casting a model would round the rotary frequencies as well.
-    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager").eval()
+    auto = transformers.AutoModelForCausalLM
+    return auto.from_pretrained(directory, dtype=dtype, attn_implementation=attention).eval()
 
 
 def make_documents(lengths, vocab, generator):
@@ -134,6 +135,12 @@ def write_case(directory, arguments):
     tensors["train.norms"] = torch.tensor(norms, dtype=torch.float64)
     for name, parameter in model.named_parameters():
         tensors[f"train.weight.{name}"] = parameter.detach()
+    # The same once more with sums in another order. AdamW divides a gradient by its own size, so where one is nothing but
+    # rounding, so is the step: what these two runs differ by is what the arithmetic leaves open.
+    again = load(directory, torch.float32, "sdpa")
+    train(again, [documents[::-1] for documents in batches])
+    for name, parameter in again.named_parameters():
+        tensors[f"train.again.{name}"] = parameter.detach()
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / "reference.safetensors")
 
 
