@@ -42,6 +42,7 @@ struct TrainerOptions {
   int64_t seed = 0;   ///< initialisation without a checkpoint
   bool load_from_rank0 = false;  ///< the checkpoint is visible to rank 0 only: broadcast tensor by tensor
   int64_t loss_chunk = 0;        ///< tokens per chunk of logits; 0: chosen from the vocabulary
+  bool copy_weights = false;     ///< gather by copying even where ranks share memory (tests, measurements)
 };
 
 struct StepMetrics {

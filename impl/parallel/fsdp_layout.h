@@ -1,0 +1,60 @@
+// Where the parameters of an FSDP unit lie: in the unit's full (gathered) buffer and in this rank's flat
+// shards.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "nn/unit.h"
+#include "tensor/placement.h"
+
+namespace tessera {
+
+/// One parameter of an FSDP unit. In the full buffer the chunks of all ranks follow each other, so that the
+/// first rows of them are the weight itself: gathering writes straight into the final layout, nothing is
+/// copied out.
+struct FsdpParam {
+  ParamSpec spec;
+  std::vector<int64_t> part_shape;  ///< of the tp part
+  RowShard shard;                   ///< this rank's rows
+  int64_t shards = 1;               ///< ranks that share the tp part
+  int64_t full_offset = 0;          ///< elements into the full buffer
+  int64_t shard_offset = 0;         ///< elements into flat shard buffers
+
+  int64_t full_numel() const { return shards * shard.padded_numel(); }
+
+  /// [shards * chunk] of the full buffer: what a gather fills and a reduction reads.
+  at::Tensor all_chunks(const at::Tensor& full) const;
+  /// The weight, shaped part_shape, as a view of the full buffer.
+  at::Tensor weight(const at::Tensor& full) const;
+  /// This rank's chunk with padding, in a flat shard buffer.
+  at::Tensor padded_chunk(const at::Tensor& flat) const;
+  /// This rank's real elements in a flat shard buffer, 1-D.
+  at::Tensor chunk(const at::Tensor& flat) const;
+};
+
+/// The FSDP unit: consecutive model units (its members) and all their parameters.
+struct FsdpLayout {
+  int first_member = 0;
+  int members = 0;
+  std::vector<FsdpParam> params;
+  std::vector<int> first_param;  ///< of each member, in params
+  int64_t full_numel = 0;        ///< elements of the full buffer, padding included
+  int64_t shard_numel = 0;       ///< elements of a flat shard buffer, padding included
+};
+
+/// Where this rank stands: its tp part, and its shard of it.
+struct ShardPosition {
+  int64_t tp_index = 0;
+  int64_t tp_size = 1;
+  int64_t shard_index = 0;
+  int64_t shards = 1;
+};
+
+/// Lays out the groups that begin at `starts` (parallel/unit_policy.h).
+std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& units,
+                                     const std::vector<int>& starts, const ShardPosition& position);
+
+}  // namespace tessera

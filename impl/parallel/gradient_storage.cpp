@@ -1,0 +1,201 @@
+// Unsharded gradient buffers, their reduction over the group, and the shards.
+#include "parallel/gradient_storage.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/ScalarType.h>
+
+#include "core/error.h"
+#include "kernels/elementwise.h"
+
+namespace tessera {
+namespace {
+
+// A third buffer of a size lets a rank go on while peers still read the first of two.
+constexpr int kBuffersOfASize = 3;
+
+}  // namespace
+
+GradientStorage::GradientStorage(GroupPtr group, GroupPtr replicas, const std::vector<FsdpLayout>& layouts,
+                                 const GradientOptions& options)
+    : group_(std::move(group)),
+      replicas_(std::move(replicas)),
+      layouts_(layouts),
+      options_(options),
+      units_(layouts.size()) {
+  if (replicas_ && replicas_->size() == 1) replicas_ = nullptr;
+  for (size_t u = 0; u < layouts.size(); ++u) {
+    units_[u].shard = at::zeros({layouts[u].shard_numel}, at::dtype(at::kFloat));
+    units_[u].written.assign(layouts[u].params.size(), false);
+  }
+}
+
+GradientStorage::~GradientStorage() = default;
+
+void GradientStorage::begin(bool accumulate) {
+  dtype_ = accumulate ? at::kFloat : options_.compute;
+  reductions_ += 2;  // all buffers have rested since the last step
+  for (UnitState& state : units_) {
+    state.current = empty_ ? state.shard : at::empty(state.shard.sizes(), state.shard.options());
+    state.current_written = false;
+  }
+}
+
+void GradientStorage::end() {
+  for (UnitState& state : units_) {
+    // Units whose parameters are all frozen were never reduced.
+    if (!empty_ && state.current_written) kernels::add_to(state.shard, state.current);
+    if (empty_ && !state.current_written) state.shard.zero_();
+    state.current.reset();
+  }
+  empty_ = false;
+}
+
+void GradientStorage::abandon() {
+  for (UnitState& state : units_) {
+    state.work.reset();
+    state.replica_work.reset();
+    state.full.reset();
+    state.buffer = {};
+    state.source.reset();
+    state.scratch.reset();
+    state.current.reset();
+    state.written.assign(state.written.size(), false);
+  }
+  // Buffers that peers may still read are not used again.
+  pool_.clear();
+  made_.clear();
+  zero();
+}
+
+void GradientStorage::zero() {
+  empty_ = true;
+}
+
+at::Tensor GradientStorage::shard(int unit, size_t param) const {
+  return layouts_[unit].params[param].chunk(units_[unit].shard);
+}
+
+at::Tensor GradientStorage::padded_shard(int unit, size_t param) const {
+  return layouts_[unit].params[param].padded_chunk(units_[unit].shard);
+}
+
+// Which buffer a round gets depends on the program alone, so that ranks make new (collective) ones at the
+// same time.
+GradientStorage::Buffer GradientStorage::acquire(int64_t bytes) {
+  std::deque<Buffer>& free = pool_[bytes];
+  const bool rested = !free.empty() && free.front().freed_at + 1 < reductions_;
+  if (!free.empty() && (rested || made_[bytes] >= kBuffersOfASize)) {
+    Buffer buffer = std::move(free.front());
+    free.pop_front();
+    if (buffer.readers) buffer.readers->wait();
+    buffer.readers.reset();
+    return buffer;
+  }
+  ++made_[bytes];
+  buffer_bytes_ += bytes;
+  const bool symmetric = group_->size() > 1 && group_->shares_memory();
+  Buffer buffer;
+  buffer.bytes = symmetric ? group_->allocate_symmetric(bytes).blocks[group_->rank()]
+                           : at::empty({bytes}, at::dtype(at::kByte));
+  return buffer;
+}
+
+void GradientStorage::open_round(int unit) {
+  UnitState& state = units_[unit];
+  state.buffer = acquire(layouts_[unit].full_numel * static_cast<int64_t>(c10::elementSize(dtype_)));
+  state.full = state.buffer.bytes.view(dtype_);
+}
+
+at::Tensor GradientStorage::target(int unit, size_t param, bool& first) {
+  UnitState& state = units_[unit];
+  if (!state.full.defined()) open_round(unit);
+  first = !state.written[param];
+  state.written[param] = true;
+  return layouts_[unit].params[param].weight(state.full);
+}
+
+// Without peers a reduction is a cast.
+void GradientStorage::reduce_alone(int unit) {
+  UnitState& state = units_[unit];
+  for (const FsdpParam& param : layouts_[unit].params) {
+    if (!param.spec.trainable || param.shard.numel() == 0) continue;
+    const at::Tensor gradient = param.weight(state.full).view({-1});
+    const at::Tensor out = param.chunk(state.current);
+    if (state.current_written) {
+      kernels::add_to(out, gradient);
+    } else {
+      kernels::cast_copy(out, gradient);
+    }
+  }
+  state.current_written = true;
+}
+
+void GradientStorage::reduce(int unit) {
+  UnitState& state = units_[unit];
+  const FsdpLayout& layout = layouts_[unit];
+  if (!state.full.defined()) open_round(unit);  // this rank had no tokens
+  for (size_t i = 0; i < layout.params.size(); ++i) {
+    if (!state.written[i] && layout.params[i].spec.trainable) layout.params[i].weight(state.full).zero_();
+  }
+  state.written.assign(state.written.size(), false);
+  ++reductions_;
+  if (group_->size() == 1) return reduce_alone(unit);
+
+  const bool narrow = options_.reduce != at::kFloat;
+  const at::Tensor source = narrow && dtype_ != options_.reduce ? state.full.to(options_.reduce) : state.full;
+  if (!source.is_same(state.full)) state.source = source;
+  const bool direct = !narrow && !state.current_written;
+  at::Tensor destination = state.current;
+  if (!direct) {
+    state.scratch = at::empty(state.current.sizes(), state.current.options().dtype(options_.reduce));
+    destination = state.scratch;
+  }
+  std::vector<at::Tensor> ins;
+  std::vector<at::Tensor> outs;
+  for (const FsdpParam& param : layout.params) {
+    if (!param.spec.trainable || param.full_numel() == 0) continue;
+    ins.push_back(param.all_chunks(source));
+    outs.push_back(param.padded_chunk(destination));
+  }
+  state.work = group_->reduce_scatter(outs, ins, ReduceOp::sum);
+}
+
+// Hands the unsharded buffer back; peers may still be reading it.
+void GradientStorage::finish_round(UnitState& state) {
+  state.buffer.readers = std::move(state.work);
+  state.buffer.freed_at = reductions_;
+  state.full.reset();
+  const int64_t bytes = state.buffer.bytes.numel();
+  pool_[bytes].push_back(std::move(state.buffer));
+  state.buffer = {};
+}
+
+void GradientStorage::wait_reduce(int unit) {
+  UnitState& state = units_[unit];
+  if (state.work && state.source.defined()) state.work->wait();
+  if (state.work) state.work->wait_output();
+  state.source.reset();
+  if (state.scratch.defined()) {
+    if (state.current_written) {
+      kernels::add_to(state.current, state.scratch);
+    } else {
+      kernels::cast_copy(state.current, state.scratch);
+    }
+    state.scratch.reset();
+  }
+  state.current_written = true;
+  finish_round(state);
+}
+
+void GradientStorage::reduce_replicas(int unit) {
+  if (replicas_) units_[unit].replica_work = replicas_->all_reduce({units_[unit].current}, ReduceOp::sum);
+}
+
+void GradientStorage::wait_replicas(int unit) {
+  UnitState& state = units_[unit];
+  if (state.replica_work) state.replica_work->wait();
+  state.replica_work.reset();
+}
+
+}  // namespace tessera

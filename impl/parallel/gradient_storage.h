@@ -1,0 +1,96 @@
+// Gradients of FSDP units: unsharded buffers that backwards write into, and the float32 shards that
+// reductions leave.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "comm/group.h"
+#include "parallel/fsdp_layout.h"
+
+namespace tessera {
+
+struct GradientOptions {
+  at::ScalarType compute = at::kFloat;  ///< dtype of a single micro-batch's gradients
+  at::ScalarType reduce = at::kFloat;   ///< dtype in which ranks add up
+};
+
+/// A step: begin(); per unit and round target() ... reduce(), wait_reduce() [, reduce_replicas(),
+/// wait_replicas()]; end(). Steps add to the shards until zero(). Collective in the same order on all ranks.
+///
+/// Loss gradients are scaled by the global label count before backward, so every reduction is a sum.
+class GradientStorage {
+ public:
+  /// `replicas` is null or the dp_replicate group.
+  GradientStorage(GroupPtr group, GroupPtr replicas, const std::vector<FsdpLayout>& layouts,
+                  const GradientOptions& options);
+  ~GradientStorage();
+
+  /// `accumulate`: rounds take contributions of several micro-batches, which are added in float32 (FSDP2
+  /// accumulates unsharded gradients in the reduce dtype); otherwise a buffer holds the compute dtype.
+  void begin(bool accumulate);
+  void end();
+  /// Drops what a step that failed has left under way. The gradients are zero afterwards.
+  void abandon();
+
+  /// The unsharded gradient of a weight, shaped like it. Sets `first` when the round has not written to it
+  /// yet, so that the caller must overwrite; the weight counts as written from here on.
+  at::Tensor target(int unit, size_t param, bool& first);
+
+  void reduce(int unit);
+  void wait_reduce(int unit);
+  void reduce_replicas(int unit);
+  void wait_replicas(int unit);
+
+  /// All gradients are zero (no memory is touched: the next step overwrites).
+  void zero();
+  /// This rank's real elements of a gradient, float32, 1-D; the memory stays the same for ever. When empty()
+  /// is true its values mean nothing.
+  at::Tensor shard(int unit, size_t param) const;
+  at::Tensor padded_shard(int unit, size_t param) const;
+  bool empty() const { return empty_; }
+  /// Bytes of the unsharded buffers made so far.
+  int64_t buffer_bytes() const { return buffer_bytes_; }
+
+ private:
+  struct Buffer {
+    at::Tensor bytes;      // uint8
+    WorkPtr readers;       // the reduction that may still be reading it
+    int64_t freed_at = 0;  // count of reductions when it came back
+  };
+  struct UnitState {
+    at::Tensor shard;    // float32, flat: the gradient
+    at::Tensor current;  // where this step reduces to: shard, or apart when the shard holds earlier steps
+    bool current_written = false;
+    Buffer buffer;    // of the open round
+    at::Tensor full;  // typed view of it
+    std::vector<bool> written;
+    at::Tensor source;   // full in the reduce dtype, where that differs, while it is reduced
+    at::Tensor scratch;  // flat output of a reduction that must be added or cast
+    WorkPtr work;
+    WorkPtr replica_work;
+  };
+
+  void open_round(int unit);
+  Buffer acquire(int64_t bytes);
+  void finish_round(UnitState& state);
+  void reduce_alone(int unit);
+
+  GroupPtr group_;
+  GroupPtr replicas_;
+  const std::vector<FsdpLayout>& layouts_;
+  GradientOptions options_;
+  at::ScalarType dtype_ = at::kFloat;  // of this step's unsharded buffers
+  std::vector<UnitState> units_;
+  std::map<int64_t, std::deque<Buffer>> pool_;  // by bytes
+  std::map<int64_t, int> made_;                 // buffers of a size
+  int64_t reductions_ = 0;
+  int64_t buffer_bytes_ = 0;
+  bool empty_ = true;
+};
+
+}  // namespace tessera

@@ -1,0 +1,172 @@
+// Seeded initialisation and loading of weights.
+#include "parallel/initialize.h"
+
+#include <ATen/core/PhiloxRNGEngine.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "checkpoint/safetensors.h"
+#include "core/error.h"
+#include "tensor/runs.h"
+
+namespace tessera {
+namespace {
+
+uint64_t fnv1a(const std::string& text) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+uint64_t splitmix64(uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+// Columns [first, first + count) of one row of a normal stream.
+void normal_row(uint64_t key, uint64_t row, int64_t first, int64_t count, float std, float* out) {
+  constexpr int64_t kBlock = 4;  // values of one Philox counter
+  constexpr float kToUnit = 1.0f / 4294967296.0f;
+  constexpr float kTwoPi = 6.283185307179586f;
+  int64_t column = first / kBlock * kBlock;
+  at::Philox4_32 engine(key, row, static_cast<uint64_t>(column / kBlock));
+  for (; column < first + count; column += 2) {
+    // (0, 1] keeps the logarithm finite; the other value may be 0.
+    const float u = (static_cast<float>(engine()) + 1.0f) * kToUnit;
+    const float v = static_cast<float>(engine()) * kToUnit;
+    const float radius = std * std::sqrt(-2.0f * std::log(u));
+    if (column >= first) out[column - first] = radius * std::cos(kTwoPi * v);
+    if (column + 1 >= first && column + 1 < first + count)
+      out[column + 1 - first] = radius * std::sin(kTwoPi * v);
+  }
+}
+
+void fill_normal(const ParamSpec& spec, int64_t seed, const Box& box, float* out) {
+  const uint64_t key = splitmix64(static_cast<uint64_t>(seed) ^ fnv1a(spec.name));
+  const int64_t row_elements = checked_numel({spec.shape.begin() + 1, spec.shape.end()});
+  const auto std = static_cast<float>(spec.init.std);
+  for_each_run(spec.shape, box, [&](int64_t offset, int64_t done, int64_t run) {
+    while (run > 0) {
+      const int64_t column = offset % row_elements;
+      const int64_t part = std::min(run, row_elements - column);
+      normal_row(key, static_cast<uint64_t>(offset / row_elements), column, part, std, out + done);
+      offset += part;
+      done += part;
+      run -= part;
+    }
+  });
+}
+
+Box box_of(const ShardedModel& model, const FsdpParam& param) {
+  const ShardPosition& at = model.position();
+  return owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
+}
+
+template <class Visit>
+void for_each_param(ShardedModel& model, Visit&& visit) {
+  for (int unit = 0; unit < model.units(); ++unit) {
+    for (size_t p = 0; p < model.layout(unit).params.size(); ++p) {
+      const ParamAddress address{unit, p};
+      visit(address, model.param(address));
+    }
+  }
+}
+
+// Rank 0's outcome of a fallible step, told to all: each rank throws the same error.
+void share_outcome(const GroupPtr& everyone, const std::optional<Error>& error) {
+  constexpr int64_t kTextBytes = 1024;
+  const at::Tensor message = at::zeros({8 + kTextBytes}, at::dtype(at::kByte));
+  auto* bytes = message.data_ptr<uint8_t>();
+  if (error) {
+    const int32_t code = static_cast<int32_t>(error->code());
+    std::memcpy(bytes, &code, sizeof code);
+    std::strncpy(reinterpret_cast<char*>(bytes + 8), error->what(), kTextBytes - 1);
+  }
+  everyone->broadcast({message}, 0)->wait();
+  int32_t code = 0;
+  std::memcpy(&code, bytes, sizeof code);
+  if (code != 0) throw Error(static_cast<Code>(code), reinterpret_cast<const char*>(bytes + 8), 0);
+}
+
+template <class Action>
+std::optional<Error> outcome_of(Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::exception& error) {
+    return Error(Code::internal, error.what());
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void fill_initial(const ParamSpec& spec, int64_t seed, const Box& box, const at::Tensor& out) {
+  switch (spec.init.kind) {
+    case Init::Kind::zeros:
+      out.zero_();
+      return;
+    case Init::Kind::ones:
+      out.fill_(1);
+      return;
+    case Init::Kind::normal:
+      break;
+  }
+  if (out.scalar_type() == at::kFloat) return fill_normal(spec, seed, box, out.data_ptr<float>());
+  const at::Tensor values = at::empty(out.sizes(), at::dtype(at::kFloat));
+  fill_normal(spec, seed, box, values.data_ptr<float>());
+  out.copy_(values);
+}
+
+void initialize(ShardedModel& model, int64_t seed) {
+  for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
+    fill_initial(param.spec, seed, box_of(model, param), model.master(address));
+    model.publish(address);
+  });
+}
+
+void load_weights(ShardedModel& model, const std::string& directory) {
+  const CheckpointReader reader(directory);
+  for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
+    const Box box = box_of(model, param);
+    reader.read(param.spec.name, param.spec.shape, box, model.master(address).view(box.size));
+    model.publish(address);
+  });
+}
+
+void load_weights_from_rank0(ShardedModel& model, const std::string& directory) {
+  const GroupPtr everyone = model.mesh()->world()->everyone();
+  const bool reads = everyone->rank() == 0;
+  std::unique_ptr<CheckpointReader> reader;
+  std::optional<Error> error;
+  if (reads) error = outcome_of([&] { reader = std::make_unique<CheckpointReader>(directory); });
+  share_outcome(everyone, error);
+
+  for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
+    // The master dtype holds the checkpoint's values exactly or rounded once, as when each rank reads its own
+    // part.
+    at::Tensor full = at::empty(param.spec.shape, at::dtype(model.options().master));
+    if (reads) {
+      error = outcome_of(
+          [&] { reader->read(param.spec.name, param.spec.shape, Box::whole(param.spec.shape), full); });
+    }
+    share_outcome(everyone, error);
+    everyone->broadcast({full}, 0)->wait();
+    const Box box = box_of(model, param);
+    at::Tensor part = full;
+    for (size_t d = 0; d < box.size.size(); ++d) {
+      part = part.narrow(static_cast<int64_t>(d), box.offset[d], box.size[d]);
+    }
+    model.master(address).view(box.size).copy_(part);
+    model.publish(address);
+  });
+}
+
+}  // namespace tessera

@@ -1,0 +1,197 @@
+// Wiring of units, layouts, weights, gradients and master shards.
+#include "parallel/sharded_model.h"
+
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "kernels/elementwise.h"
+#include "parallel/unit_grads.h"
+
+namespace tessera {
+namespace {
+
+// n consecutive ranks of the sharding group, for reshard_after_forward = n.
+GroupPtr make_reshard_group(const DeviceMesh& mesh, const GroupPtr& shard_group, int64_t n) {
+  if (n <= 1 || n >= shard_group->size()) return nullptr;
+  TESSERA_CHECK(shard_group->size() % n == 0, argument, "reshard_after_forward=", n,
+                " does not divide dp_shard*cp=", shard_group->size());
+  const int64_t first = shard_group->rank() / n * n;
+  const std::vector<int>& all = shard_group->world_ranks();
+  const std::vector<int> ranks(all.begin() + first, all.begin() + first + n);
+  return mesh.world()->group(cat("reshard_", n), ranks);
+}
+
+}  // namespace
+
+ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>> units,
+                           const ShardingOptions& options)
+    : mesh_(std::move(mesh)),
+      options_(options),
+      members_(std::move(units)),
+      shard_group_(mesh_->group("dp_shard_cp")) {
+  head_ = dynamic_cast<HeadUnit*>(members_.back().get());
+  TESSERA_CHECK(head_ != nullptr, internal, "the last unit (", members_.back()->name(), ") is no head");
+  position_.tp_index = mesh_->index("tp");
+  position_.tp_size = mesh_->size("tp");
+  position_.shard_index = shard_group_->rank();
+  position_.shards = shard_group_->size();
+  const std::vector<int> starts = group_starts(members_, options.units);
+  layouts_ = make_layouts(members_, starts, position_);
+  bound_.assign(layouts_.size(), false);
+  make_addresses();
+
+  WeightStorageOptions weights;
+  weights.dtype = options.param;
+  weights.force_copy = options.force_copy;
+  weights.reshard_group = make_reshard_group(*mesh_, shard_group_, options.reshard_group);
+  weights_ = make_weight_storage(shard_group_, layouts_, weights);
+  const GroupPtr& replicas = mesh_->group("dp_replicate");
+  gradients_ = std::make_unique<GradientStorage>(shard_group_, replicas, layouts_,
+                                                 GradientOptions{options.param, options.reduce});
+  make_masters();
+}
+
+void ShardedModel::make_addresses() {
+  unit_of_member_.resize(members_.size());
+  lenders_.resize(layouts_.size());
+  for (int unit = 0; unit < this->units(); ++unit) {
+    const FsdpLayout& layout = layouts_[unit];
+    for (int m = 0; m < layout.members; ++m) unit_of_member_[layout.first_member + m] = unit;
+    for (size_t p = 0; p < layout.params.size(); ++p) {
+      const bool added = by_name_.emplace(layout.params[p].spec.name, ParamAddress{unit, p}).second;
+      TESSERA_CHECK(added, internal, "two parameters are named ", layout.params[p].spec.name);
+    }
+  }
+  for (size_t m = 0; m < members_.size(); ++m) {
+    const int unit = unit_of_member_[m];
+    for (const Unit::Borrowed& borrowed : members_[m]->borrowed()) {
+      const int lender = unit_of_member_[borrowed.unit];
+      std::vector<int>& lenders = lenders_[unit];
+      if (lender != unit && std::find(lenders.begin(), lenders.end(), lender) == lenders.end()) {
+        lenders.push_back(lender);
+      }
+    }
+  }
+}
+
+void ShardedModel::make_masters() {
+  const bool own_memory = options_.master != options_.param;
+  masters_.resize(layouts_.size());
+  for (int unit = 0; unit < units(); ++unit) {
+    if (own_memory) masters_[unit] = at::zeros({layouts_[unit].shard_numel}, at::dtype(options_.master));
+    for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
+      const FsdpParam& param = layouts_[unit].params[p];
+      if (!param.spec.trainable) continue;
+      ParamShard shard;
+      shard.name = param.spec.name;
+      shard.master = master({unit, p});
+      shard.grad = gradients_->shard(unit, p);
+      if (own_memory) shard.compute = weights_->own_chunk(unit, p);
+      shard.decay = param.spec.decay;
+      shards_.push_back(std::move(shard));
+      addresses_.push_back({unit, p});
+    }
+  }
+  for (size_t m = 0; m < members_.size(); ++m) {
+    std::vector<UnitGrads::Target> targets;
+    const auto add = [&](int member, int weight) {
+      const int unit = unit_of_member_[member];
+      const FsdpLayout& layout = layouts_[unit];
+      const auto index = static_cast<size_t>(layout.first_param[member - layout.first_member] + weight);
+      targets.push_back({unit, index, layout.params[index].spec.trainable});
+    };
+    for (size_t w = 0; w < members_[m]->params().size(); ++w) add(static_cast<int>(m), static_cast<int>(w));
+    for (const Unit::Borrowed& borrowed : members_[m]->borrowed()) add(borrowed.unit, borrowed.weight);
+    grads_.push_back(std::make_unique<UnitGrads>(*gradients_, std::move(targets)));
+  }
+}
+
+std::vector<at::Tensor> ShardedModel::weights_of(int member) const {
+  std::vector<at::Tensor> views;
+  const auto add = [&](int owner, int weight) {
+    const int unit = unit_of_member_[owner];
+    const FsdpLayout& layout = layouts_[unit];
+    const FsdpParam& param = layout.params[layout.first_param[owner - layout.first_member] + weight];
+    views.push_back(param.weight(weights_->full(unit)));
+  };
+  for (size_t w = 0; w < members_[member]->params().size(); ++w) add(member, static_cast<int>(w));
+  for (const Unit::Borrowed& borrowed : members_[member]->borrowed()) add(borrowed.unit, borrowed.weight);
+  return views;
+}
+
+void ShardedModel::bind(int unit) {
+  if (bound_[unit]) return;
+  const FsdpLayout& layout = layouts_[unit];
+  for (int m = 0; m < layout.members; ++m) {
+    members_[layout.first_member + m]->bind(weights_of(layout.first_member + m));
+  }
+  bound_[unit] = true;
+}
+
+void ShardedModel::unbind(int unit) {
+  if (weights_->persistent()) return;
+  for (int other = 0; other < units(); ++other) {
+    const std::vector<int>& lenders = lenders_[other];
+    const bool affected = other == unit || std::find(lenders.begin(), lenders.end(), unit) != lenders.end();
+    if (!affected || !bound_[other]) continue;
+    for (int m = 0; m < layouts_[other].members; ++m) member(other, m).unbind();
+    bound_[other] = false;
+  }
+}
+
+ParamAddress ShardedModel::find(const std::string& name) const {
+  const auto found = by_name_.find(name);
+  if (found != by_name_.end()) return found->second;
+  // The name that shares the longest tail: users mostly get the prefix wrong.
+  std::string nearest;
+  size_t best = 0;
+  for (const auto& [known, at] : by_name_) {
+    const auto [a, b] = std::mismatch(known.rbegin(), known.rend(), name.rbegin(), name.rend());
+    const auto shared = static_cast<size_t>(a - known.rbegin());
+    if (shared > best || (shared == best && known < nearest)) {
+      best = shared;
+      nearest = known;
+    }
+  }
+  throw Error(Code::not_found, cat("no parameter \"", name, "\"",
+                                   best > 0 ? cat(": did you mean \"", nearest, "\"") : std::string()));
+}
+
+std::vector<std::string> ShardedModel::names() const {
+  std::vector<std::string> all;
+  for (const FsdpLayout& layout : layouts_) {
+    for (const FsdpParam& param : layout.params) all.push_back(param.spec.name);
+  }
+  return all;
+}
+
+at::Tensor ShardedModel::master(const ParamAddress& at) const {
+  if (!masters_[at.unit].defined()) return weights_->own_chunk(at.unit, at.param);
+  return param(at).chunk(masters_[at.unit]);
+}
+
+void ShardedModel::publish(const ParamAddress& at) {
+  if (masters_[at.unit].defined()) kernels::cast_copy(weights_->own_chunk(at.unit, at.param), master(at));
+}
+
+void ShardedModel::publish_all() {
+  for (int unit = 0; unit < units(); ++unit) {
+    for (size_t p = 0; p < layouts_[unit].params.size(); ++p) publish({unit, p});
+  }
+}
+
+int64_t ShardedModel::storage_bytes() const {
+  int64_t bytes = gradients_->buffer_bytes();
+  for (const FsdpLayout& layout : layouts_) {
+    const auto param = static_cast<int64_t>(c10::elementSize(options_.param));
+    const auto master = static_cast<int64_t>(c10::elementSize(options_.master));
+    bytes += layout.shard_numel * (4 + (options_.master != options_.param ? master : 0));
+    bytes +=
+        weights_->persistent() ? layout.full_numel * param / position_.shards : layout.shard_numel * param;
+  }
+  return bytes;
+}
+
+}  // namespace tessera

@@ -1,0 +1,109 @@
+// A model's units over sharded storage: one rank's weights, gradients and master shards, and how the units
+// see them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "mesh/device_mesh.h"
+#include "nn/unit.h"
+#include "optim/optimizer.h"
+#include "parallel/fsdp_layout.h"
+#include "parallel/gradient_storage.h"
+#include "parallel/unit_policy.h"
+#include "parallel/weight_storage.h"
+
+namespace tessera {
+
+struct ShardingOptions {
+  UnitPolicy units;
+  at::ScalarType param = at::kBFloat16;
+  at::ScalarType reduce = at::kFloat;
+  at::ScalarType master = at::kFloat;
+  int64_t reshard_group = 0;  ///< n of reshard_after_forward = n; 0: none
+  bool force_copy = false;    ///< gather by copying even where ranks share memory
+};
+
+/// Where a parameter is found.
+struct ParamAddress {
+  int unit = 0;
+  size_t param = 0;
+};
+
+class ShardedModel {
+ public:
+  /// Collective. Weights are zero until loaded or initialised.
+  ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>> units, const ShardingOptions& options);
+
+  int units() const { return static_cast<int>(layouts_.size()); }
+  const FsdpLayout& layout(int unit) const { return layouts_[unit]; }
+  const std::vector<FsdpLayout>& layouts() const { return layouts_; }
+  const ShardPosition& position() const { return position_; }
+  const ShardingOptions& options() const { return options_; }
+  const DeviceMeshPtr& mesh() const { return mesh_; }
+  /// FSDP units whose weights `unit` computes with beside its own.
+  const std::vector<int>& lenders(int unit) const { return lenders_[unit]; }
+
+  Unit& member(int unit, int index) { return *members_[layouts_[unit].first_member + index]; }
+  HeadUnit& head() { return *head_; }
+
+  WeightStorage& weights() { return *weights_; }
+  GradientStorage& gradients() { return *gradients_; }
+
+  /// Gives the unit's members their full weights; the unit and its lenders are gathered. Idempotent.
+  void bind(int unit);
+  /// Takes the views away before the memory goes: from the unit, and from those that borrow from it.
+  void unbind(int unit);
+  /// Where members of `unit` leave weight gradients.
+  WeightGrads& grads(int unit, int index) { return *grads_[layouts_[unit].first_member + index]; }
+
+  /// This rank's shards of all trainable parameters, made once.
+  std::vector<ParamShard>& shards() { return shards_; }
+  /// The address of shards()[i].
+  const ParamAddress& address(size_t shard) const { return addresses_[shard]; }
+
+  /// Errors: not_found with the nearest name.
+  ParamAddress find(const std::string& name) const;
+  std::vector<std::string> names() const;
+  const FsdpParam& param(const ParamAddress& at) const { return layouts_[at.unit].params[at.param]; }
+  /// This rank's real elements in the master dtype, 1-D: writing is followed by publish().
+  at::Tensor master(const ParamAddress& at) const;
+  /// Rounds the master shard into the compute weights (no-op where they are the same memory).
+  void publish(const ParamAddress& at);
+  void publish_all();
+
+  /// The ranks that share each tp part (dp_shard x cp).
+  const GroupPtr& shard_group() const { return shard_group_; }
+
+  /// Bytes of this rank's storage, for reports.
+  int64_t storage_bytes() const;
+
+ private:
+  void make_addresses();
+  void make_masters();
+  std::vector<at::Tensor> weights_of(int member_index) const;
+
+  DeviceMeshPtr mesh_;
+  ShardingOptions options_;
+  std::vector<std::unique_ptr<Unit>> members_;
+  HeadUnit* head_ = nullptr;
+  GroupPtr shard_group_;
+  ShardPosition position_;
+  std::vector<FsdpLayout> layouts_;
+  std::vector<int> unit_of_member_;
+  std::vector<std::vector<int>> lenders_;
+  std::unique_ptr<WeightStorage> weights_;
+  std::unique_ptr<GradientStorage> gradients_;
+  std::vector<std::unique_ptr<WeightGrads>> grads_;  // per member
+  std::vector<bool> bound_;
+  std::vector<at::Tensor> masters_;  // per unit, flat; undefined where own_chunk of the weights is the master
+  std::vector<ParamShard> shards_;
+  std::vector<ParamAddress> addresses_;
+  std::unordered_map<std::string, ParamAddress> by_name_;
+};
+
+}  // namespace tessera

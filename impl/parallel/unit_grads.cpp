@@ -1,0 +1,39 @@
+// Weight gradients into their buffers: the first contribution of a round overwrites, later ones add.
+#include "parallel/unit_grads.h"
+
+#include "kernels/elementwise.h"
+#include "kernels/embedding.h"
+#include "kernels/linear.h"
+
+namespace tessera {
+
+void UnitGrads::linear(int weight, const at::Tensor& x, const at::Tensor& dy) {
+  const Target& target = targets_[weight];
+  if (!target.trainable) return;
+  bool first = false;
+  const at::Tensor out = storage_.target(target.unit, target.param, first);
+  kernels::linear_grad_weight(x, dy, out, !first);
+}
+
+void UnitGrads::add(int weight, const at::Tensor& grad) {
+  const Target& target = targets_[weight];
+  if (!target.trainable) return;
+  bool first = false;
+  const at::Tensor out = storage_.target(target.unit, target.param, first);
+  if (first) {
+    kernels::cast_copy(out, grad);
+  } else {
+    kernels::add_to(out, grad);
+  }
+}
+
+void UnitGrads::add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) {
+  const Target& target = targets_[weight];
+  if (!target.trainable) return;
+  bool first = false;
+  const at::Tensor out = storage_.target(target.unit, target.param, first);
+  if (first) out.zero_();
+  kernels::embedding_backward(out, rows, dy);
+}
+
+}  // namespace tessera

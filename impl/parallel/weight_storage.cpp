@@ -1,0 +1,160 @@
+// The two strategies of WeightStorage.
+#include "parallel/weight_storage.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/ScalarType.h>
+
+#include <map>
+
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+// One block holds the full weights of all units; rank r writes its chunks in place. A gather is only the
+// promise that all ranks have finished writing, which the step's first collective gives for all units at
+// once.
+class SharedWeights final : public WeightStorage {
+ public:
+  SharedWeights(const GroupPtr& group, const std::vector<FsdpLayout>& layouts, at::ScalarType dtype)
+      : layouts_(layouts), rank_(group->rank()), shared_(group->size() > 1) {
+    int64_t elements = 0;
+    for (const FsdpLayout& layout : layouts) elements += layout.full_numel;
+    const int64_t bytes = elements * static_cast<int64_t>(c10::elementSize(dtype));
+    block_ = shared_ ? group->allocate_shared(bytes).view(dtype) : at::zeros({elements}, at::dtype(dtype));
+    int64_t offset = 0;
+    for (const FsdpLayout& layout : layouts) {
+      full_.push_back(block_.narrow(0, offset, layout.full_numel));
+      offset += layout.full_numel;
+    }
+  }
+
+  void gather(int) override {}
+  void wait(int) override {}
+  void release(int) override {}
+  const at::Tensor& full(int unit) const override { return full_[unit]; }
+  bool persistent() const override { return true; }
+  bool shared() const override { return shared_; }
+
+  at::Tensor own_chunk(int unit, size_t index) const override {
+    const FsdpParam& param = layouts_[unit].params[index];
+    return param.all_chunks(full_[unit])
+        .narrow(0, rank_ * param.shard.padded_numel(), param.shard.padded_numel())
+        .narrow(0, 0, param.shard.numel());
+  }
+
+ private:
+  const std::vector<FsdpLayout>& layouts_;
+  int64_t rank_;
+  bool shared_;
+  at::Tensor block_;
+  std::vector<at::Tensor> full_;
+};
+
+// Each rank keeps its chunks; a gather copies all ranks' chunks into a buffer of a small pool, parameter by
+// parameter into the final layout, as one operation.
+class CopiedWeights final : public WeightStorage {
+ public:
+  CopiedWeights(GroupPtr group, const std::vector<FsdpLayout>& layouts, const WeightStorageOptions& options)
+      : group_(std::move(group)), layouts_(layouts), options_(options), state_(layouts.size()) {
+    for (size_t u = 0; u < layouts.size(); ++u) {
+      state_[u].shard = at::zeros({layouts[u].shard_numel}, at::dtype(options.dtype));
+    }
+  }
+
+  void gather(int unit) override {
+    State& state = state_[unit];
+    if (state.full.defined()) return;
+    state.full = acquire(layouts_[unit].full_numel);
+    std::vector<at::Tensor> outs;
+    std::vector<at::Tensor> ins;
+    const bool small = state.kept.defined();
+    for (const FsdpParam& param : layouts_[unit].params) {
+      if (param.shard.padded_numel() == 0) continue;
+      outs.push_back(param.all_chunks(state.full));
+      ins.push_back(small ? kept_part(param, state.kept) : param.padded_chunk(state.shard));
+    }
+    if (outs.empty()) return;
+    state.work = (small ? options_.reshard_group : group_)->all_gather(outs, ins);
+  }
+
+  void wait(int unit) override {
+    State& state = state_[unit];
+    if (state.work) state.work->wait();
+    state.work.reset();
+    state.kept.reset();
+  }
+
+  void release(int unit) override {
+    State& state = state_[unit];
+    if (!state.full.defined()) return;
+    wait(unit);
+    pool_[state.full.numel()].push_back(std::move(state.full));
+    state.full.reset();
+  }
+
+  void reshard(int unit) override {
+    State& state = state_[unit];
+    if (!options_.reshard_group || !state.full.defined()) return release(unit);
+    const FsdpLayout& layout = layouts_[unit];
+    const int64_t parts = options_.reshard_group->size();
+    const int64_t part = options_.reshard_group->rank();
+    state.kept = acquire(layout.full_numel / parts);
+    for (const FsdpParam& param : layout.params) {
+      const int64_t numel = param.full_numel() / parts;
+      kept_part(param, state.kept).copy_(param.all_chunks(state.full).narrow(0, part * numel, numel));
+    }
+    const at::Tensor kept = state.kept;
+    release(unit);
+    state.kept = kept;
+  }
+
+  const at::Tensor& full(int unit) const override { return state_[unit].full; }
+  bool persistent() const override { return false; }
+  bool shared() const override { return false; }
+  at::Tensor own_chunk(int unit, size_t index) const override {
+    return layouts_[unit].params[index].chunk(state_[unit].shard);
+  }
+
+ private:
+  struct State {
+    at::Tensor shard;  // this rank's chunks, flat
+    at::Tensor full;   // while gathered
+    at::Tensor kept;   // between reshard and the gather after it
+    WorkPtr work;
+  };
+
+  // The share of `param` in a resharded buffer; full offsets are multiples of the alignment, which n divides
+  // or not, so the shares keep their own order by full_offset / n rounded down.
+  at::Tensor kept_part(const FsdpParam& param, const at::Tensor& kept) const {
+    const int64_t parts = options_.reshard_group->size();
+    return kept.narrow(0, param.full_offset / parts, param.full_numel() / parts);
+  }
+
+  at::Tensor acquire(int64_t numel) {
+    std::vector<at::Tensor>& free = pool_[numel];
+    if (free.empty()) return at::empty({numel}, at::dtype(options_.dtype));
+    at::Tensor buffer = std::move(free.back());
+    free.pop_back();
+    return buffer;
+  }
+
+  GroupPtr group_;
+  const std::vector<FsdpLayout>& layouts_;
+  WeightStorageOptions options_;
+  std::vector<State> state_;
+  std::map<int64_t, std::vector<at::Tensor>> pool_;  // by elements
+};
+
+}  // namespace
+
+std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
+                                                   const std::vector<FsdpLayout>& layouts,
+                                                   const WeightStorageOptions& options) {
+  const bool share = group->size() == 1 || (group->shares_memory() && !options.force_copy);
+  if (share) return std::make_unique<SharedWeights>(group, layouts, options.dtype);
+  return std::make_unique<CopiedWeights>(group, layouts, options);
+}
+
+}  // namespace tessera

@@ -1,0 +1,50 @@
+// The full weights of FSDP units in the compute dtype: how they come to be there, behind one interface with
+// two strategies, memory that all ranks of the group share, or a gather that copies.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "comm/group.h"
+#include "parallel/fsdp_layout.h"
+
+namespace tessera {
+
+/// gather -> wait -> full() ... -> release | reshard, per unit. Collective in the same order on all ranks.
+class WeightStorage {
+ public:
+  virtual ~WeightStorage() = default;
+
+  /// Starts making the unit's full weights available. Nothing happens when they already are.
+  virtual void gather(int unit) = 0;
+  virtual void wait(int unit) = 0;
+  /// The full weights are no longer needed.
+  virtual void release(int unit) = 0;
+  /// Like release, but the next gather may need a part of the ranks only (reshard_after_forward = n).
+  virtual void reshard(int unit) { release(unit); }
+  /// The flat full buffer (parallel/fsdp_layout.h), between wait and release.
+  virtual const at::Tensor& full(int unit) const = 0;
+  /// True when full() stays valid for ever, so that views of it need to be made only once.
+  virtual bool persistent() const = 0;
+
+  /// Where this rank writes parameter `param` of `unit` in the compute dtype: its real elements, 1-D.
+  virtual at::Tensor own_chunk(int unit, size_t param) const = 0;
+  /// True when own_chunk lies in memory that other ranks read: then a rank writes only while no rank
+  /// computes, and all ranks meet (a barrier or any all-reduce) before the next gather.
+  virtual bool shared() const = 0;
+};
+
+struct WeightStorageOptions {
+  at::ScalarType dtype = at::kFloat;
+  bool force_copy = false;  ///< gather by copying even where memory is shared
+  GroupPtr reshard_group;   ///< n consecutive ranks of the group, for reshard(); null: reshard releases
+};
+
+/// Chooses by group->shares_memory() and its size. Collective.
+std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
+                                                   const std::vector<FsdpLayout>& layouts,
+                                                   const WeightStorageOptions& options);
+
+}  // namespace tessera

@@ -1,0 +1,222 @@
+// The interpreter of programs.
+#include "schedule/executor.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/arange.h>
+
+#include <chrono>
+
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+// Adds the time of its life to a total.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& total) : total_(total), start_(Clock::now()) {}
+  ~Stopwatch() { total_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double& total_;
+  Clock::time_point start_;
+};
+
+}  // namespace
+
+// The state of one execution.
+struct Executor::Run {
+  Run(ShardedModel& model, const std::vector<UnitTraits>& traits, const Program& program,
+      const ExecutionInput& input)
+      : model(model), traits(traits), input(input), flows(program.microbatches) {
+    for (int mb = 0; mb < program.microbatches; ++mb) {
+      Flow& flow = flows[mb];
+      flow.mb.batch = &(*input.microbatches)[mb];
+      flow.mb.loss_scale = input.loss_scale;
+      flow.mb.loss_chunk = input.loss_chunk;
+      flow.saved.resize(model.units());
+    }
+  }
+
+  // What flows through the units for one micro-batch.
+  struct Flow {
+    Microbatch mb;
+    at::Tensor activation;                  // output of the latest forward
+    at::Tensor gradient;                    // of the input of the latest backward
+    std::vector<std::vector<Saved>> saved;  // per unit, per member
+
+    bool empty() const { return mb.batch->tokens_count() == 0; }
+  };
+
+  ShardedModel& model;
+  const std::vector<UnitTraits>& traits;
+  const ExecutionInput& input;
+  std::vector<Flow> flows;
+  ExecutionResult result;
+
+  bool has_head(int unit) const { return unit == model.units() - 1; }
+  // Members before the head, or all.
+  int layers(int unit) const { return model.layout(unit).members - (has_head(unit) ? 1 : 0); }
+
+  void forward_members(int unit, Flow& flow, std::vector<Saved>& saved, Recompute recompute) {
+    saved.resize(layers(unit));
+    for (int m = 0; m < layers(unit); ++m) {
+      flow.activation = model.member(unit, m).forward(flow.activation, flow.mb, saved[m], recompute);
+      if (!input.keep_activations) saved[m].clear();
+    }
+  }
+
+  void backward_members(int unit, Flow& flow, std::vector<Saved>& saved) {
+    for (int m = layers(unit) - 1; m >= 0; --m) {
+      flow.gradient = model.member(unit, m).backward(flow.gradient, flow.mb, saved[m], model.grads(unit, m));
+      saved[m].clear();
+    }
+  }
+
+  void forward(int unit, Flow& flow) { forward_members(unit, flow, flow.saved[unit], input.recompute); }
+
+  // Fills the last member's saved tensors again from its input. Members before it, which exist where a unit
+  // holds several, are filled by their own backward just before it needs them, so that one member's
+  // activations exist at a time.
+  void recompute(int unit, Flow& flow) {
+    const int last = layers(unit) - 1;
+    if (last < 0) return;
+    Saved& saved = flow.saved[unit][last];
+    if (saved.recompute() != Recompute::full || saved.empty()) return;  // an embedding keeps nothing
+    const at::Tensor member_input = saved.pop();
+    model.member(unit, last).forward(member_input, flow.mb, saved, Recompute::none);
+  }
+
+  void backward(int unit, Flow& flow) { backward_members(unit, flow, flow.saved[unit]); }
+
+  // Members before the head that share its unit run inside `loss`.
+  void loss(int unit, Flow& flow, bool with_gradient) {
+    std::vector<Saved> saved;
+    forward_members(unit, flow, saved, input.recompute);
+    WeightGrads* grads = with_gradient ? &model.grads(unit, layers(unit)) : nullptr;
+    HeadUnit::LossResult head = model.head().loss(flow.activation, flow.mb, grads);
+    flow.activation.reset();
+    result.loss_sum += head.loss_sum;
+    if (!with_gradient) return;
+    flow.gradient = std::move(head.grad_input);
+    backward_members(unit, flow, saved);
+  }
+
+  void logits(int unit, Flow& flow) {
+    std::vector<Saved> unused;
+    forward_members(unit, flow, unused, input.recompute);
+    at::Tensor rows = input.logit_rows;
+    if (!rows.defined()) rows = at::arange(flow.mb.batch->tokens_count(), at::dtype(at::kLong));
+    result.logits.push_back(model.head().logits(flow.activation, rows));
+    flow.activation.reset();
+  }
+
+  void compute(const Instruction& now) {
+    Flow& flow = flows[now.microbatch];
+    if (flow.empty()) return;
+    if (!weights_used(now, traits).empty()) model.bind(now.unit);
+    switch (now.op) {
+      case Op::forward:
+        forward(now.unit, flow);
+        break;
+      case Op::evaluate:
+        loss(now.unit, flow, false);
+        break;
+      case Op::logits:
+        logits(now.unit, flow);
+        break;
+      case Op::loss:
+        loss(now.unit, flow, true);
+        break;
+      case Op::recompute:
+        recompute(now.unit, flow);
+        break;
+      case Op::backward:
+        backward(now.unit, flow);
+        break;
+      default:
+        throw Error(Code::unsupported, cat(op_name(now.op), " is not available yet"));
+    }
+  }
+
+  void communicate(const Instruction& now) {
+    const Stopwatch watch(result.communication_seconds);
+    switch (now.op) {
+      case Op::gather:
+        model.weights().gather(now.unit);
+        break;
+      case Op::wait_gather:
+        model.weights().wait(now.unit);
+        break;
+      case Op::release:
+        model.unbind(now.unit);
+        model.weights().release(now.unit);
+        break;
+      case Op::reshard:
+        model.unbind(now.unit);
+        model.weights().reshard(now.unit);
+        break;
+      case Op::reduce:
+        model.gradients().reduce(now.unit);
+        break;
+      case Op::wait_reduce:
+        model.gradients().wait_reduce(now.unit);
+        break;
+      case Op::reduce_replicas:
+        model.gradients().reduce_replicas(now.unit);
+        break;
+      case Op::wait_replicas:
+        model.gradients().wait_replicas(now.unit);
+        break;
+      case Op::offload_shard:
+      case Op::fetch_shard:
+        break;  // on a CPU device shards rest in host memory already
+      default:
+        throw Error(Code::unsupported, cat(op_name(now.op), " is not available yet"));
+    }
+  }
+
+  void step(const Instruction& now) {
+    if (computes(now.op)) return compute(now);
+    if (now.op == Op::grad_norm) return input.grad_norm ? input.grad_norm(result.loss_sum) : void();
+    if (now.op == Op::optimizer) return input.optimizer ? input.optimizer() : void();
+    communicate(now);
+  }
+};
+
+Executor::Executor(ShardedModel& model) : model_(model), traits_(unit_traits(model)) {}
+
+ExecutionResult Executor::run(const Program& program, const ExecutionInput& input) {
+  TESSERA_CHECK(input.microbatches && static_cast<int>(input.microbatches->size()) == program.microbatches,
+                internal, "the program is for ", program.microbatches, " micro-batches");
+  // Units have their own backward: autograd is not asked at every operator.
+  const at::AutoDispatchBelowADInplaceOrView no_autograd;
+  Run run(model_, traits_, program, input);
+  for (const Instruction& instruction : program.instructions) run.step(instruction);
+  return std::move(run.result);
+}
+
+void Executor::release_all() {
+  for (int unit = 0; unit < model_.units(); ++unit) {
+    model_.unbind(unit);
+    model_.weights().release(unit);
+  }
+}
+
+std::vector<UnitTraits> unit_traits(const ShardedModel& model) {
+  std::vector<UnitTraits> traits(model.units());
+  for (int unit = 0; unit < model.units(); ++unit) {
+    const FsdpLayout& layout = model.layout(unit);
+    traits[unit].borrows = model.lenders(unit);
+    traits[unit].trainable = false;
+    for (const FsdpParam& param : layout.params) traits[unit].trainable |= param.spec.trainable;
+    // The first unit has no input gradient to form, and an embedding's weight gradient needs no weights.
+    traits[unit].backward_uses_weights = !(unit == 0 && layout.members == 1 && layout.params.size() == 1);
+  }
+  return traits;
+}
+
+}  // namespace tessera

@@ -1,0 +1,55 @@
+// Runs a program for this rank: the only place where a step computes and communicates, and where
+// communication is timed.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "data/packed_batch.h"
+#include "nn/unit.h"
+#include "parallel/sharded_model.h"
+#include "schedule/program.h"
+#include "schedule/unit_traits.h"
+
+namespace tessera {
+
+struct ExecutionInput {
+  const std::vector<PackedBatch>* microbatches = nullptr;
+  double loss_scale = 1.0;  ///< multiplied into every token's loss gradient
+  int64_t loss_chunk = 0;   ///< tokens per chunk of logits; 0: chosen by the head
+  Recompute recompute = Recompute::none;
+  bool keep_activations = true;  ///< false for programs without backwards
+  at::Tensor logit_rows;         ///< int64: rows of which `logits` makes logits; undefined: all
+  /// What these two instructions do; `loss_sum` is that of the micro-batches so far.
+  std::function<void(double loss_sum)> grad_norm;
+  std::function<void()> optimizer;
+};
+
+struct ExecutionResult {
+  double loss_sum = 0;               ///< of this rank's labelled tokens, unscaled
+  std::vector<at::Tensor> logits;    ///< per micro-batch, float32
+  double communication_seconds = 0;  ///< waiting for others or moving data
+};
+
+class Executor {
+ public:
+  explicit Executor(ShardedModel& model);
+
+  /// Runs to the end. A micro-batch without tokens computes nothing and takes part in every collective. When
+  /// an exception leaves, weights are what they were before the program (unless its optimizer had begun), and
+  /// gradients are gone.
+  ExecutionResult run(const Program& program, const ExecutionInput& input);
+  /// Releases weights that a program kept gathered.
+  void release_all();
+
+ private:
+  struct Run;
+
+  ShardedModel& model_;
+  std::vector<UnitTraits> traits_;
+};
+
+/// What the schedule compilers must know of the model's units.
+std::vector<UnitTraits> unit_traits(const ShardedModel& model);
+
+}  // namespace tessera

@@ -1,0 +1,98 @@
+// Logits and text generation on the sharded model.
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "train/sampling.h"
+#include "train/trainer_impl.h"
+
+namespace tessera {
+namespace {
+
+PackedBatch one_document(const std::vector<int64_t>& tokens) {
+  const auto length = static_cast<int64_t>(tokens.size());
+  PackedBatch batch;
+  batch.tokens = at::tensor(tokens, at::dtype(at::kLong));
+  batch.labels = at::full({length}, kIgnoredLabel, at::dtype(at::kLong));
+  batch.position_ids = at::arange(length, at::dtype(at::kLong));
+  batch.cu_seqlens = at::tensor({int64_t{0}, length}, at::dtype(at::kInt));
+  batch.cu_seqlens_padded = batch.cu_seqlens;
+  batch.max_seqlen = length;
+  return batch;
+}
+
+void check_tokens(const std::vector<int64_t>& prompt, int64_t vocab) {
+  TESSERA_CHECK(!prompt.empty(), argument, "the prompt is empty");
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    TESSERA_CHECK(prompt[i] >= 0 && prompt[i] < vocab, argument, "prompt[", i, "]=", prompt[i],
+                  " is not within 0..", vocab - 1);
+  }
+}
+
+}  // namespace
+
+at::Tensor Trainer::Impl::run_logits(const Program& program, const PackedBatch& batch,
+                                     const at::Tensor& rows) {
+  const std::vector<PackedBatch> batches = {batch};
+  ExecutionInput input;
+  input.microbatches = &batches;
+  input.recompute = Recompute::full;
+  input.keep_activations = false;
+  input.logit_rows = rows;
+  return executor->run(program, input).logits.at(0);
+}
+
+at::Tensor Trainer::Impl::logits(const PackedBatch& batch) {
+  try {
+    TESSERA_CHECK(batch.tokens_count() > 0, argument, "the batch has no tokens");
+    validate(batch, config.vocab_size);
+  } catch (const Error& error) {
+    throw AgreedError(error);  // every rank passes a batch of its own making, but passes one
+  }
+  publish_weights();
+  const at::Tensor out = run_logits(compile_forward(step_options(1, false), Op::logits, false), batch, {});
+  return options.precision.output == at::kFloat ? out : out.to(options.precision.output).to(at::kFloat);
+}
+
+std::vector<int64_t> Trainer::Impl::generate(const std::vector<int64_t>& prompt,
+                                             const GenerateOptions& generation) {
+  try {
+    validate(generation);
+    check_tokens(prompt, config.vocab_size);
+    const auto length = static_cast<int64_t>(prompt.size()) + generation.max_new_tokens;
+    TESSERA_CHECK(length <= config.max_positions, argument, "a prompt of ", prompt.size(),
+                  " tokens and max_new_tokens=", generation.max_new_tokens,
+                  " pass max_position_embeddings=", config.max_positions);
+  } catch (const Error& error) {
+    throw AgreedError(error);  // every rank passes the same
+  }
+  publish_weights();
+  const GroupPtr everyone = mesh->world()->everyone();
+  // The first forward gathers, later ones find the weights there.
+  const Program first = compile_forward(step_options(1, false), Op::logits, true);
+  Program later = first;
+  std::erase_if(later.instructions, [](const Instruction& i) { return !computes(i.op); });
+
+  std::vector<int64_t> tokens = prompt;
+  std::vector<int64_t> generated;
+  for (int64_t i = 0; i < generation.max_new_tokens; ++i) {
+    const at::Tensor last = at::full({1}, static_cast<int64_t>(tokens.size()) - 1, at::dtype(at::kLong));
+    const at::Tensor logits = run_logits(i == 0 ? first : later, one_document(tokens), last);
+    const at::Tensor choice =
+        at::full({1}, choose_token(logits.view({-1}), generation, i), at::dtype(at::kLong));
+    // Machines of different make may differ in the last bit: rank 0 decides.
+    if (everyone->size() > 1) everyone->broadcast({choice}, 0)->wait();
+    const int64_t token = choice.data_ptr<int64_t>()[0];
+    generated.push_back(token);
+    tokens.push_back(token);
+    if (std::find(config.eos_tokens.begin(), config.eos_tokens.end(), token) != config.eos_tokens.end())
+      break;
+  }
+  executor->release_all();
+  return generated;
+}
+
+}  // namespace tessera

@@ -1,0 +1,212 @@
+// One training step and one evaluation: what ranks agree on before, the program, and what they sum up after.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "kernels/elementwise.h"
+#include "train/trainer_impl.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+// Sums over the ranks of `group`, in float64.
+std::vector<double> sum_over(Group& group, const std::vector<double>& mine) {
+  if (group.size() == 1) return mine;
+  const at::Tensor values = at::tensor(mine, at::dtype(at::kDouble));
+  group.all_reduce({values}, ReduceOp::sum)->wait();
+  const double* data = values.data_ptr<double>();
+  return {data, data + mine.size()};
+}
+
+}  // namespace
+
+// One small all-reduce: global counts, and whether every rank has valid micro-batches, the same number of
+// them. It also is the point after which all ranks have finished writing their weights.
+StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches) {
+  const Clock::time_point start = Clock::now();
+  std::optional<Error> invalid;
+  int64_t labels = 0;
+  int64_t tokens = 0;
+  try {
+    TESSERA_CHECK(!microbatches.empty(), argument, "the step has no micro-batches");
+    for (size_t mb = 0; mb < microbatches.size(); ++mb) {
+      const PackedBatch& batch = microbatches[mb];
+      if (batch.tokens_count() == 0) continue;
+      validate(batch, config.vocab_size);
+      labels += batch.label_count;
+      tokens += batch.tokens_count();
+    }
+  } catch (const Error& error) {
+    invalid = error;
+  }
+  const auto count = static_cast<double>(microbatches.size());
+  const std::vector<double> sums =
+      sum_over(*loss_group, {static_cast<double>(labels), static_cast<double>(tokens), invalid ? 1.0 : 0.0,
+                             count, count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0});
+  weights_written = false;
+  communication_seconds += seconds_since(start);
+
+  const int ranks = loss_group->size();
+  if (invalid) throw AgreedError(*invalid);
+  if (sums[2] > 0) {
+    const auto bad = static_cast<int64_t>(sums[2]);
+    throw AgreedError(
+        bad == 1
+            ? Error(Code::peer_failed,
+                    cat("rank ", static_cast<int>(sums[5]), " was given a micro-batch that is not valid"),
+                    static_cast<int>(sums[5]))
+            : Error(Code::peer_failed, cat(bad, " ranks were given micro-batches that are not valid")));
+  }
+  // Equal counts, and only they, make the square of the sum n times the sum of squares.
+  if (sums[3] * sums[3] != ranks * sums[4]) {
+    throw AgreedError(
+        Error(Code::argument, cat("the number of micro-batches differs between ranks: this one has ",
+                                  microbatches.size(), ", the mean is ", sums[3] / ranks)));
+  }
+  return {static_cast<int64_t>(sums[0]), static_cast<int64_t>(sums[1])};
+}
+
+// The loss over all ranks, and the global gradient norm: replicas hold equal gradients, so each counts for
+// its share.
+void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
+  double squares = 0;
+  if (with_norm) {
+    for (const ParamShard& shard : model->shards()) squares += kernels::sum_of_squares(shard.grad);
+    squares /= static_cast<double>(mesh->size("dp_replicate"));
+  }
+  const Clock::time_point start = Clock::now();
+  const std::vector<double> sums = sum_over(*loss_group, {loss_sum, squares});
+  communication_seconds += seconds_since(start);
+  const double mine = loss_sum;
+  loss_sum = sums[0];
+  grad_norm = std::sqrt(sums[1]);
+  if (std::isfinite(loss_sum) && std::isfinite(grad_norm)) return;
+
+  // All ranks came here together: they find out where it began.
+  const bool bad_loss = !std::isfinite(loss_sum);
+  const bool here = bad_loss ? !std::isfinite(mine) : !std::isfinite(squares);
+  const at::Tensor first = at::empty({1}, at::dtype(at::kLong));
+  first.fill_(here ? mesh->rank() : std::numeric_limits<int64_t>::max());
+  loss_group->all_reduce({first}, ReduceOp::min)->wait();
+  const auto rank = static_cast<int>(first.data_ptr<int64_t>()[0]);
+  model->gradients().zero();
+  gradients_readable = false;
+  pending_labels = 0;
+  throw AgreedError(Error(Code::numeric,
+                          cat("step ", steps + 1, ": the ", bad_loss ? "loss" : "gradient norm", " is ",
+                              bad_loss ? loss_sum : grad_norm, ", first on rank ", rank,
+                              "; the weights are those before the step"),
+                          rank));
+}
+
+void Trainer::Impl::update_weights() {
+  const int64_t step = steps + 1;
+  lr = learning_rate(options.schedule, options.lr, step);
+  // Without a single label there is no gradient: weights, decay and moments stay, only the schedule moves on.
+  if (pending_labels > 0) {
+    optimizer->step(model->shards(), lr, clip_coefficient(grad_norm, options.clip), step);
+    weights_written = true;
+  }
+  steps = step;
+  pending_labels = 0;
+}
+
+StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) const {
+  StepMetrics out;
+  out.step = steps;
+  out.loss = totals.label_tokens > 0 ? loss_sum / static_cast<double>(totals.label_tokens) : 0;
+  out.grad_norm = grad_norm;
+  out.lr = lr;
+  out.tokens = totals.tokens;
+  out.label_tokens = totals.label_tokens;
+  out.seconds = seconds;
+  out.tokens_per_s = seconds > 0 ? static_cast<double>(totals.tokens) / seconds : 0;
+  out.communication_seconds = communication_seconds;
+  out.memory = peak_resident_bytes();
+  return out;
+}
+
+StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches, bool update,
+                                    int64_t loss_denominator) {
+  const Clock::time_point start = Clock::now();
+  communication_seconds = 0;
+  const StepTotals totals = agree_on(microbatches);
+  const int64_t denominator = loss_denominator > 0 ? loss_denominator : totals.label_tokens;
+  const auto count = static_cast<int64_t>(microbatches.size());
+  const Program& program = step_program(count, update);
+  pending_labels += totals.label_tokens;
+  loss_sum = 0;
+  grad_norm = 0;
+
+  ExecutionInput input;
+  input.microbatches = &microbatches;
+  input.loss_scale = denominator > 0 ? 1.0 / static_cast<double>(denominator) : 0.0;
+  input.loss_chunk = options.loss_chunk;
+  input.recompute = options.recompute;
+  input.grad_norm = [&](double local_loss) {
+    model->gradients().end();
+    gradients_readable = true;
+    loss_sum = local_loss;
+    sum_loss_and_norm(true);
+  };
+  input.optimizer = [&] {
+    update_weights();
+    model->gradients().zero();
+  };
+  model->gradients().begin(options.defer_gradient_sync && count > 1);
+  const ExecutionResult result = executor->run(program, input);
+  communication_seconds += result.communication_seconds;
+  if (!update) {
+    model->gradients().end();
+    gradients_readable = true;
+    loss_sum = result.loss_sum;
+    sum_loss_and_norm(false);
+    lr = learning_rate(options.schedule, options.lr, steps + 1);
+  }
+  return metrics(totals, seconds_since(start));
+}
+
+StepMetrics Trainer::Impl::update_alone() {
+  const Clock::time_point start = Clock::now();
+  communication_seconds = 0;
+  loss_sum = 0;
+  sum_loss_and_norm(true);
+  update_weights();
+  model->gradients().zero();
+  return metrics({}, seconds_since(start));
+}
+
+EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches) {
+  communication_seconds = 0;
+  const StepTotals totals = agree_on(microbatches);
+  const StepOptions step = step_options(static_cast<int64_t>(microbatches.size()), false);
+  ExecutionInput input;
+  input.microbatches = &microbatches;
+  input.loss_chunk = options.loss_chunk;
+  input.recompute = Recompute::full;
+  input.keep_activations = false;
+  const ExecutionResult result = executor->run(compile_forward(step, Op::evaluate, false), input);
+  const std::vector<double> sums = sum_over(*loss_group, {result.loss_sum});
+  EvalMetrics out;
+  out.label_tokens = totals.label_tokens;
+  out.loss = totals.label_tokens > 0 ? sums[0] / static_cast<double>(totals.label_tokens) : 0;
+  return out;
+}
+
+}  // namespace tessera

@@ -1,0 +1,203 @@
+// Trainer: set-up, programs, and the doors to its parts.
+#include "train/trainer.h"
+
+#include "core/log.h"
+#include "parallel/initialize.h"
+#include "schedule/checker.h"
+#include "train/trainer_impl.h"
+
+namespace tessera {
+namespace {
+
+ShardingOptions sharding_options(const TrainerOptions& options) {
+  ShardingOptions sharding;
+  sharding.units = options.units;
+  sharding.param = options.precision.param;
+  sharding.reduce = options.precision.reduce;
+  sharding.master = options.precision.master;
+  sharding.reshard_group = options.reshard.kind == ReshardPolicy::Kind::group ? options.reshard.group : 0;
+  sharding.force_copy = options.copy_weights;
+  return sharding;
+}
+
+void check_dtype(const char* key, at::ScalarType dtype) {
+  TESSERA_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, unsupported, key, "=", c10::toString(dtype),
+                " is not supported: use float32 or bfloat16");
+}
+
+}  // namespace
+
+void Trainer::Impl::check_options() const {
+  for (const auto& [axis, name] :
+       {std::pair{Axis::pp, "pipeline"}, {Axis::cp, "context"}, {Axis::tp, "tensor"}}) {
+    const int64_t size = mesh->layout().size(axis);
+    TESSERA_CHECK(size == 1, unsupported, axis_name(axis), "=", size, ": ", name,
+                  " parallel is not available yet");
+  }
+  TESSERA_CHECK(mesh->layout().ep() == 1, unsupported, "ep=", mesh->layout().ep(),
+                ": expert parallel is not available yet");
+  check_dtype("precision.param", options.precision.param);
+  check_dtype("precision.reduce", options.precision.reduce);
+  check_dtype("precision.output", options.precision.output);
+  check_dtype("precision.master", options.precision.master);
+  TESSERA_CHECK(options.prefetch >= 0 && options.prefetch <= 1024, argument, "prefetch=", options.prefetch,
+                " is not within 0..1024");
+  TESSERA_CHECK(options.reshard.kind != ReshardPolicy::Kind::group || options.reshard.group >= 1, argument,
+                "reshard_after_forward=", options.reshard.group, " is not a positive number of ranks");
+  TESSERA_CHECK(options.clip >= 0, argument, "clip=", options.clip, " is negative");
+  TESSERA_CHECK(options.loss_chunk >= 0, argument, "loss_chunk=", options.loss_chunk, " is negative");
+  validate_schedule(options.schedule, options.lr);
+}
+
+Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::string& checkpoint,
+                    const TrainerOptions& options_)
+    : mesh(std::move(mesh_)), config(config_), options(options_), source(checkpoint) {
+  TESSERA_CHECK(mesh != nullptr, argument, "the mesh is null");
+  mesh->world()->bind_thread();
+  thread = std::this_thread::get_id();
+  check_options();
+  optimizer = make_optimizer(options.optimizer);
+  loss_group = mesh->group("dp_cp");
+  ParallelContext parallel;
+  parallel.sequence_parallel = options.sequence_parallel;
+  model = std::make_unique<ShardedModel>(mesh, build_units(config, parallel), sharding_options(options));
+  executor = std::make_unique<Executor>(*model);
+  traits = unit_traits(*model);
+  if (checkpoint.empty()) {
+    initialize(*model, options.seed);
+  } else if (options.load_from_rank0) {
+    load_weights_from_rank0(*model, checkpoint);
+  } else {
+    load_weights(*model, checkpoint);
+  }
+}
+
+StepOptions Trainer::Impl::step_options(int64_t microbatches, bool update) const {
+  StepOptions step;
+  step.units = traits;
+  step.microbatches = static_cast<int>(microbatches);
+  step.storage.reshard = options.reshard;
+  step.storage.prefetch = static_cast<int>(options.prefetch);
+  step.storage.defer_reduce = options.defer_gradient_sync;
+  step.storage.replicas = mesh->size("dp_replicate") > 1;
+  step.storage.offload = options.offload;
+  step.recompute = options.recompute == Recompute::full;
+  step.update = update;
+  return step;
+}
+
+const Program& Trainer::Impl::step_program(int64_t microbatches, bool update) {
+  const auto key = std::pair(microbatches, update);
+  const auto found = programs.find(key);
+  if (found != programs.end()) return found->second;
+  const StepOptions step = step_options(microbatches, update);
+  Program program = compile_fsdp(step);
+  CheckOptions rules;
+  rules.units = step.units;
+  rules.recompute = step.recompute;
+  rules.replicas = step.storage.replicas;
+  rules.defer_reduce = step.storage.defer_reduce;
+  rules.prefetch = step.storage.prefetch;
+  check(program, rules);
+  return programs.emplace(key, std::move(program)).first->second;
+}
+
+void Trainer::Impl::publish_weights() {
+  if (!weights_written) return;
+  if (model->weights().shared()) model->shard_group()->barrier();
+  weights_written = false;
+}
+
+void Trainer::Impl::abandon(const std::string& reason) {
+  if (mesh->world()->size() > 1) mesh->world()->abort(reason);
+  model->gradients().abandon();
+  gradients_readable = false;
+  pending_labels = 0;
+}
+
+Trainer::Trainer(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint,
+                 const TrainerOptions& options) {
+  const WorldPtr world = mesh ? mesh->world() : nullptr;
+  try {
+    impl_ = std::make_unique<Impl>(std::move(mesh), config, checkpoint, options);
+  } catch (const Error& error) {
+    // Bad options and bad files are mostly seen by all ranks alike; when only this one saw it, the others
+    // learn here.
+    if (world && world->size() > 1) world->abort(error.what());
+    throw;
+  }
+}
+
+Trainer::~Trainer() = default;
+
+const ModelConfig& Trainer::config() const {
+  return impl_->config;
+}
+const TrainerOptions& Trainer::options() const {
+  return impl_->options;
+}
+const DeviceMeshPtr& Trainer::mesh() const {
+  return impl_->mesh;
+}
+int64_t Trainer::step_count() const {
+  return impl_->steps;
+}
+
+StepMetrics Trainer::step(const std::vector<PackedBatch>& microbatches) {
+  TESSERA_CHECK(impl_->model->gradients().empty(), state,
+                "gradients of forward_backward wait for optimizer_step or zero_grad");
+  return impl_->collective([&] { return impl_->run_step(microbatches, true, 0); });
+}
+
+StepMetrics Trainer::forward_backward(const std::vector<PackedBatch>& microbatches,
+                                      int64_t loss_denominator) {
+  TESSERA_CHECK(loss_denominator >= 0, argument, "loss_denominator=", loss_denominator, " is negative");
+  return impl_->collective([&] { return impl_->run_step(microbatches, false, loss_denominator); });
+}
+
+StepMetrics Trainer::optimizer_step() {
+  TESSERA_CHECK(!impl_->model->gradients().empty(), state,
+                "optimizer_step without a forward_backward before it");
+  return impl_->collective([&] { return impl_->update_alone(); });
+}
+
+void Trainer::zero_grad() {
+  impl_->model->gradients().zero();
+  impl_->gradients_readable = false;
+  impl_->pending_labels = 0;
+}
+
+EvalMetrics Trainer::evaluate(const std::vector<PackedBatch>& microbatches) {
+  return impl_->collective([&] { return impl_->evaluate(microbatches); });
+}
+
+std::vector<int64_t> Trainer::generate(const std::vector<int64_t>& prompt, const GenerateOptions& options) {
+  return impl_->collective([&] { return impl_->generate(prompt, options); });
+}
+
+at::Tensor Trainer::logits(const PackedBatch& batch) {
+  return impl_->collective([&] { return impl_->logits(batch); });
+}
+
+std::vector<std::string> Trainer::parameter_names() const {
+  return impl_->model->names();
+}
+
+at::Tensor Trainer::parameter(const std::string& name) {
+  return impl_->collective([&] { return impl_->parameter(name); });
+}
+
+at::Tensor Trainer::gradient(const std::string& name) {
+  return impl_->collective([&] { return impl_->gradient(name); });
+}
+
+void Trainer::set_parameter(const std::string& name, const at::Tensor& full) {
+  impl_->collective([&] { impl_->set_parameter(name, full); });
+}
+
+Program Trainer::program(int64_t microbatches) const {
+  TESSERA_CHECK(microbatches >= 1, argument, "microbatches=", microbatches, " is not positive");
+  return impl_->step_program(microbatches, true);
+}
+
+}  // namespace tessera

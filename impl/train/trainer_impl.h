@@ -1,0 +1,113 @@
+// The inside of Trainer, shared by the files that implement it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <thread>
+
+#include "core/error.h"
+#include "parallel/sharded_model.h"
+#include "schedule/compile.h"
+#include "schedule/executor.h"
+#include "train/trainer.h"
+
+namespace tessera {
+
+/// An error that every rank of the mesh throws at the same point, so that the world stays usable.
+class AgreedError : public Error {
+ public:
+  explicit AgreedError(const Error& error) : Error(error) {}
+};
+
+/// What all ranks know of a step before it computes.
+struct StepTotals {
+  int64_t label_tokens = 0;
+  int64_t tokens = 0;
+};
+
+struct Trainer::Impl {
+  Impl(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint,
+       const TrainerOptions& options);
+
+  // trainer.cpp: set-up and programs.
+  void check_options() const;
+  StepOptions step_options(int64_t microbatches, bool update) const;
+  const Program& step_program(int64_t microbatches, bool update);
+
+  // step.cpp: training and evaluation.
+  StepMetrics run_step(const std::vector<PackedBatch>& microbatches, bool update, int64_t loss_denominator);
+  StepMetrics update_alone();
+  EvalMetrics evaluate(const std::vector<PackedBatch>& microbatches);
+  StepTotals agree_on(const std::vector<PackedBatch>& microbatches);
+  void sum_loss_and_norm(bool with_norm);
+  void update_weights();
+  StepMetrics metrics(const StepTotals& totals, double seconds) const;
+
+  // generate.cpp.
+  std::vector<int64_t> generate(const std::vector<int64_t>& prompt, const GenerateOptions& options);
+  at::Tensor logits(const PackedBatch& batch);
+  at::Tensor run_logits(const Program& program, const PackedBatch& batch, const at::Tensor& rows);
+
+  // parameters.cpp.
+  at::Tensor gather_full(const FsdpParam& param, const at::Tensor& mine);
+  at::Tensor parameter(const std::string& name);
+  at::Tensor gradient(const std::string& name);
+  void set_parameter(const std::string& name, const at::Tensor& full);
+
+  // checkpoint.cpp.
+  std::vector<ShardedTensor> weight_shards();
+
+  /// Makes sure that what all ranks wrote into shared weights is there before a program reads them.
+  /// Collective.
+  void publish_weights();
+
+  /// Runs one collective function of the public interface. An error that only this rank knows of ends the
+  /// other ranks' waiting; gradients of a broken step are dropped.
+  template <class Action>
+  auto collective(Action&& action);
+  void abandon(const std::string& reason);
+
+  DeviceMeshPtr mesh;
+  ModelConfig config;
+  TrainerOptions options;
+  std::string source;  ///< the Hugging Face directory the weights came from, or empty
+  std::unique_ptr<ShardedModel> model;
+  std::unique_ptr<Executor> executor;
+  std::unique_ptr<Optimizer> optimizer;
+  std::vector<UnitTraits> traits;
+  std::map<std::pair<int64_t, bool>, Program> programs;  ///< by micro-batches and whether they update
+  GroupPtr loss_group;                                   ///< the ranks that see different tokens
+
+  int64_t steps = 0;
+  bool weights_written = true;      ///< shared weights changed since all ranks met
+  bool gradients_readable = false;  ///< the shards hold the gradients of some step
+  int64_t pending_labels = 0;       ///< labelled tokens behind the gradients not yet used
+  std::thread::id thread;
+
+  // Of the step under way, or the latest.
+  double loss_sum = 0;
+  double grad_norm = 0;
+  double lr = 0;
+  double communication_seconds = 0;
+};
+
+template <class Action>
+auto Trainer::Impl::collective(Action&& action) {
+  if (thread != std::this_thread::get_id()) {
+    mesh->world()->bind_thread();
+    thread = std::this_thread::get_id();
+  }
+  try {
+    return action();
+  } catch (const AgreedError&) {
+    throw;
+  } catch (const std::exception& error) {
+    abandon(error.what());
+    throw;
+  } catch (...) {
+    abandon("unknown error");
+    throw;
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,129 @@
+// The training runs that mesh tests compare.
+#include "support/training_run.h"
+
+#include <ATen/ops/equal.h>
+#include <ATen/ops/isfinite.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "data/batch_builder.h"
+#include "mesh/device_mesh.h"
+#include "support/rank_threads.h"
+#include "support/single_rank.h"
+
+namespace tessera::testing {
+
+ModelConfig tiny_config(bool tied) {
+  ModelConfig config;
+  config.architecture = "LlamaForCausalLM";
+  config.vocab_size = 37;
+  config.hidden_size = 24;
+  config.intermediate_size = 40;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 6;
+  config.sliding_window = {0, 0};
+  config.initializer_range = 0.2;
+  config.tie_embeddings = tied;
+  return config;
+}
+
+TrainerOptions tiny_options() {
+  TrainerOptions options;
+  options.precision = {at::kFloat, at::kFloat, at::kFloat, at::kFloat};
+  options.lr = 1e-2;
+  options.clip = 0.5;
+  options.seed = 11;
+  return options;
+}
+
+PackedBatch documents_batch(int first, int count, int64_t vocab) {
+  if (count == 0) return {};
+  BatchBuilder builder{BatchLayout{}};
+  for (int index = first; index < first + count; ++index) {
+    std::mt19937 random(static_cast<unsigned>(index) + 1);
+    const int length = 1 + static_cast<int>(random() % 13);
+    std::vector<int32_t> tokens;
+    std::vector<int32_t> labels;
+    for (int t = 0; t < length; ++t)
+      tokens.push_back(static_cast<int32_t>(random() % static_cast<unsigned>(vocab)));
+    for (int t = 0; t < length; ++t) {
+      const bool ignored = t + 1 == length || random() % 4 == 0;
+      labels.push_back(ignored ? static_cast<int32_t>(kIgnoredLabel) : tokens[t + 1]);
+    }
+    builder.add(tokens, labels);
+  }
+  return builder.finish();
+}
+
+std::vector<PackedBatch> step_batches(const TrainingRun& run, int step, int dp_rank, int dp_size) {
+  const auto cut = [](int total, int index, int parts) { return total * index / parts; };
+  const int base = step * run.documents;
+  const int begin = cut(run.documents, dp_rank, dp_size);
+  const int mine = cut(run.documents, dp_rank + 1, dp_size) - begin;
+  std::vector<PackedBatch> batches;
+  for (int mb = 0; mb < run.microbatches; ++mb) {
+    const int first = cut(mine, mb, run.microbatches);
+    const int count = cut(mine, mb + 1, run.microbatches) - first;
+    batches.push_back(documents_batch(base + begin + first, count, run.config.vocab_size));
+  }
+  return batches;
+}
+
+TrainingOutcome train(const TrainingRun& run) {
+  TrainingOutcome outcome;
+  run_ranks(run.ranks, [&](const WorldPtr& world) {
+    const auto mesh = std::make_shared<DeviceMesh>(world, run.mesh);
+    Trainer trainer(mesh, run.config, "", run.options);
+    const auto dp_rank = static_cast<int>(mesh->index("dp"));
+    const auto dp_size = static_cast<int>(mesh->size("dp"));
+    const bool records = world->rank() == 0;
+    for (int step = 0; step < run.steps; ++step) {
+      StepMetrics metrics;
+      const std::vector<PackedBatch> batches = step_batches(run, step, dp_rank, dp_size);
+      if (step == 0) {  // the two halves, to see the gradients between them
+        metrics = trainer.forward_backward(batches);
+        for (const std::string& name : trainer.parameter_names()) {
+          const at::Tensor gradient = trainer.gradient(name);
+          if (records) outcome.gradients[name] = gradient;
+        }
+        metrics.grad_norm = trainer.optimizer_step().grad_norm;
+      } else {
+        metrics = trainer.step(batches);
+      }
+      if (!records) continue;
+      outcome.losses.push_back(metrics.loss);
+      outcome.norms.push_back(metrics.grad_norm);
+      outcome.label_tokens.push_back(metrics.label_tokens);
+    }
+    for (const std::string& name : trainer.parameter_names()) {
+      const at::Tensor weight = trainer.parameter(name);
+      if (records) outcome.weights[name] = weight;
+    }
+  });
+  return outcome;
+}
+
+double worst_error(const std::map<std::string, at::Tensor>& actual,
+                   const std::map<std::string, at::Tensor>& expected) {
+  EXPECT_EQ(actual.size(), expected.size());
+  double worst = 0;
+  for (const auto& [name, tensor] : expected) {
+    worst = std::max(worst, relative_error(actual.at(name), tensor, 1e-6));
+  }
+  return worst;
+}
+
+bool identical(const TrainingOutcome& a, const TrainingOutcome& b) {
+  const auto same = [](const auto& x, const auto& y) {
+    return std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const auto& p, const auto& q) {
+      return p.first == q.first && at::equal(p.second, q.second);
+    });
+  };
+  return a.losses == b.losses && a.norms == b.norms && same(a.gradients, b.gradients) &&
+         same(a.weights, b.weights);
+}
+
+}  // namespace tessera::testing

@@ -1,0 +1,55 @@
+// Trains a tiny model on any mesh of rank threads and collects what a comparison between meshes needs.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "train/trainer.h"
+
+namespace tessera::testing {
+
+/// One training job. Documents are numbered over the whole job: step s takes documents [s*documents,
+/// (s+1)*documents), dp rank r the r-th contiguous part, cut into `microbatches` parts (some of which may be
+/// empty).
+struct TrainingRun {
+  ModelConfig config;
+  TrainerOptions options;
+  MeshSpec mesh;
+  int ranks = 1;
+  int documents = 16;
+  int microbatches = 1;
+  int steps = 3;
+};
+
+struct TrainingOutcome {
+  std::vector<double> losses;
+  std::vector<double> norms;
+  std::vector<int64_t> label_tokens;
+  std::map<std::string, at::Tensor> gradients;  ///< of the first step
+  std::map<std::string, at::Tensor> weights;    ///< after the last step
+};
+
+/// hidden 24, 2 layers, vocabulary 37: nothing divides by 8, and norm weights have fewer rows than some
+/// meshes have ranks.
+ModelConfig tiny_config(bool tied = false);
+/// float32 everywhere, SGD-free AdamW with a rate that moves every weight.
+TrainerOptions tiny_options();
+
+/// Document `index`: 1 to 13 tokens, some labels ignored; the same for every caller.
+PackedBatch documents_batch(int first, int count, int64_t vocab);
+/// The micro-batches of one dp rank for one step.
+std::vector<PackedBatch> step_batches(const TrainingRun& run, int step, int dp_rank, int dp_size);
+
+TrainingOutcome train(const TrainingRun& run);
+
+/// Largest relative_error over all tensors of `expected`; names must agree.
+double worst_error(const std::map<std::string, at::Tensor>& actual,
+                   const std::map<std::string, at::Tensor>& expected);
+/// Bitwise equality of losses, norms, gradients and weights.
+bool identical(const TrainingOutcome& a, const TrainingOutcome& b);
+
+}  // namespace tessera::testing
