@@ -11,6 +11,7 @@
 #include "checkpoint/agreement.h"
 #include "checkpoint/box_io.h"
 #include "checkpoint/file_io.h"
+#include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "checkpoint/ownership.h"
 #include "core/error.h"
@@ -84,6 +85,7 @@ at::ScalarType main_dtype(const std::vector<ExportFile>& files) {
 }
 
 std::string config_with_dtype(const std::string& text, at::ScalarType dtype) {
+  check_json_depth(text);
   nlohmann::ordered_json config;
   try {
     config = nlohmann::ordered_json::parse(text);
