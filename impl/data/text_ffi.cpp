@@ -28,6 +28,11 @@ int32_t ttx_tokenizer_id_to_token(const TtxTokenizer*, uint32_t, TtxBytes*, TtxB
 int32_t ttx_tokenizer_describe(const TtxTokenizer*, TtxBytes*, TtxBytes*) {
   return TTX_MISSING;
 }
+int32_t ttx_template_open(const char*, size_t, TtxTemplate**, bool*, TtxBytes*) { return TTX_MISSING; }
+void ttx_template_free(TtxTemplate*) {}
+int32_t ttx_template_render(const TtxTemplate*, const char*, size_t, TtxBytes*, TtxBytes*, TtxBytes*) {
+  return TTX_MISSING;
+}
 
 }  // extern "C"
 

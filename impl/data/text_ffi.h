@@ -44,4 +44,14 @@ int32_t ttx_tokenizer_token_to_id(const TtxTokenizer* tokenizer, const char* tok
 int32_t ttx_tokenizer_id_to_token(const TtxTokenizer* tokenizer, uint32_t id, TtxBytes* out, TtxBytes* error);
 int32_t ttx_tokenizer_describe(const TtxTokenizer* tokenizer, TtxBytes* out, TtxBytes* error);
 
+/// A compiled chat template.
+struct TtxTemplate;
+int32_t ttx_template_open(const char* source, size_t len, TtxTemplate** out, bool* has_generation, TtxBytes* error);
+void ttx_template_free(TtxTemplate* chat_template);
+/// `context`: a JSON object with the template's variables, `messages` among them. `events` gets int64 quadruples
+/// (kind, loop or flag, message, byte of the text): kind 0 opens (flag 1) or closes (0) a generation block, 1 starts
+/// the turn of a message in a loop, 2 ends a loop.
+int32_t ttx_template_render(const TtxTemplate* chat_template, const char* context, size_t len, TtxBytes* text,
+                            TtxBytes* events, TtxBytes* error);
+
 }  // extern "C"
