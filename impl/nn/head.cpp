@@ -73,8 +73,8 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
 
   if (count == 0) {
     // Every weight gets a contribution, so that what the last step left in its target is overwritten.
-    grads->add(kNormWeight, at::zeros_like(weights_[kNormWeight]));
     grads->linear(kProjection, normed.y, at::zeros({0, projection.size(0)}, input.options()));
+    grads->add(kNormWeight, at::zeros_like(weights_[kNormWeight]));
     result.grad_input = at::zeros_like(input);
     return result;
   }
