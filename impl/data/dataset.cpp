@@ -187,4 +187,12 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
                                            prepare_documents(expand_paths(options.paths), options, convert));
 }
 
+std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,
+                                        std::shared_ptr<const DocumentStore> documents) {
+  check_options(options);
+  TESSERA_CHECK(options.packing == "none", unsupported, "data.packing=", options.packing,
+                " is not supported");
+  return std::make_unique<PreparedDataset>(options, std::move(documents));
+}
+
 }  // namespace tessera
