@@ -3,20 +3,16 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "core/error.h"
 #include "data/batch_builder.h"
 #include "data/document_store.h"
+#include "data/epoch_plan.h"
 #include "data/line_reader.h"
 #include "data/prepare.h"
-#include "data/random.h"
-#include "data/row_plan.h"
 
 namespace tessera {
 namespace {
-
-constexpr uint64_t kShufflePurpose = 1;
 
 bool one_of(const std::string& value, std::initializer_list<const char*> choices) {
   return std::any_of(choices.begin(), choices.end(), [&](const char* choice) { return value == choice; });
@@ -44,16 +40,20 @@ void check_options(const DatasetOptions& o) {
                 " must be at least 1");
   TESSERA_CHECK(o.workers >= 0 && o.workers <= 1024, argument, "data.workers=", o.workers,
                 " must be between 0 and 1024");
+  check_plan_options(o);
+  row_layout(o);
 }
 
 class PreparedDataset : public Dataset {
  public:
   PreparedDataset(const DatasetOptions& options, std::shared_ptr<const DocumentStore> store)
-      : options_(options), store_(std::move(store)) {
-    const bool pad = options.pad_rows == "yes" || (options.pad_rows == "auto" && options.packing != "none");
-    layout_ = {options.cp, options.pad_multiple, pad ? options.seq_len : 0, options.pad_token};
-    layout_.check();
-    plan_epoch(0);
+      : options_(options), store_(std::move(store)), layout_(row_layout(options)) {
+    const PrepareCounts& counts = store_->counts();
+    TESSERA_CHECK(
+        options_.group == 1 || counts.bad_rows + counts.dropped + counts.split + counts.unlabelled == 0,
+        argument, "data.group=", options_.group, " needs every document, but ",
+        counts.bad_rows + counts.dropped + counts.split + counts.unlabelled, " were left out or split");
+    start_epoch(0);
   }
 
   bool next(std::vector<PackedBatch>& microbatches) override {
@@ -64,7 +64,7 @@ class PreparedDataset : public Dataset {
     BatchBuilder builder(layout_);
     for (int64_t k = 0; k < options_.global_batch; ++k) {
       const bool filler = at_end();
-      if (!filler && row_ == plan_.rows()) plan_epoch(epoch_ + 1);
+      if (!filler && row_ == plan_.rows.packs()) start_epoch(epoch_ + 1);
       if (k >= first && k < first + per_rank) {
         if (!filler) add_row(builder, row_);
         builder.end_row();
@@ -102,18 +102,16 @@ class PreparedDataset : public Dataset {
     const int64_t row = number("row");
     TESSERA_CHECK(epoch >= 0 && (options_.epochs == 0 || epoch < options_.epochs), format,
                   "data state has epoch ", epoch);
-    const int64_t old_epoch = epoch_;
-    if (epoch != epoch_) plan_epoch(epoch);
-    if (row < 0 || row > plan_.rows()) {
-      const int64_t rows = plan_.rows();
-      if (epoch != old_epoch) plan_epoch(old_epoch);
-      throw Error(Code::format, cat("data state has row ", row, " of ", rows));
-    }
+    EpochPlan plan = epoch == epoch_ ? plan_ : plan_epoch(*store_, options_, epoch);
+    TESSERA_CHECK(row >= 0 && row <= plan.rows.packs(), format, "data state has row ", row, " of ",
+                  plan.rows.packs());
+    plan_ = std::move(plan);
+    epoch_ = epoch;
     row_ = row;
   }
 
   int64_t steps_per_epoch() const override {
-    return (plan_.rows() + options_.global_batch - 1) / options_.global_batch;
+    return (plan_.rows.packs() + options_.global_batch - 1) / options_.global_batch;
   }
 
   DatasetReport report() const override {
@@ -122,7 +120,10 @@ class PreparedDataset : public Dataset {
     out.documents = store_->size();
     out.tokens = counts.tokens;
     out.labels = counts.labels;
-    out.rows = plan_.rows();
+    out.rows = plan_.rows.packs();
+    out.lower_bound = plan_.lower_bound;
+    out.efficiency = static_cast<double>(plan_.tokens) / static_cast<double>(plan_.padded);
+    out.pack_seconds = plan_.seconds;
     out.bad_rows = counts.bad_rows;
     out.dropped = counts.dropped;
     out.truncated = counts.truncated;
@@ -133,39 +134,34 @@ class PreparedDataset : public Dataset {
 
  private:
   bool last_epoch() const { return options_.epochs > 0 && epoch_ + 1 == options_.epochs; }
-  bool at_end() const { return last_epoch() && row_ == plan_.rows(); }
+  bool at_end() const { return last_epoch() && row_ == plan_.rows.packs(); }
   /// Only asked under last_step=drop; epochs before the last always have successors to run on into.
-  bool full_step_left() const { return !last_epoch() || row_ + options_.global_batch <= plan_.rows(); }
+  bool full_step_left() const { return !last_epoch() || row_ + options_.global_batch <= plan_.rows.packs(); }
 
-  void plan_epoch(int64_t epoch) {
-    std::vector<int64_t> order(static_cast<size_t>(store_->size()));
-    std::iota(order.begin(), order.end(), int64_t{0});
-    if (options_.shuffle) shuffle(std::span(order), seeded(options_.seed, kShufflePurpose, epoch));
-    RowPlan plan;
-    plan.offsets.reserve(order.size() + 1);
-    plan.pieces.reserve(order.size());
-    for (const int64_t document : order) {
-      plan.pieces.push_back({document, 0, store_->length(document)});
-      plan.offsets.push_back(static_cast<int64_t>(plan.pieces.size()));
-    }
-    plan_ = std::move(plan);
+  void start_epoch(int64_t epoch) {
+    plan_ = plan_epoch(*store_, options_, epoch);
     epoch_ = epoch;
     row_ = 0;
   }
 
   void add_row(BatchBuilder& builder, int64_t row) const {
-    for (const Piece& piece : plan_.row(row)) {
-      const DocumentView view = store_->document(piece.document);
-      const auto begin = static_cast<size_t>(piece.begin);
-      const auto length = static_cast<size_t>(piece.length);
-      builder.add(view.tokens.subspan(begin, length), view.labels.subspan(begin, length));
+    const Packing& rows = plan_.rows;
+    for (int64_t i = rows.offsets[row]; i < rows.offsets[row + 1]; ++i) {
+      const DocumentView view = store_->document(rows.documents[i]);
+      if (rows.cuts.empty()) {
+        builder.add(view.tokens, view.labels);
+      } else {
+        const auto begin = static_cast<size_t>(rows.cuts[i].begin);
+        const auto length = static_cast<size_t>(rows.cuts[i].length);
+        builder.add(view.tokens.subspan(begin, length), view.labels.subspan(begin, length));
+      }
     }
   }
 
   DatasetOptions options_;
   std::shared_ptr<const DocumentStore> store_;
   BatchLayout layout_;
-  RowPlan plan_;
+  EpochPlan plan_;
   int64_t epoch_ = 0;
   int64_t row_ = 0;  ///< rows of the epoch that steps have taken
 };
@@ -175,8 +171,6 @@ class PreparedDataset : public Dataset {
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   check_options(options);
   TESSERA_CHECK(options.format == "tokens", unsupported, "data.format=", options.format, " is not supported");
-  TESSERA_CHECK(options.packing == "none", unsupported, "data.packing=", options.packing,
-                " is not supported");
   const int64_t vocab = options.vocab_size;
   const RowConverter convert = [vocab](std::string_view line) {
     std::vector<TokenRow> rows;
@@ -185,14 +179,6 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   };
   return std::make_unique<PreparedDataset>(options,
                                            prepare_documents(expand_paths(options.paths), options, convert));
-}
-
-std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,
-                                        std::shared_ptr<const DocumentStore> documents) {
-  check_options(options);
-  TESSERA_CHECK(options.packing == "none", unsupported, "data.packing=", options.packing,
-                " is not supported");
-  return std::make_unique<PreparedDataset>(options, std::move(documents));
 }
 
 }  // namespace tessera

@@ -49,6 +49,15 @@ struct DatasetOptions {
       "fill";  ///< data.last_step: fill | drop: the step that the last epoch does not fill
   int64_t max_line_bytes = int64_t{64} << 20;  ///< data.max_line_bytes: longer lines are bad rows
   int64_t workers = 0;  ///< data.workers: threads that prepare documents; 0: one per core
+  std::string order =
+      "auto";            ///< data.order: auto | short_first | long_first: of the rows; auto follows shuffle
+  bool balance = false;  ///< data.balance: the rows of a step get nearly equal sums of squared lengths
+  int64_t balance_window = 0;  ///< data.balance_window: steps among which rows are exchanged; 0: the epoch
+  int64_t group = 1;           ///< data.group: so many documents stay in one row (2: preference pairs)
+  int64_t packing_group_size =
+      100000;                      ///< data.packing_group_size: first_fit packs so many documents at a time
+  int64_t packing_bin_size = 200;  ///< data.packing_bin_size: first_fit: most documents in a pack
+  int64_t packing_effort = 100'000'000;  ///< data.packing_effort: search steps of packing=optimal
   std::function<void(const PrepareProgress&)> progress;  ///< called from the preparing thread; may be empty
 };
 
@@ -83,10 +92,5 @@ class Dataset {
 /// Reads and prepares all of the data before it returns. Throws Error(argument) for options that do not fit
 /// together, Error(format) "FILE:LINE: reason" for bad rows, Error(io | not_found) for files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
-
-class DocumentStore;
-/// The same over documents in memory; the options about files are not used.
-std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,
-                                        std::shared_ptr<const DocumentStore> documents);
 
 }  // namespace tessera

@@ -107,13 +107,9 @@ void GradientStorage::open_round(int unit) {
   state.full = state.buffer.bytes.view(dtype_);
 }
 
-void GradientStorage::open(int unit) {
-  if (!units_[unit].full.defined()) open_round(unit);
-}
-
 at::Tensor GradientStorage::target(int unit, size_t param, bool& first) {
-  open(unit);
   UnitState& state = units_[unit];
+  if (!state.full.defined()) open_round(unit);
   first = !state.written[param];
   state.written[param] = true;
   return layouts_[unit].params[param].weight(state.full);
@@ -138,7 +134,7 @@ void GradientStorage::reduce_alone(int unit) {
 void GradientStorage::reduce(int unit) {
   UnitState& state = units_[unit];
   const FsdpLayout& layout = layouts_[unit];
-  open(unit);
+  if (!state.full.defined()) open_round(unit);  // this rank had no tokens
   for (size_t i = 0; i < layout.params.size(); ++i) {
     if (!state.written[i] && layout.params[i].spec.trainable) layout.params[i].weight(state.full).zero_();
   }

@@ -1,0 +1,32 @@
+// The rows of one epoch in their order, from the documents' lengths and the data options alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "data/batch_builder.h"
+#include "data/dataset.h"
+#include "data/document_store.h"
+#include "data/packing.h"
+
+namespace tessera {
+
+struct EpochPlan {
+  Packing rows;        ///< documents of the store; cuts, if any, in real tokens
+  int64_t tokens = 0;  ///< real ones over all rows
+  int64_t padded = 0;  ///< with alignment and padding to the capacity
+  int64_t lower_bound = 0;
+  double seconds = 0;  ///< spent in the packer
+};
+
+/// Row layout for these options; throws Error(argument) for a seq_len that is no multiple of the alignment.
+BatchLayout row_layout(const DatasetOptions& options);
+
+/// Throws Error(argument) for an unknown data.packing or data.order.
+void check_plan_options(const DatasetOptions& options);
+
+/// Deterministic in the options and the lengths, so every rank makes the same plan without talking to the
+/// others.
+EpochPlan plan_epoch(const DocumentStore& store, const DatasetOptions& options, int64_t epoch);
+
+}  // namespace tessera
