@@ -1,4 +1,5 @@
 // Reads a Hugging Face config.json into a ModelConfig. The file may be hostile: all values are bounded.
+#include <filesystem>
 #include <fstream>
 
 #include "core/error.h"
@@ -38,8 +39,8 @@ void read_rope(const ConfigReader& json, ModelConfig& config) {
     scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
     return;
   }
-  TESSERA_CHECK(type == "llama3", unsupported, key, ".rope_type=\"", type.substr(0, 60),
-                "\" is not supported: default, linear and llama3 are");
+  TESSERA_CHECK(type == "llama3", unsupported, key, ".rope_type=", quoted(type),
+                " is not supported: default, linear and llama3 are");
   scaling.kind = RopeScaling::Kind::llama3;
   scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
   scaling.low_freq_factor = rope.number("low_freq_factor", 1e-6, kMaxFactor);
@@ -91,8 +92,8 @@ const Family& find_family(const ConfigReader& json) {
   for (const Family* family : families()) {
     if (architectures[0] == family->architecture) return *family;
   }
-  throw Error(Code::unsupported, cat("architectures=\"", architectures[0].substr(0, 60),
-                                     "\" is not supported: ", known, " are"));
+  throw Error(Code::unsupported,
+              cat("architectures=", quoted(architectures[0]), " is not supported: ", known, " are"));
 }
 
 void check_heads(const ModelConfig& config) {
@@ -146,8 +147,11 @@ ModelConfig parse_model_config(const std::string& json_text) {
 
 ModelConfig load_model_config(const std::string& directory) {
   const std::string path = directory + "/config.json";
+  std::error_code no_status;  // opening what is not a file (a pipe) could block for ever
+  TESSERA_CHECK(std::filesystem::is_regular_file(path, no_status), not_found, "model directory \"", directory,
+                "\" has no config.json");
   std::ifstream file(path, std::ios::binary);
-  TESSERA_CHECK(file, not_found, "model directory \"", directory, "\" has no readable config.json");
+  TESSERA_CHECK(file, io, "model directory \"", directory, "\" has a config.json that cannot be read");
   // One byte over the limit is enough for parse_config_json to refuse it; the rest is not read.
   constexpr size_t kReadLimit = (size_t{16} << 20) + 1;
   std::string text;

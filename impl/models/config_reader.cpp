@@ -142,6 +142,10 @@ bool ConfigReader::has_object(const std::string& key) const {
   return !value->empty();
 }
 
+std::string quoted(const std::string& text) {
+  return show_value(json(text));
+}
+
 json parse_config_json(const std::string& text) {
   TESSERA_CHECK(text.size() <= kMaxConfigBytes, format, "config.json has ", text.size(), " bytes, at most ",
                 kMaxConfigBytes, " are allowed");

@@ -47,6 +47,9 @@ class ConfigReader {
   std::string prefix_;
 };
 
+/// A string from the file for errors: quoted, escaped to one line of ASCII, and shortened.
+std::string quoted(const std::string& text);
+
 /// Parses JSON from an untrusted source: at most 16 MiB, at most 64 levels, and an object on top.
 nlohmann::json parse_config_json(const std::string& text);
 

@@ -34,9 +34,9 @@ void read_qwen_sliding_window(const ConfigReader& json, ModelConfig& config) {
     bool sliding = window > 0 && layer >= first;
     if (!types.empty()) {
       sliding = types[layer] == "sliding_attention";
-      TESSERA_CHECK(sliding || types[layer] == "full_attention", unsupported, "layer_types[", layer, "]=\"",
-                    types[layer].substr(0, 60),
-                    "\" is not supported: full_attention and sliding_attention are");
+      TESSERA_CHECK(sliding || types[layer] == "full_attention", unsupported, "layer_types[", layer,
+                    "]=", quoted(types[layer]),
+                    " is not supported: full_attention and sliding_attention are");
       TESSERA_CHECK(!sliding || window > 0, format, "layer_types[", layer,
                     "]=\"sliding_attention\" needs use_sliding_window=true and a sliding_window");
     }
