@@ -60,7 +60,7 @@ LocalGroup::LocalGroup(std::string name, std::string key, int rank, std::vector<
       memory_(std::move(memory)),
       layout_(memory_->data(), size()),
       sent_(size(), 0),
-      staging_(layout_.seat(rank).segments, segment_tables(layout_, size())) {}
+      staging_(layout_.seat(rank).segments, segment_tables(layout_, size()), seat_->space().kind()) {}
 
 WorkPtr LocalGroup::all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) {
   check_all_gather(outs, ins, size());
@@ -214,11 +214,29 @@ void LocalGroup::progress() {
     draining_.front()->leases.clear();
     draining_.pop_front();
   }
-  if (!messages_.empty()) progress_messages();
+  try {
+    if (!messages_.empty()) progress_messages();
+  } catch (const Error& error) {
+    own_seat().reading.store(0);
+    record_failure(error.code(), seat_->rank(), cat("messages on group ", name(), ": ", error.what()));
+  }
 }
 
-/// True when the operation's outputs are ready.
+/// True when the operation's outputs are ready. What goes wrong here (a peer's memory that cannot be mapped)
+/// is a failure of the group.
 bool LocalGroup::step(Operation& operation) {
+  try {
+    return try_step(operation);
+  } catch (const Error& error) {
+    own_seat().reading.store(0);
+    record_failure(error.code(), error.rank() < 0 ? seat_->rank() : error.rank(),
+                   cat(describe(operation.fingerprint), " on group ", name(), ": rank ", seat_->rank(), ": ",
+                       error.what()));
+    return false;
+  }
+}
+
+bool LocalGroup::try_step(Operation& operation) {
   if (operation.stage == Operation::Stage::posted) {
     if (!all_posted(operation) || !run_first(operation)) return false;
     operation.stage = operation.two_phase ? Operation::Stage::halfway : Operation::Stage::output;
@@ -357,10 +375,8 @@ SharedBlocks LocalGroup::allocate_symmetric(int64_t bytes) {
 }
 
 SharedMemoryPtr LocalGroup::open_block(const std::string& suffix, int64_t bytes, bool creator) {
-  const auto poll = [&] {
-    const auto failure = seat_->failure_for(world_ranks());
-    if (failure)
-      throw Error(Code::peer_failed, cat(suffix, " of group ", name(), ": ", failure->text), failure->rank);
+  const auto poll = [&, deadline = seat_->deadline()] {
+    seat_->poll(world_ranks(), deadline, cat(suffix, " of group ", name()));
   };
   return seat_->space().open(cat(key_, "/", suffix), static_cast<size_t>(bytes), creator, size(), poll);
 }

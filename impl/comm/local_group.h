@@ -70,6 +70,7 @@ class LocalGroup final : public Group, public std::enable_shared_from_this<Local
   void wait(Operation& operation, bool for_inputs);
   void progress();
   bool step(Operation& operation);
+  bool try_step(Operation& operation);
   bool all_posted(Operation& operation);
   bool all_reached(std::atomic<uint64_t> local::Seat::* counter, uint64_t sequence) const;
   std::vector<int> missing_ranks(const Operation& operation) const;
@@ -93,8 +94,10 @@ class LocalGroup final : public Group, public std::enable_shared_from_this<Local
   void reduce_own_slice(Operation& operation, bool whole);
   void exchange(Operation& operation);
   void copy_from_root(Operation& operation);
-  local::Entry announce(const at::Tensor& tensor, int64_t first_byte, int64_t bytes, local::Slot* slot,
-                        int64_t& inline_used, std::vector<Staging::Lease>& leases);
+  int64_t private_bytes(const at::Tensor& tensor) const;
+  const std::byte* allocation_of(const at::Tensor& tensor, uint32_t& index) const;
+  local::Entry announce(const at::Tensor& tensor, std::byte* copy_to, local::Where where, uint32_t index,
+                        int64_t& used);
   const std::byte* resolve(int peer, const local::Entry& entry, local::Slot* slot);
 
   // local_mail.cpp

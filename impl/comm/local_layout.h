@@ -46,10 +46,9 @@ static_assert(sizeof(Slot) == 64);
 
 /// A staging segment as its owner announces it. Written before the first entry that refers to it.
 struct SegmentRef {
-  uint32_t generation = 0;  ///< changes when the slot of the table is used again
-  int32_t pid = 0;
-  int32_t fd = -1;
+  uint64_t generation = 0;  ///< changes when the place in the table is used again
   uint64_t bytes = 0;
+  char address[112] = {};  ///< of the SharedFile
 };
 
 /// One rank's counters. Operations of a group are numbered from 1 and each rank completes them in order.

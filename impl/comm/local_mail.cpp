@@ -66,11 +66,21 @@ bool LocalGroup::try_send(Message& message) {
   for (int i = 0; i < local::kMailSlots; ++i) {
     local::Mail& mail = layout_.mail(rank(), message.peer(), i);
     if (mail.full.load() != 0 || in_use(mail)) continue;
+    std::byte* copy_to = nullptr;
+    uint32_t index = 0;
+    int64_t used = 0;
+    if (const int64_t bytes = private_bytes(message.tensor); bytes > 0) {
+      // The rest of the segments is left to collectives.
+      const auto staged = std::count_if(messages_.begin(), messages_.end(),
+                                        [](const MessagePtr& other) { return !other->leases.empty(); });
+      if (staged >= local::kSegments - static_cast<int>(local::kRing)) return false;
+      message.leases.push_back(staging_.stage(bytes));
+      copy_to = message.leases.back().data;
+      index = message.leases.back().index;
+    }
     mail.number = sent_[message.peer()]++;
     mail.fingerprint = message.fingerprint;
-    int64_t inline_used = 0;
-    mail.entry = announce(message.tensor, 0, static_cast<int64_t>(message.tensor.nbytes()), nullptr,
-                          inline_used, message.leases);
+    mail.entry = announce(message.tensor, copy_to, local::Where::staged, index, used);
     message.mail = &mail;
     message.stage = Message::Stage::posted;
     mail.full.store(1);

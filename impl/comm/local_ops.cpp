@@ -19,6 +19,11 @@ int64_t bytes_of(const at::Tensor& tensor) {
   return static_cast<int64_t>(tensor.nbytes());
 }
 
+/// Copies start on cache lines.
+int64_t padded(int64_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
 /// An all_reduce cuts a tensor into one slice a rank; borders stay on cache lines.
 struct Slice {
   int64_t first;
@@ -36,22 +41,36 @@ Slice slice_of(int64_t elements, int index, int size) {
 void LocalGroup::post(Operation& operation) {
   local::Slot& slot = layout_.slot(rank(), operation.sequence);
   slot.fingerprint = operation.fingerprint;
-  local::Entry* entries = layout_.entries(slot);
-  int64_t inline_used = 0;
   int64_t total = 0;
-  for (const at::Tensor& tensor : operation.ins) total += (bytes_of(tensor) + 15) / 16 * 16;
-  const bool is_inline = total <= local::kInlineBytes;
-  local::Slot* inline_slot = is_inline ? &slot : nullptr;
-  operation.exposes = !is_inline && size() > 1;
+  int64_t staged = 0;
+  for (const at::Tensor& tensor : operation.ins) {
+    total += padded(bytes_of(tensor));
+    staged += private_bytes(tensor);
+  }
+  // Small inputs travel inside the slot. Large ones are read where they are, if the peers can, or from one
+  // copy.
+  std::byte* copy_to = nullptr;
+  local::Where where = local::Where::inlined;
+  uint32_t index = 0;
+  operation.exposes = total > local::kInlineBytes && size() > 1;
   operation.two_phase = operation.exposes && operation.fingerprint.kind == OpKind::all_reduce;
+  if (total <= local::kInlineBytes) {
+    copy_to = layout_.inlined(slot);
+  } else if (staged > 0) {
+    operation.leases.push_back(staging_.stage(staged));
+    copy_to = operation.leases.back().data;
+    index = operation.leases.back().index;
+    where = local::Where::staged;
+    TESSERA_CHECK(copy_to != nullptr, state, "group ", name(), ": too many operations under way");
+  }
 
+  local::Entry* entries = layout_.entries(slot);
+  int64_t used = 0;
   if (operation.fingerprint.kind == OpKind::all_to_all) {
-    slot.entries = size();
     const auto element = static_cast<int64_t>(operation.ins[0].element_size());
-    // One piece of staging holds all parts: announce the whole, then point into it.
-    const local::Entry whole =
-        announce(operation.ins[0], 0, bytes_of(operation.ins[0]), inline_slot, inline_used, operation.leases);
+    const local::Entry whole = announce(operation.ins[0], copy_to, where, index, used);
     int64_t first = 0;
+    slot.entries = size();
     for (int r = 0; r < size(); ++r) {
       entries[r] = whole;
       entries[r].offset += first * element;
@@ -62,44 +81,61 @@ void LocalGroup::post(Operation& operation) {
   }
   slot.entries = operation.ins.size();
   for (size_t i = 0; i < operation.ins.size(); ++i) {
-    const size_t leases = operation.leases.size();
     const at::Tensor& tensor = operation.ins[i];
-    entries[i] = announce(tensor, 0, bytes_of(tensor), inline_slot, inline_used, operation.leases);
-    entries[i].elements = tensor.numel();
-    if (operation.two_phase) {
-      operation.views.push_back(operation.leases.size() > leases ? operation.leases.back().data
-                                                                 : data_of(tensor));
-    }
+    entries[i] = announce(tensor, copy_to, where, index, used);
+    const bool is_copy = entries[i].where == local::Where::staged;
+    operation.views.push_back(is_copy ? copy_to + entries[i].offset : data_of(tensor));
   }
 }
 
-/// Makes bytes of a tensor visible: inside `slot` when given, as they are where the peers can reach them,
-/// else as a copy in a staging segment.
-local::Entry LocalGroup::announce(const at::Tensor& tensor, int64_t first_byte, int64_t bytes,
-                                  local::Slot* slot, int64_t& inline_used,
-                                  std::vector<Staging::Lease>& leases) {
-  if (bytes == 0) return {.where = local::Where::inlined};
-  std::byte* data = data_of(tensor) + first_byte;
-  if (slot != nullptr) {
-    std::memcpy(layout_.inlined(*slot) + inline_used, data, bytes);
-    const local::Entry entry{.offset = static_cast<uint64_t>(inline_used), .where = local::Where::inlined};
-    inline_used += (bytes + 15) / 16 * 16;
-    return entry;
-  }
-  if (seat_->same_address_space()) {
-    return {.offset = reinterpret_cast<uint64_t>(data), .where = local::Where::direct};
-  }
+/// Bytes of a tensor that the peers cannot read where they are.
+int64_t LocalGroup::private_bytes(const at::Tensor& tensor) const {
+  uint32_t index = 0;
+  if (seat_->same_address_space() || allocation_of(tensor, index) != nullptr) return 0;
+  return padded(bytes_of(tensor));
+}
+
+/// The start of this rank's part of the shared allocation that holds the tensor, or nullptr.
+const std::byte* LocalGroup::allocation_of(const at::Tensor& tensor, uint32_t& index) const {
+  const std::byte* data = data_of(tensor);
   for (size_t i = 0; i < allocated_.size(); ++i) {
     const SharedMemory& own = *allocated_[i].parts[rank()];
-    if (data >= own.data() && data + bytes <= own.data() + own.bytes()) {
-      return {.offset = static_cast<uint64_t>(data - own.data()),
-              .where = local::Where::allocated,
-              .index = static_cast<uint32_t>(i)};
+    if (data >= own.data() && data + bytes_of(tensor) <= own.data() + own.bytes()) {
+      index = static_cast<uint32_t>(i);
+      return own.data();
     }
   }
-  leases.push_back(staging_.stage(bytes));
-  std::memcpy(leases.back().data, data, bytes);
-  return {.where = local::Where::staged, .index = leases.back().index};
+  return nullptr;
+}
+
+/// Says where the peers find a tensor; copies it behind the first `used` bytes of `copy_to` if they could not
+/// reach it.
+local::Entry LocalGroup::announce(const at::Tensor& tensor, std::byte* copy_to, local::Where where,
+                                  uint32_t index, int64_t& used) {
+  local::Entry entry{.where = local::Where::inlined, .elements = tensor.numel()};
+  const int64_t bytes = bytes_of(tensor);
+  if (bytes == 0) return entry;
+  const std::byte* data = data_of(tensor);
+  if (copy_to == nullptr || where != local::Where::inlined) {
+    uint32_t allocation = 0;
+    if (seat_->same_address_space()) {
+      entry.offset = reinterpret_cast<uint64_t>(data);
+      entry.where = local::Where::direct;
+      return entry;
+    }
+    if (const std::byte* base = allocation_of(tensor, allocation); base != nullptr) {
+      entry.offset = static_cast<uint64_t>(data - base);
+      entry.where = local::Where::allocated;
+      entry.index = allocation;
+      return entry;
+    }
+  }
+  std::memcpy(copy_to + used, data, bytes);
+  entry.offset = static_cast<uint64_t>(used);
+  entry.where = where;
+  entry.index = index;
+  used += padded(bytes);
+  return entry;
 }
 
 const std::byte* LocalGroup::resolve(int peer, const local::Entry& entry, local::Slot* slot) {

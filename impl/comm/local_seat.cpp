@@ -112,7 +112,19 @@ std::optional<PeerFailure> LocalSeat::failure_for(const std::vector<int>& missin
   return std::nullopt;
 }
 
-void LocalSeat::watch_processes() {
+void LocalSeat::await_all_present() {
+  for (int r = 0; r < size(); ++r) ring(r);  // those who wait for this rank
+  const auto absent = [&] {
+    std::string text;
+    for (int r = 0; r < size(); ++r) {
+      if (presence(r) == Presence::absent) text += cat(text.empty() ? "rank " : ", rank ", r);
+    }
+    return text;
+  };
+  if (!wait_until([&] { return absent().empty(); }, deadline(), [] { return std::string("connect"); })) {
+    throw Error(Code::timeout,
+                cat("rank ", rank(), " waited ", options_.timeout.count(), " ms for ", absent()));
+  }
   process_fds_.assign(size(), -1);
   for (int r = 0; r < size(); ++r) {
     const int pid = block_->seat(r).pid.load();
@@ -125,7 +137,7 @@ void LocalSeat::check_processes() {
     if (process_fds_[r] < 0 || presence(r) != Presence::present) continue;
     pollfd entry{process_fds_[r], POLLIN,
                  0};  // a pidfd becomes readable when its process ends, reaped or not
-    if (poll(&entry, 1, 0) != 1) continue;
+    if (::poll(&entry, 1, 0) != 1) continue;
     SeatBlock& seat = block_->seat(r);
     seat.reason.write(cat("its process ", seat.pid.load(), " ended"));
     uint32_t expected = static_cast<uint32_t>(Presence::present);
@@ -134,6 +146,18 @@ void LocalSeat::check_processes() {
       for (int peer = 0; peer < size(); ++peer) ring(peer);
     }
   }
+}
+
+void LocalSeat::poll(const std::vector<int>& ranks, steady_clock::time_point deadline,
+                     const std::string& what) {
+  check_processes();
+  if (anyone_departed()) {
+    const auto failure = failure_for(ranks);
+    if (failure) throw Error(Code::peer_failed, cat(what, ": ", failure->text), failure->rank);
+    TESSERA_CHECK(!departed(), state, what, ": rank ", rank(), " itself has left its world");
+  }
+  TESSERA_CHECK(steady_clock::now() < deadline, timeout, what, " timed out after ", options_.timeout.count(),
+                " ms: a rank has not called it");
 }
 
 void LocalSeat::depart(Presence how, const std::string& reason) {

@@ -82,8 +82,13 @@ class LocalSeat : public std::enable_shared_from_this<LocalSeat> {
   /// What `world_rank` is waiting in, or an empty text.
   std::string waiting_text(int world_rank) const { return block_->seat(world_rank).waiting.read(); }
 
-  /// The process of each other rank, as soon as all are present; lets waits notice that one has ended.
-  void watch_processes();
+  /// Waits until all ranks have taken their seats, then watches their processes. Timeout names the absent
+  /// ranks.
+  void await_all_present();
+
+  /// For waits outside of groups: throws when one of `ranks` cannot come any more or the deadline has passed.
+  void poll(const std::vector<int>& ranks, std::chrono::steady_clock::time_point deadline,
+            const std::string& what);
 
   void depart(Presence how, const std::string& reason);
   bool departed() const { return presence(rank()) != Presence::present; }

@@ -39,10 +39,8 @@ GroupPtr LocalWorld::group(const std::string& name, const std::vector<int>& worl
   }
   std::string key = cat("group/", name);
   for (int r : world_ranks) key += cat("/", r);
-  const auto poll = [&] {
-    const auto failure = seat_->failure_for(world_ranks);
-    if (failure)
-      throw Error(Code::peer_failed, cat("making group ", name, ": ", failure->text), failure->rank);
+  const auto poll = [&, deadline = seat_->deadline()] {
+    seat_->poll(world_ranks, deadline, cat("making group ", name));
   };
   SharedMemoryPtr memory =
       seat_->space().open(key, local::Layout::bytes(static_cast<int>(world_ranks.size())), index == 0,

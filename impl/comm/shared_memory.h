@@ -29,6 +29,13 @@ class SharedMemory {
 };
 using SharedMemoryPtr = std::shared_ptr<SharedMemory>;
 
+/// How processes reach each other's files; see SharedFile.
+enum class SharedFileKind {
+  anonymous,  ///< memfd: needs no file system and vanishes with its users; peers must see /proc/PID of the
+              ///< owner
+  named,      ///< shm_open: needs room in /dev/shm; removed by the owner
+};
+
 /// Private anonymous memory; large blocks ask for huge pages. Throws out_of_memory.
 SharedMemoryPtr map_anonymous(size_t bytes);
 
@@ -42,6 +49,8 @@ class SharedSpace {
                                const std::function<void()>& poll) = 0;
   /// True when a pointer of one rank is good for all.
   virtual bool same_address_space() const = 0;
+  /// What ranks that do not share an address space exchange.
+  virtual SharedFileKind kind() const { return SharedFileKind::anonymous; }
 };
 
 /// Ranks that are threads of this process.

@@ -23,21 +23,23 @@ class Staging {
   };
 
   /// `table` is this rank's part of the group's block, `peers[r]` rank r's.
-  Staging(local::SegmentRef* table, std::vector<const local::SegmentRef*> peers);
+  Staging(local::SegmentRef* table, std::vector<const local::SegmentRef*> peers, SharedFileKind kind);
   ~Staging();
 
-  /// Room for `bytes` that all peers can read at (index, offset 0) while the lease lives.
+  /// Room for `bytes` that all peers can read at (index, offset 0) while the lease lives. Without data when
+  /// all local::kSegments segments are in use.
   Lease stage(int64_t bytes);
   /// Rank `peer`'s segment `index` in this process.
   const std::byte* peer_segment(int peer, uint32_t index);
 
  private:
   struct PeerSegment {
-    uint32_t generation = 0;
+    uint64_t generation = 0;
     SharedMemoryPtr memory;
   };
 
   local::SegmentRef* table_;
+  SharedFileKind kind_;
   std::vector<const local::SegmentRef*> peers_;
   std::vector<std::shared_ptr<Segment>> segments_;
   std::vector<std::vector<PeerSegment>> peer_segments_;

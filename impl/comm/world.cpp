@@ -7,6 +7,8 @@
 #include <numeric>
 
 #include "comm/local_world.h"
+#include "comm/process_space.h"
+#include "comm/rendezvous.h"
 #include "core/error.h"
 
 namespace tessera {
@@ -39,6 +41,13 @@ void check_options(const WorldOptions& options) {
   TESSERA_CHECK(options.backend != "nccl", unsupported, "backend=nccl needs device=cuda and the CUDA plugin");
 }
 
+/// One rank needs nobody to meet.
+WorldPtr connect_alone(const WorldOptions& options) {
+  WorldOptions alone = options;
+  alone.backend = "local";
+  return World::threads(1, alone).front();
+}
+
 }  // namespace
 
 std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
@@ -64,8 +73,14 @@ std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
 
 WorldPtr World::connect(const WorldOptions& options) {
   check_options(options);
-  if (options.size == 1) return threads(1, options).front();
-  throw Error(Code::unsupported, "ranks of several processes are not built");
+  if (options.size == 1 && options.backend != "gloo") return connect_alone(options);
+  const bool one_host = options.local_size == options.size;
+  TESSERA_CHECK(one_host || options.backend != "local", argument,
+                "backend=local needs all ranks on one host, but ", "local_size=", options.local_size,
+                " of size=", options.size);
+  auto rendezvous = Rendezvous::open(options);
+  if (one_host && options.backend != "gloo") return connect_local_processes(options, std::move(rendezvous));
+  throw Error(Code::unsupported, "backend=gloo is not built");
 }
 
 WorldPtr World::from_environment(const WorldOptions& defaults) {

@@ -15,13 +15,13 @@ EmbeddingUnit::EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t h
   params_.push_back(std::move(spec));
 }
 
-at::Tensor EmbeddingUnit::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
+at::Tensor EmbeddingUnit::forward(const at::Tensor& /*input*/, const Microbatch& mb, Saved& saved,
                                   Recompute recompute) {
   saved.set_recompute(recompute);
   return kernels::embedding(weights_[0], mb.batch->tokens);
 }
 
-at::Tensor EmbeddingUnit::backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
+at::Tensor EmbeddingUnit::backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& /*saved*/,
                                    WeightGrads& grads) {
   grads.add_rows(0, mb.batch->tokens, grad_output);
   return {};

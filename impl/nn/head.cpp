@@ -40,7 +40,7 @@ DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& proj
 int64_t DecoderHead::chunk_rows(const at::Tensor& normed, const Microbatch& mb) const {
   if (mb.loss_chunk > 0) return mb.loss_chunk;
   // Enough rows to keep the GEMMs efficient, few enough to keep logits small beside the activations.
-  const int64_t row_bytes = vocab_ * static_cast<int64_t>(normed.element_size());
+  const int64_t row_bytes = vocab_ * normed.element_size();
   return std::max(kFewestRows, kLogitsBytes / row_bytes);
 }
 
@@ -73,8 +73,8 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
 
   if (count == 0) {
     // Every weight gets a contribution, so that what the last step left in its target is overwritten.
-    grads->add(kNormWeight, at::zeros_like(weights_[kNormWeight]));
     grads->linear(kProjection, normed.y, at::zeros({0, projection.size(0)}, input.options()));
+    grads->add(kNormWeight, at::zeros_like(weights_[kNormWeight]));
     result.grad_input = at::zeros_like(input);
     return result;
   }
@@ -88,13 +88,13 @@ at::Tensor DecoderHead::logits(const at::Tensor& input, const at::Tensor& rows) 
   return kernels::linear(normed, weights_[kProjection]).to(at::kFloat);
 }
 
-at::Tensor DecoderHead::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
-                                Recompute recompute) {
+at::Tensor DecoderHead::forward(const at::Tensor& /*input*/, const Microbatch& /*mb*/, Saved& /*saved*/,
+                                Recompute /*recompute*/) {
   throw Error(Code::internal, "the head unit runs through loss() and logits()");
 }
 
-at::Tensor DecoderHead::backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
-                                 WeightGrads& grads) {
+at::Tensor DecoderHead::backward(const at::Tensor& /*grad_output*/, const Microbatch& /*mb*/,
+                                 Saved& /*saved*/, WeightGrads& /*grads*/) {
   throw Error(Code::internal, "the head unit runs through loss() and logits()");
 }
 

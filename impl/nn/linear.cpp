@@ -118,6 +118,7 @@ std::vector<at::Tensor> LinearGroup::forward(const std::vector<at::Tensor>& weig
                                              const at::Tensor& x) const {
   if (merged()) return split(kernels::linear(x, merged_weight_, merged_bias_));
   std::vector<at::Tensor> parts;
+  parts.reserve(layers_.size());
   for (const Linear& layer : layers_) parts.push_back(layer.forward(weights, x));
   return parts;
 }
@@ -126,6 +127,7 @@ std::vector<at::Tensor> LinearGroup::empty_grads(const at::Tensor& like) const {
   const int64_t tokens = like.size(0);
   if (merged()) return split(at::empty({tokens, total_out_}, like.options()));
   std::vector<at::Tensor> parts;
+  parts.reserve(outs_.size());
   for (const int64_t out : outs_) parts.push_back(at::empty({tokens, out}, like.options()));
   return parts;
 }

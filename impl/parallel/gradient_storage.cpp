@@ -107,9 +107,13 @@ void GradientStorage::open_round(int unit) {
   state.full = state.buffer.bytes.view(dtype_);
 }
 
+void GradientStorage::open(int unit) {
+  if (!units_[unit].full.defined()) open_round(unit);
+}
+
 at::Tensor GradientStorage::target(int unit, size_t param, bool& first) {
+  open(unit);
   UnitState& state = units_[unit];
-  if (!state.full.defined()) open_round(unit);
   first = !state.written[param];
   state.written[param] = true;
   return layouts_[unit].params[param].weight(state.full);
@@ -134,7 +138,7 @@ void GradientStorage::reduce_alone(int unit) {
 void GradientStorage::reduce(int unit) {
   UnitState& state = units_[unit];
   const FsdpLayout& layout = layouts_[unit];
-  if (!state.full.defined()) open_round(unit);  // this rank had no tokens
+  open(unit);
   for (size_t i = 0; i < layout.params.size(); ++i) {
     if (!state.written[i] && layout.params[i].spec.trainable) layout.params[i].weight(state.full).zero_();
   }

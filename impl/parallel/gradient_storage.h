@@ -37,6 +37,9 @@ class GradientStorage {
   /// Drops what a step that failed has left under way. The gradients are zero afterwards.
   void abandon();
 
+  /// Starts a round of the unit unless one is open. Buffers may be made here, which is collective: call it
+  /// where the program says so, not where this rank's data first needs it.
+  void open(int unit);
   /// The unsharded gradient of a weight, shaped like it. Sets `first` when the round has not written to it
   /// yet, so that the caller must overwrite; the weight counts as written from here on.
   at::Tensor target(int unit, size_t param, bool& first);

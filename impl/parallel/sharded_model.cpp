@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "core/error.h"
 #include "kernels/elementwise.h"
@@ -144,13 +145,16 @@ void ShardedModel::unbind(int unit) {
 ParamAddress ShardedModel::find(const std::string& name) const {
   const auto found = by_name_.find(name);
   if (found != by_name_.end()) return found->second;
-  // The name that shares the longest tail: users mostly get the prefix wrong.
+  // The shortest of the names that share the longest tail: users mostly get the prefix wrong.
   std::string nearest;
   size_t best = 0;
   for (const auto& [known, at] : by_name_) {
     const auto [a, b] = std::mismatch(known.rbegin(), known.rend(), name.rbegin(), name.rend());
     const auto shared = static_cast<size_t>(a - known.rbegin());
-    if (shared > best || (shared == best && known < nearest)) {
+    const auto rank = [](size_t tail, const std::string& text) {
+      return std::tuple(tail, -std::ssize(text), text);
+    };
+    if (rank(shared, known) > rank(best, nearest)) {
       best = shared;
       nearest = known;
     }

@@ -116,6 +116,8 @@ struct Executor::Run {
 
   void compute(const Instruction& now) {
     Flow& flow = flows[now.microbatch];
+    // Also without tokens: gradient buffers are made by all ranks together, in the order of the program.
+    for (const int unit : gradients_added(now, traits)) model.gradients().open(unit);
     if (flow.empty()) return;
     if (!weights_used(now, traits).empty()) model.bind(now.unit);
     switch (now.op) {

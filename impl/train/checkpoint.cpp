@@ -1,8 +1,27 @@
 // Saving, resuming and exporting: what the checkpoint room is given, and what it gives back.
+#include <nlohmann/json.hpp>
+
 #include "checkpoint/export.h"
+#include "checkpoint/training_checkpoint.h"
 #include "train/trainer_impl.h"
 
 namespace tessera {
+namespace {
+
+constexpr int kFormat = 1;  // of the metadata
+
+// Runs what throws the same error on every rank.
+template <class Action>
+auto agreed(Action&& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    if (error.code() == Code::timeout || error.code() == Code::collective_mismatch) throw;
+    throw AgreedError(error);
+  }
+}
+
+}  // namespace
 
 std::vector<ShardedTensor> Trainer::Impl::weight_shards() {
   const ShardPosition& at = model->position();
@@ -29,16 +48,66 @@ void Trainer::export_hf(const std::string& directory, std::optional<at::ScalarTy
     options.config_json = impl_->config.raw;
     options.source_directory = impl_->source;
     options.dtype = dtype;
-    tessera::export_hf(directory, impl_->weight_shards(), options, *impl_->mesh->world()->everyone());
+    agreed([&] {
+      tessera::export_hf(directory, impl_->weight_shards(), options, *impl_->mesh->world()->everyone());
+    });
   });
 }
 
+std::vector<ShardedTensor> Trainer::Impl::training_state() {
+  std::vector<ShardedTensor> tensors = weight_shards();
+  std::map<std::string, const ShardedTensor*> by_name;
+  for (const ShardedTensor& tensor : tensors) by_name[tensor.name] = &tensor;
+  std::vector<ShardedTensor> states;
+  const std::vector<ParamShard>& shards = model->shards();
+  for (size_t i = 0; i < shards.size(); ++i) {
+    for (const auto& [kind, state] : optimizer->state(shards, i)) {
+      ShardedTensor tensor = *by_name.at(shards[i].name);
+      tensor.name = cat("optimizer.", kind, ".", shards[i].name);
+      tensor.local = state.view(tensor.box.size);
+      states.push_back(std::move(tensor));
+    }
+  }
+  tensors.insert(tensors.end(), states.begin(), states.end());
+  return tensors;
+}
+
 void Trainer::save_checkpoint(const std::string& directory, const std::string& data_state) {
-  throw Error(Code::unsupported, "saving checkpoints is not available yet");
+  impl_->collective([&] {
+    const nlohmann::json metadata = {{"tessera_trainer", kFormat},
+                                     {"step", impl_->steps},
+                                     {"optimizer", impl_->options.optimizer.name},
+                                     {"data_state", data_state}};
+    agreed([&] {
+      tessera::save_checkpoint(directory, impl_->training_state(), metadata.dump(),
+                               *impl_->mesh->world()->everyone());
+    });
+  });
 }
 
 std::string Trainer::load_checkpoint(const std::string& directory) {
-  throw Error(Code::unsupported, "loading checkpoints is not available yet");
+  return impl_->collective([&] {
+    Group& everyone = *impl_->mesh->world()->everyone();
+    if (impl_->model->weights().shared())
+      impl_->model->shard_group()->barrier();  // no rank computes any more
+    std::string text;
+    agreed([&] { text = tessera::load_checkpoint(directory, impl_->training_state(), everyone); });
+    impl_->model->publish_all();
+    impl_->weights_written = true;
+    impl_->model->gradients().zero();
+    impl_->gradients_readable = false;
+    impl_->pending_labels = 0;
+    return agreed([&] {  // all ranks read the same text
+      const nlohmann::json metadata = nlohmann::json::parse(text, nullptr, false);
+      const bool known = metadata.is_object() && metadata.value("tessera_trainer", 0) == kFormat &&
+                         metadata.contains("step") && metadata["step"].is_number_integer() &&
+                         metadata.contains("data_state") && metadata["data_state"].is_string();
+      TESSERA_CHECK(known && metadata["step"].get<int64_t>() >= 0, format, directory,
+                    ": checkpoint.json holds no metadata of a trainer");
+      impl_->steps = metadata["step"].get<int64_t>();
+      return metadata["data_state"].get<std::string>();
+    });
+  });
 }
 
 }  // namespace tessera

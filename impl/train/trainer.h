@@ -109,7 +109,8 @@ class Trainer {
   /// The compiled step of this rank for `microbatches` micro-batches.
   Program program(int64_t microbatches) const;
 
-  /// Sharded, atomic; `data_state` travels with it. Any mesh may load it.
+  /// Sharded, atomic: weights, optimizer state, step count, and `data_state` with them. Any mesh may load it.
+  /// When loading fails half-way the weights are those of neither: load again or make a new trainer.
   void save_checkpoint(const std::string& directory, const std::string& data_state);
   std::string load_checkpoint(const std::string& directory);
   /// A directory that transformers loads; each rank writes its own byte ranges.

@@ -56,6 +56,8 @@ struct Trainer::Impl {
 
   // checkpoint.cpp.
   std::vector<ShardedTensor> weight_shards();
+  /// Weights and optimizer state.
+  std::vector<ShardedTensor> training_state();
 
   /// Makes sure that what all ranks wrote into shared weights is there before a program reads them.
   /// Collective.

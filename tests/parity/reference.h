@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/safetensors.h"
+#include "data/batch_builder.h"
 #include "data/packed_batch.h"
 #include "models/model.h"
 #include "support/single_rank.h"
@@ -24,6 +25,8 @@ class Reference {
   explicit Reference(const std::string& name);
 
   const std::string& name() const { return name_; }
+  /// The Hugging Face directory.
+  std::string directory() const;
   const ModelConfig& config() const { return config_; }
   at::Tensor tensor(const std::string& name) const;
   double number(const std::string& name, int64_t index = 0) const;
@@ -33,11 +36,14 @@ class Reference {
   void load_weights(const SingleRankModel& model) const;
   /// The documents of training step `step`, packed; `multiple` gives them alignment padding.
   PackedBatch batch(int step, int64_t multiple) const;
+  /// Part `part` of `parts` of the step's documents, cut in order; an empty batch when it has none.
+  PackedBatch part_of_batch(int step, int part, int parts) const;
   /// The rows of packed logits that belong to documents, not to their padding.
   at::Tensor real_rows(const at::Tensor& rows, const PackedBatch& batch) const;
 
  private:
   at::Tensor read(const SafetensorsFile& file, const std::string& name) const;
+  std::vector<Document> documents(int step) const;
 
   std::string name_;
   ModelConfig config_;

@@ -8,7 +8,6 @@
 #include <filesystem>
 
 #include "core/error.h"
-#include "data/batch_builder.h"
 
 namespace tessera::testing {
 
@@ -65,22 +64,38 @@ void Reference::load_weights(const SingleRankModel& model) const {
   for (const std::string& name : model.names()) model.weight(name).copy_(read(weights_, name));
 }
 
-PackedBatch Reference::batch(int step, int64_t multiple) const {
+std::string Reference::directory() const {
+  return directory_of(name_);
+}
+
+std::vector<Document> Reference::documents(int step) const {
   const at::Tensor lengths = tensor("lengths");
   const at::Tensor tokens = tensor(cat("tokens.", step));
   const at::Tensor labels = tensor(cat("labels.", step));
+  const int64_t* token = tokens.const_data_ptr<int64_t>();
+  const int64_t* label = labels.const_data_ptr<int64_t>();
   std::vector<Document> documents;
-  int64_t begin = 0;
   for (int64_t d = 0; d < lengths.numel(); ++d) {
-    const int64_t end = begin + lengths[d].item<int64_t>();
-    const int64_t* token = tokens.const_data_ptr<int64_t>();
-    const int64_t* label = labels.const_data_ptr<int64_t>();
-    documents.push_back({{token + begin, token + end}, {label + begin, label + end}});
-    begin = end;
+    const int64_t length = lengths[d].item<int64_t>();
+    documents.push_back({{token, token + length}, {label, label + length}});
+    token += length;
+    label += length;
   }
+  return documents;
+}
+
+PackedBatch Reference::batch(int step, int64_t multiple) const {
   BatchLayout layout;
   layout.multiple = multiple;
-  return batch_from_documents({documents}, layout);
+  return batch_from_documents({documents(step)}, layout);
+}
+
+PackedBatch Reference::part_of_batch(int step, int part, int parts) const {
+  const std::vector<Document> all = documents(step);
+  const auto begin = static_cast<int64_t>(all.size()) * part / parts;
+  const auto end = static_cast<int64_t>(all.size()) * (part + 1) / parts;
+  if (begin == end) return {};
+  return batch_from_documents({{all.begin() + begin, all.begin() + end}}, BatchLayout{});
 }
 
 at::Tensor Reference::real_rows(const at::Tensor& rows, const PackedBatch& batch) const {

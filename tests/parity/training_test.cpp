@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.h"
 #include "kernels/elementwise.h"
+#include "mesh/device_mesh.h"
 #include "optim/optimizer.h"
 #include "parity/reference.h"
+#include "support/rank_threads.h"
+#include "train/trainer.h"
 
 namespace tessera::testing {
 namespace {
@@ -17,6 +21,29 @@ namespace {
 constexpr int kSteps = 4;
 constexpr double kLearningRate = 3e-3;
 constexpr double kClip = 1.0;
+
+/// What training changed in the weights is what it changed in PyTorch, as far as the arithmetic fixes it.
+void expect_pytorch_updates(const Reference& reference, const std::map<std::string, at::Tensor>& before,
+                            const std::map<std::string, at::Tensor>& after) {
+  TotalError total;
+  TotalError total_noise;
+  double worst = 0;
+  EXPECT_EQ(after.size(), reference.parameters().size());
+  for (const auto& [name, weight] : after) {
+    // Not the weights themselves: the updates are a hundredth of them.
+    const at::Tensor expected = reference.tensor("train.weight." + name).sub(before.at(name));
+    const at::Tensor again = reference.tensor("train.again." + name).sub(before.at(name));
+    const at::Tensor update = weight.sub(before.at(name));
+    const double error = relative_error(update, expected);
+    EXPECT_LT(error, 1e-4 + 4 * relative_error(again, expected)) << name;
+    total.add(update, expected);
+    total_noise.add(again, expected);
+    worst = std::max(worst, error);
+  }
+  EXPECT_LT(total.relative(), 2e-5 + 3 * total_noise.relative());
+  report(reference, cat("updates ", total.relative(), " (PyTorch with itself ", total_noise.relative(),
+                        "), worst tensor ", worst));
+}
 
 TEST(ParityTest, WeightsAfterAdamWStepsAreThoseOfPyTorch) {
   for_each_case([](const Reference& reference) {
@@ -49,25 +76,77 @@ TEST(ParityTest, WeightsAfterAdamWStepsAreThoseOfPyTorch) {
       optimizer->step(shards, kLearningRate, clip_coefficient(norm, kClip), step);
     }
 
-    TotalError total;
-    TotalError total_noise;
-    double worst = 0;
+    std::map<std::string, at::Tensor> before;
+    std::map<std::string, at::Tensor> after;
     for (size_t i = 0; i < shards.size(); ++i) {
-      const std::string& name = shards[i].name;
-      // What the steps changed, not the weights, of which it is a hundredth.
-      const at::Tensor expected = reference.tensor("train.weight." + name).sub(start[i]);
-      const at::Tensor again = reference.tensor("train.again." + name).sub(start[i]);
-      const at::Tensor update = model.weight(name).sub(start[i]);
-      const double error = relative_error(update, expected);
-      EXPECT_LT(error, 1e-4 + 4 * relative_error(again, expected)) << name;
-      total.add(update, expected);
-      total_noise.add(again, expected);
-      worst = std::max(worst, error);
+      before[shards[i].name] = start[i];
+      after[shards[i].name] = model.weight(shards[i].name);
     }
-    EXPECT_LT(total.relative(), 2e-5 + 3 * total_noise.relative());
-    report(reference, cat("updates ", total.relative(), " (PyTorch with itself ", total_noise.relative(),
-                          "), worst tensor ", worst));
+    expect_pytorch_updates(reference, before, after);
   });
+}
+
+/// One rank's part of kSteps steps through the Trainer; the first in its two halves, to see the gradients
+/// between.
+void train_and_compare(const Reference& reference, const DeviceMeshPtr& mesh, Recompute recompute,
+                       bool records) {
+  TrainerOptions options;
+  options.precision = {at::kFloat, at::kFloat, at::kFloat, at::kFloat};
+  options.optimizer = {"adamw", 0.9, 0.95, 1e-8, 0.1, 0};
+  options.lr = kLearningRate;
+  options.clip = kClip;
+  options.recompute = recompute;
+  Trainer trainer(mesh, reference.config(), reference.directory(), options);
+  const auto part = static_cast<int>(mesh->index("dp"));
+  const auto parts = static_cast<int>(mesh->size("dp"));
+
+  const PackedBatch whole = reference.batch(0, 4);
+  const at::Tensor logits = trainer.logits(whole);
+  std::map<std::string, at::Tensor> before;
+  std::map<std::string, at::Tensor> after;
+  for (const std::string& name : trainer.parameter_names()) before[name] = trainer.parameter(name).clone();
+  for (int step = 0; step < kSteps; ++step) {
+    const std::vector<PackedBatch> mine = {reference.part_of_batch(step, part, parts)};
+    StepMetrics metrics = trainer.forward_backward(mine);
+    for (const std::string& name : trainer.parameter_names()) {
+      if (step > 0) break;
+      const at::Tensor gradient = trainer.gradient(name);
+      if (!records) continue;
+      EXPECT_LT(relative_error(gradient, reference.tensor("fp32.grad." + name)), 1e-4) << name;
+    }
+    metrics.grad_norm = trainer.optimizer_step().grad_norm;
+    if (!records) continue;
+    const double loss = reference.number("train.losses", step);
+    const double norm = reference.number("train.norms", step);
+    EXPECT_LT(std::abs(metrics.loss - loss), 1e-5 * loss) << "step " << step + 1;
+    EXPECT_LT(std::abs(metrics.grad_norm - norm), 1e-5 * norm) << "step " << step + 1;
+  }
+  for (const std::string& name : trainer.parameter_names()) after[name] = trainer.parameter(name).clone();
+  if (!records) return;
+  EXPECT_LT(relative_error(reference.real_rows(logits, whole), reference.tensor("fp32.logits")), 1e-5);
+  expect_pytorch_updates(reference, before, after);
+}
+
+void train_on_mesh(int replicate, int shard, Recompute recompute) {
+  for_each_case([&](const Reference& reference) {
+    run_ranks(replicate * shard, [&](const WorldPtr& world) {
+      MeshSpec spec;
+      spec.dp_replicate = replicate;
+      spec.dp_shard = shard;
+      const auto mesh = std::make_shared<DeviceMesh>(world, spec);
+      train_and_compare(reference, mesh, recompute, world->rank() == 0);
+    });
+  });
+}
+
+TEST(ParityTest, TheTrainerOnOneRankIsPyTorch) {
+  train_on_mesh(1, 1, Recompute::selective);
+}
+TEST(ParityTest, TheTrainerOnFourShardsIsPyTorch) {
+  train_on_mesh(1, 4, Recompute::full);
+}
+TEST(ParityTest, TheTrainerOnTwoReplicasOfThreeShardsIsPyTorch) {
+  train_on_mesh(2, 3, Recompute::none);
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/cpu/table.h"
 
 namespace tessera::kernels {
@@ -36,13 +38,15 @@ inline double tolerance(at::ScalarType dtype, int roundings = 1) {
   return dtype == at::kBFloat16 ? roundings * 0x1p-8 : 2e-6;
 }
 
-/// |actual - expected| <= tol * (|expected| + rms of expected), element by element.
-inline void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tol) {
+/// |actual - expected| <= tol * (|expected| + rms of expected), element by element. `floor` stands in for an
+/// rms below it: the size of the terms where the exact sum cancels.
+inline void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tol,
+                         double floor = 1e-30) {
   ASSERT_EQ(actual.sizes(), expected.sizes());
   if (actual.numel() == 0) return;
   const at::Tensor e = expected.to(at::kDouble), difference = (actual.to(at::kDouble) - e).abs();
   const double rms = e.square().mean().sqrt().item<double>();
-  const double worst = (difference / (e.abs() + rms + 1e-30)).max().item<double>();
+  const double worst = (difference / (e.abs() + std::max(rms, floor))).max().item<double>();
   EXPECT_LE(worst, tol);
   EXPECT_FALSE(actual.isnan().any().item<bool>());
 }

@@ -1,0 +1,50 @@
+// Checking and collecting pushed documents.
+#include "pushed_dataset.h"
+
+#include "core/error.h"
+#include "data/token_rows.h"
+
+namespace tessera::capi {
+namespace {
+
+std::vector<int32_t> narrow(std::span<const int64_t> values, const char* name) {
+  std::vector<int32_t> out;
+  out.reserve(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    TESSERA_CHECK(values[i] >= INT32_MIN && values[i] <= INT32_MAX, argument, name, "[", i, "]=", values[i],
+                  " is not a token id");
+    out.push_back(static_cast<int32_t>(values[i]));
+  }
+  return out;
+}
+
+}  // namespace
+
+PushedDataset::PushedDataset(DatasetOptions options)
+    : options_(std::move(options)),
+      builder_(options_.seq_len, parse_long_documents(options_.long_documents)) {}
+
+void PushedDataset::push(std::span<const int64_t> tokens, std::span<const int64_t> labels) {
+  TESSERA_CHECK(dataset_ == nullptr, state, "the documents were ended: no more can be pushed");
+  const TokenRow row{narrow(tokens, "tokens"), narrow(labels, "labels")};
+  try {
+    check_token_row(row, options_.vocab_size);
+  } catch (const Error& error) {
+    throw Error(Code::argument, cat("document ", builder_.size(), ": ", error.what()));
+  }
+  builder_.add(row.tokens, row.labels);
+}
+
+void PushedDataset::end() {
+  TESSERA_CHECK(dataset_ == nullptr, state, "the documents were ended before");
+  TESSERA_CHECK(builder_.size() > 0, state, "no document was pushed");
+  dataset_ = open_documents(options_, builder_.finish());
+}
+
+Dataset& PushedDataset::ready() const {
+  TESSERA_CHECK(dataset_ != nullptr, state,
+                "documents are still being pushed: call tessera_dataset_push_end first");
+  return *dataset_;
+}
+
+}  // namespace tessera::capi

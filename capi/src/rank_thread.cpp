@@ -1,0 +1,82 @@
+// The loop of a rank's thread.
+#include "rank_thread.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <exception>
+#include <utility>
+
+#include "core/log.h"
+
+namespace tessera::capi {
+namespace {
+
+/// Blocks the signals that may be handled on any thread while a thread of ours is made, so that the host's
+/// handlers run on the host's threads. Synchronous ones (SIGSEGV and the like) stay deliverable.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) {
+      sigdelset(&blocked, number);
+    }
+    pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
+RankThread::RankThread(const std::string& name, std::function<void()> prepare)
+    : queue_(std::make_shared<Queue>()) {
+  const BlockedSignals blocked;
+  thread_ = std::thread([queue = queue_, prepare = std::move(prepare)] { run(queue, prepare); });
+  pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
+}
+
+RankThread::~RankThread() {
+  {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->stop = true;
+    queue_->changed.notify_one();
+  }
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();
+  } else {
+    thread_.join();
+  }
+}
+
+void RankThread::post(std::function<void()> task) {
+  const std::lock_guard lock(queue_->mutex);
+  queue_->tasks.push_back(std::move(task));
+  queue_->changed.notify_one();
+}
+
+void RankThread::run(const std::shared_ptr<Queue>& queue, const std::function<void()>& prepare) {
+  try {
+    prepare();
+  } catch (const std::exception& error) {
+    log_warning("a rank's thread keeps its default settings: ", error.what());
+  }
+  std::unique_lock lock(queue->mutex);
+  while (true) {
+    queue->changed.wait(lock, [&] { return queue->stop || !queue->tasks.empty(); });
+    if (queue->tasks.empty()) return;
+    auto task = std::move(queue->tasks.front());
+    queue->tasks.pop_front();
+    lock.unlock();
+    task();
+    task = nullptr;  // what it held is let go before the next one waits
+    lock.lock();
+  }
+}
+
+}  // namespace tessera::capi

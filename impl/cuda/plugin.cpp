@@ -1,0 +1,71 @@
+// The table that libtessera_cuda.so hands to libtessera.so.
+#include <c10/cuda/CUDAFunctions.h>
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+#include <torch/headeronly/version.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "core/cuda_plugin.h"
+
+namespace tessera {
+namespace {
+
+void copy_text(const char* text, char* out, size_t capacity) {
+  if (capacity > 0) std::snprintf(out, capacity, "%s", text);
+}
+
+const char* versions() {
+  static const std::string text = [] {
+    int nccl = 0;
+    ncclGetVersion(&nccl);
+    return "LibTorch " + std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR) + "." +
+           std::to_string(TORCH_VERSION_PATCH) + ", CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
+           std::to_string(CUDART_VERSION % 1000 / 10) + ", NCCL " + std::to_string(nccl / 10000) + "." +
+           std::to_string(nccl % 10000 / 100) + "." + std::to_string(nccl % 100);
+  }();
+  return text.c_str();
+}
+
+int32_t device_count(char* reason, size_t capacity) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) {
+    cudaGetLastError();  // clears the error, so that it does not surface in a later, unrelated call
+    copy_text((std::string("no CUDA device: ") + cudaGetErrorString(status)).c_str(), reason, capacity);
+    return 0;
+  }
+  if (count == 0) copy_text("no CUDA device in this machine", reason, capacity);
+  return count;
+}
+
+bool device_info(int32_t device, char* name, size_t capacity, int64_t* total_bytes, int64_t* free_bytes) {
+  cudaDeviceProp properties{};
+  int previous = 0;
+  size_t total = 0, available = 0;
+  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess || cudaGetDevice(&previous) != cudaSuccess ||
+      cudaSetDevice(device) != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
+  const cudaError_t status = cudaMemGetInfo(&available, &total);
+  cudaSetDevice(previous);
+  if (status != cudaSuccess) return false;
+  copy_text(properties.name, name, capacity);
+  *total_bytes = static_cast<int64_t>(total);
+  *free_bytes = static_cast<int64_t>(available);
+  return true;
+}
+
+constexpr CudaPlugin kPlugin{kCudaPluginAbi, versions, device_count, device_info};
+
+}  // namespace
+}  // namespace tessera
+
+extern "C" __attribute__((visibility("default"))) const tessera::CudaPlugin* tessera_cuda_plugin() {
+  // Pulls LibTorch's CUDA part in, so that ATen finds its CUDA hooks from the first operation on.
+  static_cast<void>(c10::cuda::device_count());
+  return &tessera::kPlugin;
+}

@@ -1,0 +1,67 @@
+// SwiGLU against float64 formulas.
+#include "kernels/activation.h"
+
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "kernels_reference.h"
+
+namespace tessera::kernels {
+namespace {
+
+TEST(Swiglu, MatchesFloat64ForwardAndBackward) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (auto [rows, f] : {std::pair<int64_t, int64_t>{0, 8}, {1, 1}, {3, 17}, {65, 100}, {7, 256}}) {
+        SCOPED_TRACE(cat(dtype, " ", rows, " x ", f));
+        const double tol = dtype == at::kHalf ? 1e-3 : tolerance(dtype);
+        const at::Tensor fused = random_tensor({rows, 2 * f}, dtype, 1, 2.0),
+                         dy = random_tensor({rows, f}, dtype, 2);
+        const at::Tensor gate = fused.narrow(1, 0, f), up = fused.narrow(1, f, f);
+        const at::Tensor g = wide(gate), u = wide(up), d = wide(dy), s = at::sigmoid(g);
+        const at::Tensor y = swiglu(gate, up);
+        expect_close(y, g * s * u, tol);
+        const SwigluGrads grads = swiglu_backward(dy, gate, up, /*want_y=*/true);
+        expect_close(grads.dgate, d * u * s * (g * (s * -1 + 1) + 1), tol);
+        expect_close(grads.dup, d * g * s, tol);
+        EXPECT_TRUE(same_bits(grads.y, y));
+        EXPECT_FALSE(swiglu_backward(dy, gate, up).y.defined());
+      }
+    }
+  });
+}
+
+TEST(Swiglu, BackwardMayOverwriteItsInputs) {
+  for (at::ScalarType dtype : {at::kFloat, at::kHalf}) {
+    const at::Tensor fused = random_tensor({9, 40}, dtype, 1), dy = random_tensor({9, 20}, dtype, 2);
+    const at::Tensor gate = fused.narrow(1, 0, 20), up = fused.narrow(1, 20, 20);
+    const SwigluGrads apart = swiglu_backward(dy, gate, up);
+    swiglu_backward_out(dy, gate, up, gate, up, {});
+    EXPECT_TRUE(same_bits(gate, apart.dgate));
+    EXPECT_TRUE(same_bits(up, apart.dup));
+  }
+}
+
+TEST(Swiglu, SaturatesWithoutOverflowAndKeepsNan) {
+  for_each_isa([] {
+    const at::Tensor gate = at::tensor({-1e4f, -100.f, 0.f, 100.f, 1e4f}).unsqueeze(0);
+    const at::Tensor y = swiglu(gate, at::ones({1, 5}));
+    EXPECT_TRUE(same_bits(y, at::tensor({0.f, 0.f, 0.f, 100.f, 1e4f}).unsqueeze(0)));
+    const at::Tensor bad = at::ones({1, 5}) * std::nanf("");
+    EXPECT_TRUE(swiglu(bad, at::ones({1, 5})).isnan().all().item<bool>());
+    EXPECT_TRUE(swiglu(at::ones({1, 5}), bad).isnan().all().item<bool>());
+  });
+}
+
+TEST(Swiglu, RefusesSizesThatDoNotFit) {
+  EXPECT_THROW(swiglu(at::ones({2, 3}), at::ones({2, 4})), Error);
+  EXPECT_THROW(swiglu_backward(at::ones({3, 3}), at::ones({2, 3}), at::ones({2, 3})), Error);
+}
+
+}  // namespace
+}  // namespace tessera::kernels

@@ -1,0 +1,112 @@
+// Rotary embedding against a float64 rotation, and its tables against closed forms.
+#include "kernels/rope.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/outer.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "kernels_reference.h"
+
+namespace tessera::kernels {
+namespace {
+
+/// Complex rotation of the pairs (i, i + d/2), in float64.
+at::Tensor rotated(const at::Tensor& x, const RopeTable& table, const at::Tensor& positions, double sign) {
+  const int64_t half = x.size(2) / 2;
+  const at::Tensor c = wide(table.cos).index_select(0, positions).unsqueeze(1);
+  const at::Tensor s = wide(table.sin).index_select(0, positions).unsqueeze(1) * sign;
+  const at::Tensor x64 = wide(x), a = x64.narrow(2, 0, half), b = x64.narrow(2, half, half);
+  at::Tensor out = at::empty_like(x64);
+  out.narrow(2, 0, half).copy_(a * c - b * s);
+  out.narrow(2, half, half).copy_(b * c + a * s);
+  return out;
+}
+
+TEST(Rope, RotatesEachHeadByItsPosition) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      for (int64_t d : {2, 6, 32, 64, 80, 128}) {
+        for (int64_t tokens : {0, 1, 37}) {
+          SCOPED_TRACE(cat(dtype, " d=", d, " T=", tokens));
+          const RopeTable table = make_rope_table(50, d, 10000);
+          const at::Tensor x = random_tensor({tokens, 3, d}, dtype, 1),
+                           positions = random_integers(50, {tokens}, 2);
+          at::Tensor out = at::empty_like(x);
+          rope(x, out, table, positions);
+          expect_close(out, rotated(x, table, positions, 1), tolerance(dtype));
+          rope(x, out, table, positions, /*inverse=*/true);
+          expect_close(out, rotated(x, table, positions, -1), tolerance(dtype));
+        }
+      }
+    }
+  });
+}
+
+TEST(Rope, InPlaceOnASliceOfAFusedProjectionLeavesTheRestAlone) {
+  const RopeTable table = make_rope_table(16, 8, 10000);
+  const at::Tensor qkv = random_tensor({5, 6 * 8}, at::kFloat, 1), before = qkv.clone();
+  const at::Tensor positions = at::arange(5, at::kLong);
+  const at::Tensor k = qkv.narrow(1, 4 * 8, 8).view({5, 1, 8});
+  rope(k, k, table, positions);
+  expect_close(k, rotated(before.narrow(1, 32, 8).view({5, 1, 8}), table, positions, 1), 2e-6);
+  EXPECT_TRUE(same_bits(qkv.narrow(1, 0, 32), before.narrow(1, 0, 32)));
+  EXPECT_TRUE(same_bits(qkv.narrow(1, 40, 8), before.narrow(1, 40, 8)));
+}
+
+TEST(Rope, OtherDtypesTakeTheComposition) {
+  const RopeTable table = make_rope_table(16, 8, 10000);
+  const at::Tensor x = random_tensor({5, 2, 8}, at::kHalf, 1), positions = at::arange(5, at::kLong);
+  at::Tensor out = at::empty_like(x);
+  rope(x, out, table, positions);
+  expect_close(out, rotated(x, table, positions, 1), 1e-3);
+}
+
+TEST(RopeTable, HasTheAnglesOfTheFormula) {
+  const RopeTable table = make_rope_table(100, 16, 500000);
+  const at::Tensor inv_freq = (at::arange(0, 16, 2, at::kDouble) / -16.0 * std::log(500000.0)).exp();
+  const at::Tensor angle = at::outer(at::arange(100, at::kDouble), inv_freq);
+  EXPECT_LT((wide(table.cos) - angle.cos()).abs().max().item<double>(), 1e-5);
+  EXPECT_LT((wide(table.sin) - angle.sin()).abs().max().item<double>(), 1e-5);
+}
+
+TEST(RopeTable, LinearScalingDividesThePositions) {
+  const RopeScaling by4{.kind = RopeScaling::Kind::linear, .factor = 4};
+  const RopeTable scaled = make_rope_table(40, 8, 10000, by4), plain = make_rope_table(40, 8, 10000);
+  for (int64_t p = 0; p < 10; ++p) expect_close(scaled.cos[4 * p], plain.cos[p], 1e-6);
+}
+
+TEST(RopeTable, Llama3ScalingKeepsShortAndStretchesLongWavelengths) {
+  const RopeScaling llama3{RopeScaling::Kind::llama3, 8, 1, 4, 8192};
+  const RopeTable scaled = make_rope_table(2, 128, 500000, llama3), plain = make_rope_table(2, 128, 500000);
+  for (int64_t i = 0; i < 64; ++i) {
+    const double f = std::pow(500000.0, -2.0 * static_cast<double>(i) / 128), wavelength = 2 * M_PI / f;
+    double expected = f;
+    if (wavelength > 8192) {
+      expected = f / 8;
+    } else if (wavelength > 8192.0 / 4) {
+      const double smooth = (8192 / wavelength - 1) / 3;
+      expected = (1 - smooth) * f / 8 + smooth * f;
+    }
+    EXPECT_NEAR(scaled.sin[1][i].item<double>(), std::sin(expected), 1e-6) << i;
+    if (wavelength < 8192.0 / 4) EXPECT_EQ(scaled.sin[1][i].item<float>(), plain.sin[1][i].item<float>());
+  }
+}
+
+TEST(Rope, RefusesWhatDoesNotFit) {
+  const RopeTable table = make_rope_table(4, 8, 10000);
+  const at::Tensor x = at::ones({2, 1, 8});
+  EXPECT_THROW(rope(x, x, table, at::ones({2}, at::kLong) * 4), Error);
+  EXPECT_THROW(rope(x, x, table, at::ones({2}, at::kLong) * -1), Error);
+  EXPECT_THROW(rope(x, x, table, at::ones({3}, at::kLong)), Error);
+  EXPECT_THROW(rope(at::ones({2, 1, 6}), at::ones({2, 1, 6}), table, at::ones({2}, at::kLong)), Error);
+  EXPECT_THROW(make_rope_table(4, 7, 10000), Error);
+  EXPECT_THROW(make_rope_table(4, 8, 0), Error);
+  EXPECT_THROW(make_rope_table(4, 8, 10000, {RopeScaling::Kind::llama3, 8, 4, 4, 8192}), Error);
+}
+
+}  // namespace
+}  // namespace tessera::kernels
