@@ -181,4 +181,10 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
                                            prepare_documents(expand_paths(options.paths), options, convert));
 }
 
+std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,
+                                        std::shared_ptr<const DocumentStore> documents) {
+  check_options(options);
+  return std::make_unique<PreparedDataset>(options, std::move(documents));
+}
+
 }  // namespace tessera

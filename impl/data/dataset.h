@@ -93,4 +93,9 @@ class Dataset {
 /// together, Error(format) "FILE:LINE: reason" for bad rows, Error(io | not_found) for files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
+class DocumentStore;
+/// The same over documents in memory; the options about files are not used.
+std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,
+                                        std::shared_ptr<const DocumentStore> documents);
+
 }  // namespace tessera
