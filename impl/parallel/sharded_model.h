@@ -42,6 +42,7 @@ class ShardedModel {
   int units() const { return static_cast<int>(layouts_.size()); }
   const FsdpLayout& layout(int unit) const { return layouts_[unit]; }
   const std::vector<FsdpLayout>& layouts() const { return layouts_; }
+  const std::vector<std::unique_ptr<Unit>>& members() const { return members_; }
   const ShardPosition& position() const { return position_; }
   const ShardingOptions& options() const { return options_; }
   const DeviceMeshPtr& mesh() const { return mesh_; }

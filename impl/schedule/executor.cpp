@@ -4,7 +4,9 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/arange.h>
 
+#include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "core/error.h"
 
@@ -189,7 +191,8 @@ struct Executor::Run {
   }
 };
 
-Executor::Executor(ShardedModel& model) : model_(model), traits_(unit_traits(model)) {}
+Executor::Executor(ShardedModel& model)
+    : model_(model), traits_(unit_traits(model.layouts(), model.members())) {}
 
 ExecutionResult Executor::run(const Program& program, const ExecutionInput& input) {
   TESSERA_CHECK(input.microbatches && static_cast<int>(input.microbatches->size()) == program.microbatches,
@@ -208,15 +211,25 @@ void Executor::release_all() {
   }
 }
 
-std::vector<UnitTraits> unit_traits(const ShardedModel& model) {
-  std::vector<UnitTraits> traits(model.units());
-  for (int unit = 0; unit < model.units(); ++unit) {
-    const FsdpLayout& layout = model.layout(unit);
-    traits[unit].borrows = model.lenders(unit);
-    traits[unit].trainable = false;
-    for (const FsdpParam& param : layout.params) traits[unit].trainable |= param.spec.trainable;
+std::vector<UnitTraits> unit_traits(const std::vector<FsdpLayout>& layouts,
+                                    const std::vector<std::unique_ptr<Unit>>& members) {
+  std::vector<int> unit_of_member;
+  for (size_t u = 0; u < layouts.size(); ++u)
+    unit_of_member.insert(unit_of_member.end(), layouts[u].members, u);
+  std::vector<UnitTraits> traits(layouts.size());
+  for (size_t u = 0; u < layouts.size(); ++u) {
+    const FsdpLayout& layout = layouts[u];
+    std::set<int> lenders;
+    for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
+      for (const Unit::Borrowed& borrowed : members[m]->borrowed())
+        lenders.insert(unit_of_member[borrowed.unit]);
+    }
+    lenders.erase(static_cast<int>(u));
+    traits[u].borrows.assign(lenders.begin(), lenders.end());
+    traits[u].trainable = std::any_of(layout.params.begin(), layout.params.end(),
+                                      [](const FsdpParam& param) { return param.spec.trainable; });
     // The first unit has no input gradient to form, and an embedding's weight gradient needs no weights.
-    traits[unit].backward_uses_weights = !(unit == 0 && layout.members == 1 && layout.params.size() == 1);
+    traits[u].backward_uses_weights = !(u == 0 && layout.members == 1 && layout.params.size() == 1);
   }
   return traits;
 }

@@ -42,6 +42,8 @@ class Executor {
   /// Releases weights that a program kept gathered.
   void release_all();
 
+  const std::vector<UnitTraits>& traits() const { return traits_; }
+
  private:
   struct Run;
 
@@ -49,7 +51,8 @@ class Executor {
   std::vector<UnitTraits> traits_;
 };
 
-/// What the schedule compilers must know of the model's units.
-std::vector<UnitTraits> unit_traits(const ShardedModel& model);
+/// What the schedule compilers must know of a model's units.
+std::vector<UnitTraits> unit_traits(const std::vector<FsdpLayout>& layouts,
+                                    const std::vector<std::unique_ptr<Unit>>& members);
 
 }  // namespace tessera

@@ -53,7 +53,7 @@ at::Tensor Trainer::Impl::logits(const PackedBatch& batch) {
     throw AgreedError(error);  // every rank passes a batch of its own making, but passes one
   }
   publish_weights();
-  const at::Tensor out = run_logits(compile_forward(step_options(1, false), Op::logits, false), batch, {});
+  const at::Tensor out = run_logits(compile_forward(options_of_step(1, false), Op::logits, false), batch, {});
   return options.precision.output == at::kFloat ? out : out.to(options.precision.output).to(at::kFloat);
 }
 
@@ -72,7 +72,7 @@ std::vector<int64_t> Trainer::Impl::generate(const std::vector<int64_t>& prompt,
   publish_weights();
   const GroupPtr everyone = mesh->world()->everyone();
   // The first forward gathers, later ones find the weights there.
-  const Program first = compile_forward(step_options(1, false), Op::logits, true);
+  const Program first = compile_forward(options_of_step(1, false), Op::logits, true);
   Program later = first;
   std::erase_if(later.instructions, [](const Instruction& i) { return !computes(i.op); });
 

@@ -195,7 +195,7 @@ StepMetrics Trainer::Impl::update_alone() {
 EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches) {
   communication_seconds = 0;
   const StepTotals totals = agree_on(microbatches);
-  const StepOptions step = step_options(static_cast<int64_t>(microbatches.size()), false);
+  const StepOptions step = options_of_step(static_cast<int64_t>(microbatches.size()), false);
   ExecutionInput input;
   input.microbatches = &microbatches;
   input.loss_chunk = options.loss_chunk;

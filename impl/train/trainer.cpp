@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "parallel/initialize.h"
 #include "schedule/checker.h"
+#include "train/step_program.h"
 #include "train/trainer_impl.h"
 
 namespace tessera {
@@ -20,34 +21,7 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   return sharding;
 }
 
-void check_dtype(const char* key, at::ScalarType dtype) {
-  TESSERA_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, unsupported, key, "=", c10::toString(dtype),
-                " is not supported: use float32 or bfloat16");
-}
-
 }  // namespace
-
-void Trainer::Impl::check_options() const {
-  for (const auto& [axis, name] :
-       {std::pair{Axis::pp, "pipeline"}, {Axis::cp, "context"}, {Axis::tp, "tensor"}}) {
-    const int64_t size = mesh->layout().size(axis);
-    TESSERA_CHECK(size == 1, unsupported, axis_name(axis), "=", size, ": ", name,
-                  " parallel is not available yet");
-  }
-  TESSERA_CHECK(mesh->layout().ep() == 1, unsupported, "ep=", mesh->layout().ep(),
-                ": expert parallel is not available yet");
-  check_dtype("precision.param", options.precision.param);
-  check_dtype("precision.reduce", options.precision.reduce);
-  check_dtype("precision.output", options.precision.output);
-  check_dtype("precision.master", options.precision.master);
-  TESSERA_CHECK(options.prefetch >= 0 && options.prefetch <= 1024, argument, "prefetch=", options.prefetch,
-                " is not within 0..1024");
-  TESSERA_CHECK(options.reshard.kind != ReshardPolicy::Kind::group || options.reshard.group >= 1, argument,
-                "reshard_after_forward=", options.reshard.group, " is not a positive number of ranks");
-  TESSERA_CHECK(options.clip >= 0, argument, "clip=", options.clip, " is negative");
-  TESSERA_CHECK(options.loss_chunk >= 0, argument, "loss_chunk=", options.loss_chunk, " is negative");
-  validate_schedule(options.schedule, options.lr);
-}
 
 Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::string& checkpoint,
                     const TrainerOptions& options_)
@@ -55,14 +29,14 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   TESSERA_CHECK(mesh != nullptr, argument, "the mesh is null");
   mesh->world()->bind_thread();
   thread = std::this_thread::get_id();
-  check_options();
+  check_trainer_options(options, mesh->layout());
   optimizer = make_optimizer(options.optimizer);
   loss_group = mesh->group("dp_cp");
   ParallelContext parallel;
   parallel.sequence_parallel = options.sequence_parallel;
   model = std::make_unique<ShardedModel>(mesh, build_units(config, parallel), sharding_options(options));
   executor = std::make_unique<Executor>(*model);
-  traits = unit_traits(*model);
+  traits = executor->traits();
   if (checkpoint.empty()) {
     initialize(*model, options.seed);
   } else if (options.load_from_rank0) {
@@ -72,33 +46,17 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   }
 }
 
-StepOptions Trainer::Impl::step_options(int64_t microbatches, bool update) const {
-  StepOptions step;
-  step.units = traits;
-  step.microbatches = static_cast<int>(microbatches);
-  step.storage.reshard = options.reshard;
-  step.storage.prefetch = static_cast<int>(options.prefetch);
-  step.storage.defer_reduce = options.defer_gradient_sync;
-  step.storage.replicas = mesh->size("dp_replicate") > 1;
-  step.storage.offload = options.offload;
-  step.recompute = options.recompute == Recompute::full;
-  step.update = update;
-  return step;
+StepOptions Trainer::Impl::options_of_step(int64_t microbatches, bool update) const {
+  return step_options(options, mesh->layout(), traits, microbatches, update);
 }
 
 const Program& Trainer::Impl::step_program(int64_t microbatches, bool update) {
   const auto key = std::pair(microbatches, update);
   const auto found = programs.find(key);
   if (found != programs.end()) return found->second;
-  const StepOptions step = step_options(microbatches, update);
+  const StepOptions step = options_of_step(microbatches, update);
   Program program = compile_fsdp(step);
-  CheckOptions rules;
-  rules.units = step.units;
-  rules.recompute = step.recompute;
-  rules.replicas = step.storage.replicas;
-  rules.defer_reduce = step.storage.defer_reduce;
-  rules.prefetch = step.storage.prefetch;
-  check(program, rules);
+  check(program, check_options(step));
   return programs.emplace(key, std::move(program)).first->second;
 }
 

@@ -30,8 +30,7 @@ struct Trainer::Impl {
        const TrainerOptions& options);
 
   // trainer.cpp: set-up and programs.
-  void check_options() const;
-  StepOptions step_options(int64_t microbatches, bool update) const;
+  StepOptions options_of_step(int64_t microbatches, bool update) const;
   const Program& step_program(int64_t microbatches, bool update);
 
   // step.cpp: training and evaluation.

@@ -1,0 +1,138 @@
+// Walks a program and adds up what is alive.
+#include "schedule/memory_estimate.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+// How many unsharded gradient buffers GradientStorage makes: it keeps up to three of a size and reuses one
+// only after a further reduction (parallel/gradient_storage.h).
+class BufferCount {
+ public:
+  void add_to(int unit, int64_t bytes) {
+    if (open_.count(unit) != 0) return;
+    open_[unit] = bytes;
+    std::deque<int64_t>& free = free_[bytes];
+    const bool rested = !free.empty() && free.front() + 1 < reductions_;
+    if (!free.empty() && (rested || made_[bytes] >= 3)) {
+      free.pop_front();
+      return;
+    }
+    ++made_[bytes];
+    total_ += bytes;
+  }
+  void reduce() { ++reductions_; }
+  void finish(int unit) {
+    const auto found = open_.find(unit);
+    if (found == open_.end()) return;
+    free_[found->second].push_back(reductions_);
+    open_.erase(found);
+  }
+  int64_t total() const { return total_; }
+
+ private:
+  std::map<int, int64_t> open_;                  // unit -> bytes
+  std::map<int64_t, std::deque<int64_t>> free_;  // bytes -> reductions when they came back
+  std::map<int64_t, int> made_;
+  int64_t reductions_ = 0;
+  int64_t total_ = 0;
+};
+
+class MemoryWalk {
+ public:
+  MemoryWalk(const std::vector<UnitTraits>& units, const std::vector<UnitSizes>& sizes,
+             const MemoryRates& rates)
+      : units_(units), sizes_(sizes), rates_(rates) {}
+
+  MemoryEstimate run(const Program& program) {
+    for (const UnitSizes& unit : sizes_) add_resident(unit);
+    for (const Instruction& now : program.instructions) step(now);
+    out_.buffers = buffers_.total();
+    out_.peak = most_ + out_.weights + out_.masters + out_.optimizer + out_.gradients + out_.buffers;
+    return out_;
+  }
+
+ private:
+  void add_resident(const UnitSizes& unit) {
+    const int64_t share = rates_.shared_weights ? unit.full_elements / rates_.shards : unit.shard_elements;
+    out_.weights += share * rates_.param_bytes;
+    out_.masters += unit.shard_elements * rates_.master_bytes;
+    out_.optimizer += unit.shard_elements * rates_.optimizer_bytes;
+    out_.gradients += unit.shard_elements * int64_t{sizeof(float)};
+  }
+
+  int64_t full_bytes(int unit) const {
+    return rates_.shared_weights ? 0 : sizes_[unit].full_elements * rates_.param_bytes;
+  }
+
+  void step(const Instruction& now) {
+    int64_t working = 0;
+    switch (now.op) {
+      case Op::gather:
+        gathered_ += full_bytes(now.unit);
+        break;
+      case Op::release:
+        gathered_ -= full_bytes(now.unit);
+        break;
+      case Op::reshard:  // the part that is kept is small beside what the next unit gathers
+        gathered_ -= full_bytes(now.unit);
+        break;
+      case Op::forward:
+        working = sizes_[now.unit].working_bytes;
+        saved_ += rates_.recompute ? sizes_[now.unit].input_bytes : sizes_[now.unit].saved_bytes;
+        break;
+      case Op::recompute:
+        saved_ += sizes_[now.unit].saved_bytes - sizes_[now.unit].input_bytes;
+        break;
+      case Op::loss:
+      case Op::evaluate:
+      case Op::logits:
+        working = sizes_[now.unit].working_bytes;
+        break;
+      case Op::backward:
+      case Op::backward_weight:
+        working = sizes_[now.unit].working_bytes;
+        break;
+      case Op::reduce:
+        buffers_.reduce();
+        break;
+      case Op::wait_reduce:
+        buffers_.finish(now.unit);
+        break;
+      default:
+        break;
+    }
+    for (int unit : gradients_added(now, units_)) {
+      buffers_.add_to(unit, sizes_[unit].full_elements * rates_.gradient_bytes);
+    }
+    out_.gathered = std::max(out_.gathered, gathered_);
+    out_.activations = std::max(out_.activations, saved_);
+    most_ = std::max(most_, gathered_ + saved_ + working);
+    if (now.op == Op::backward || now.op == Op::backward_weight) saved_ -= sizes_[now.unit].saved_bytes;
+  }
+
+  const std::vector<UnitTraits>& units_;
+  const std::vector<UnitSizes>& sizes_;
+  const MemoryRates& rates_;
+  MemoryEstimate out_;
+  BufferCount buffers_;
+  int64_t gathered_ = 0;
+  int64_t saved_ = 0;
+  int64_t most_ = 0;
+};
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const Program& program, const std::vector<UnitTraits>& units,
+                               const std::vector<UnitSizes>& sizes, const MemoryRates& rates) {
+  TESSERA_CHECK(units.size() == sizes.size() && static_cast<int>(sizes.size()) == program.units, internal,
+                "sizes of ", sizes.size(), " units for a program of ", program.units);
+  return MemoryWalk(units, sizes, rates).run(program);
+}
+
+}  // namespace tessera

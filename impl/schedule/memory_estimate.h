@@ -1,0 +1,46 @@
+// What a program needs in bytes on one rank, from sizes alone: no tensors, any model on any mesh.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "schedule/program.h"
+#include "schedule/unit_traits.h"
+
+namespace tessera {
+
+/// Sizes of one unit on one rank.
+struct UnitSizes {
+  int64_t full_elements = 0;   ///< gathered weights, padding included
+  int64_t shard_elements = 0;  ///< of this rank, padding included
+  int64_t saved_bytes = 0;     ///< kept from forward to backward, per micro-batch
+  int64_t input_bytes = 0;     ///< kept instead under full recompute
+  int64_t working_bytes = 0;   ///< alive only while the unit computes
+};
+
+struct MemoryRates {
+  int64_t param_bytes = 2;      ///< per weight that computes
+  int64_t master_bytes = 4;     ///< per master weight; 0 where the weights that compute are the master
+  int64_t optimizer_bytes = 8;  ///< optimizer state per master weight
+  int64_t gradient_bytes = 2;   ///< per unsharded gradient
+  bool shared_weights = false;  ///< one copy of the full weights for all ranks of the group
+  int64_t shards = 1;           ///< ranks in the group
+  bool recompute = false;       ///< programs with full recompute: units keep their input only
+};
+
+/// Bytes of one rank. Memory that ranks share counts for its share.
+struct MemoryEstimate {
+  int64_t weights = 0;  ///< shards that are gathered, or the share of the common block
+  int64_t masters = 0;
+  int64_t optimizer = 0;
+  int64_t gradients = 0;    ///< sharded, float32
+  int64_t buffers = 0;      ///< unsharded gradients (kept from step to step)
+  int64_t gathered = 0;     ///< most full weights at a time
+  int64_t activations = 0;  ///< most saved activations at a time
+  int64_t peak = 0;         ///< of everything, with what a computing unit needs for itself
+};
+
+MemoryEstimate estimate_memory(const Program& program, const std::vector<UnitTraits>& units,
+                               const std::vector<UnitSizes>& sizes, const MemoryRates& rates);
+
+}  // namespace tessera

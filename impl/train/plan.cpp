@@ -1,0 +1,190 @@
+// Plans: layouts without memory, programs without tensors, and their sizes.
+#include "train/plan.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/error.h"
+#include "parallel/fsdp_layout.h"
+#include "schedule/executor.h"
+#include "train/step_program.h"
+
+namespace tessera {
+namespace {
+
+// Bytes per token that a decoder layer's forward keeps; nn/decoder_layer.cpp is the list.
+int64_t layer_saved_bytes(const ModelConfig& c, Recompute recompute, int64_t element) {
+  const int64_t q = c.num_heads * c.head_dim;
+  const int64_t kv = c.num_kv_heads * c.head_dim;
+  if (recompute == Recompute::full) return c.hidden_size * element;
+  // Input, middle of the residual stream, q, k, v, attention's output and log-sum-exp, gate and up.
+  int64_t bytes = (2 * c.hidden_size + 2 * q + 2 * kv + 2 * c.intermediate_size) * element + 4 * c.num_heads;
+  if (recompute == Recompute::selective) return bytes;
+  // Both norms' outputs and scales, and the product that enters the down projection.
+  bytes += (2 * c.hidden_size + c.intermediate_size) * element + 8;
+  if (c.qk_norm) bytes += (q + kv) * element + 4 * (c.num_heads + c.num_kv_heads);
+  return bytes;
+}
+
+// Bytes per token that a layer's backward holds beside what was saved: gradients of gate, up and their
+// product, of q, k, v, and of the residual stream.
+int64_t layer_working_bytes(const ModelConfig& c, Recompute recompute, int64_t element) {
+  const int64_t q = c.num_heads * c.head_dim;
+  const int64_t kv = c.num_kv_heads * c.head_dim;
+  const int64_t gradients = (3 * c.intermediate_size + 3 * c.hidden_size + 2 * q + 2 * kv) * element;
+  const int64_t again =
+      layer_saved_bytes(c, Recompute::none, element) - layer_saved_bytes(c, recompute, element);
+  return gradients + (recompute == Recompute::selective ? again : 0);
+}
+
+int64_t head_working_bytes(const ModelConfig& c, int64_t loss_chunk, int64_t tokens, int64_t element) {
+  constexpr int64_t kLogitsBytes = int64_t{64} << 20;  // as nn/head.cpp chooses
+  int64_t rows = loss_chunk;
+  if (rows == 0) rows = std::max<int64_t>(128, kLogitsBytes / (c.vocab_size * element));
+  return std::min(rows, tokens) * c.vocab_size * element + 3 * tokens * c.hidden_size * element;
+}
+
+std::string megabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+std::string count_text(int64_t count) {
+  char text[32];
+  const auto value = static_cast<double>(count);
+  if (count >= 1'000'000'000) {
+    std::snprintf(text, sizeof text, "%.2f B", value / 1e9);
+  } else if (count >= 1'000'000) {
+    std::snprintf(text, sizeof text, "%.1f M", value / 1e6);
+  } else {
+    std::snprintf(text, sizeof text, "%lld", static_cast<long long>(count));
+  }
+  return text;
+}
+
+std::string padded(const std::string& text, size_t width) {
+  return text.size() < width ? text + std::string(width - text.size(), ' ') : text;
+}
+
+void append_line(std::string& out, const std::string& label, const std::string& value) {
+  out += "  " + padded(label, 28) + value + "\n";
+}
+
+// Units of equal size, one after the other, share a line.
+void append_units(std::string& out, const std::vector<PlannedUnit>& units) {
+  for (size_t i = 0; i < units.size();) {
+    size_t end = i + 1;
+    while (end < units.size() && units[end].parameters == units[i].parameters &&
+           units[end].members == units[i].members) {
+      ++end;
+    }
+    const std::string range = end - i > 1 ? cat("u", i, "..u", end - 1) : cat("u", i);
+    std::string name = units[i].name;
+    if (units[i].members > 1) name += cat(" (", units[i].members, " parts)");
+    if (end - i > 1) name += cat(" .. ", units[end - 1].name);
+    append_line(out, range, padded(count_text(units[i].parameters), 12) + name);
+    i = end;
+  }
+}
+
+}  // namespace
+
+StepShape step_shape(const Mesh& mesh, int64_t global_batch, int64_t micro_batch, int64_t seq_len) {
+  TESSERA_CHECK(global_batch >= 1 && micro_batch >= 1 && seq_len >= 1, argument,
+                "global_batch=", global_batch, ", micro_batch=", micro_batch, " and seq_len=", seq_len,
+                " must be positive");
+  const int64_t dp = mesh.size_of({Axis::dp_replicate, Axis::dp_shard});
+  TESSERA_CHECK(micro_batch <= global_batch / dp && global_batch % (micro_batch * dp) == 0, argument,
+                "global_batch=", global_batch, " is not a multiple of micro_batch*dp=", micro_batch, "*", dp);
+  StepShape shape;
+  shape.microbatches = global_batch / (micro_batch * dp);
+  shape.tokens = micro_batch * seq_len;
+  return shape;
+}
+
+TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,
+                           const StepShape& shape) {
+  check_trainer_options(options, mesh);
+  TESSERA_CHECK(shape.microbatches >= 1 && shape.tokens >= 1, argument, "microbatches=", shape.microbatches,
+                " and tokens=", shape.tokens, " must be positive");
+  const std::vector<std::unique_ptr<Unit>> members = build_units(config, {});
+  const std::vector<int> starts = group_starts(members, options.units);
+  ShardPosition position;
+  position.shards = mesh.size_of({Axis::dp_shard, Axis::cp});
+  position.tp_size = mesh.size(Axis::tp);
+  const std::vector<FsdpLayout> layouts = make_layouts(members, starts, position);
+
+  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}};
+  const auto element = static_cast<int64_t>(c10::elementSize(options.precision.param));
+  std::vector<UnitSizes> sizes;
+  for (const FsdpLayout& layout : layouts) {
+    PlannedUnit unit;
+    unit.name = members[layout.first_member]->name();
+    unit.members = layout.members;
+    for (const FsdpParam& param : layout.params) unit.parameters += checked_numel(param.spec.shape);
+    unit.sizes.full_elements = layout.full_numel;
+    unit.sizes.shard_elements = layout.shard_numel;
+    for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
+      if (m == 0) continue;  // an embedding keeps nothing
+      if (m + 1 == static_cast<int>(members.size())) {
+        unit.sizes.working_bytes += head_working_bytes(config, options.loss_chunk, shape.tokens, element);
+        continue;
+      }
+      unit.sizes.saved_bytes += shape.tokens * layer_saved_bytes(config, options.recompute, element);
+      const int64_t working = shape.tokens * layer_working_bytes(config, options.recompute, element);
+      unit.sizes.working_bytes = std::max(unit.sizes.working_bytes, working);
+    }
+    unit.sizes.input_bytes = unit.sizes.saved_bytes;
+    if (options.recompute == Recompute::full) {
+      // One member's activations exist again at a time.
+      const bool has_layers = unit.sizes.saved_bytes > 0;
+      if (has_layers)
+        unit.sizes.saved_bytes += shape.tokens * layer_saved_bytes(config, Recompute::none, element);
+    }
+    plan.parameters += unit.parameters;
+    sizes.push_back(unit.sizes);
+    plan.units.push_back(std::move(unit));
+  }
+
+  const std::vector<UnitTraits> traits = unit_traits(layouts, members);
+  const StepOptions step = step_options(options, mesh, traits, shape.microbatches, true);
+  plan.program = compile_fsdp(step);
+  plan.report = check(plan.program, check_options(step));
+  MemoryRates rates;
+  rates.param_bytes = element;
+  const bool separate_master = options.precision.master != options.precision.param;
+  rates.master_bytes = separate_master ? static_cast<int64_t>(c10::elementSize(options.precision.master)) : 0;
+  const bool adam = options.optimizer.name == "adamw";
+  rates.optimizer_bytes = adam ? 8 : (options.optimizer.momentum != 0 ? 4 : 0);
+  rates.gradient_bytes = options.defer_gradient_sync && shape.microbatches > 1 ? 4 : element;
+  rates.shared_weights = (shape.shared_memory && !options.copy_weights) || position.shards == 1;
+  rates.shards = position.shards;
+  rates.recompute = options.recompute == Recompute::full;
+  plan.memory = estimate_memory(plan.program, traits, sizes, rates);
+  return plan;
+}
+
+std::string to_text(const TrainingPlan& plan) {
+  std::string out = cat("mesh    ", plan.mesh.describe(), "\n");
+  out += cat("model   ", count_text(plan.parameters), " parameters in ", plan.units.size(), " units\n");
+  append_units(out, plan.units);
+  out += "step    of one rank\n";
+  append_line(out, "micro-batches", cat(plan.shape.microbatches, " of ", plan.shape.tokens, " tokens"));
+  append_line(out, "instructions", cat(plan.program.instructions.size()));
+  append_line(out, "gathers, reductions", cat(plan.report.gathers, ", ", plan.report.reductions));
+  append_line(out, "full units at a time", cat(plan.report.peak_gathered));
+  out += "memory  of one rank\n";
+  const MemoryEstimate& memory = plan.memory;
+  append_line(out, "weights", megabytes(memory.weights));
+  append_line(out, "master weights", megabytes(memory.masters));
+  append_line(out, "optimizer", megabytes(memory.optimizer));
+  append_line(out, "gradients", megabytes(memory.gradients));
+  append_line(out, "gradient buffers", megabytes(memory.buffers));
+  append_line(out, "gathered weights", megabytes(memory.gathered));
+  append_line(out, "activations", megabytes(memory.activations));
+  append_line(out, "peak", megabytes(memory.peak));
+  return out;
+}
+
+}  // namespace tessera

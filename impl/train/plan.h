@@ -1,0 +1,51 @@
+// What a job will do, before anything is loaded or connected: units, program, memory per rank.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mesh/mesh.h"
+#include "models/model.h"
+#include "schedule/checker.h"
+#include "schedule/memory_estimate.h"
+#include "schedule/program.h"
+#include "train/trainer.h"
+
+namespace tessera {
+
+/// A step as it will be: micro-batches of one rank, and the tokens of each.
+struct StepShape {
+  int64_t microbatches = 1;
+  int64_t tokens = 1024;
+  bool shared_memory = true;  ///< the ranks of a group sit on one host and share weights (local engine)
+};
+
+/// Rows as the recipe counts them. Errors (argument): global_batch is no multiple of micro_batch * dp.
+StepShape step_shape(const Mesh& mesh, int64_t global_batch, int64_t micro_batch, int64_t seq_len);
+
+struct PlannedUnit {
+  std::string name;  ///< of its first member
+  int members = 1;
+  int64_t parameters = 0;
+  UnitSizes sizes;
+};
+
+struct TrainingPlan {
+  Mesh mesh;
+  std::vector<PlannedUnit> units;
+  int64_t parameters = 0;
+  StepShape shape;
+  Program program;  ///< of rank 0, checked
+  CheckReport report;
+  MemoryEstimate memory;  ///< of the rank with the largest shards
+};
+
+/// Errors: what Trainer would refuse for the same options.
+TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,
+                           const StepShape& shape);
+
+/// A table for a person: mesh, units, the step, memory.
+std::string to_text(const TrainingPlan& plan);
+
+}  // namespace tessera

@@ -1,0 +1,62 @@
+// Options of a trainer checked and turned into options of a program.
+#include "train/step_program.h"
+
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+void check_dtype(const char* key, at::ScalarType dtype) {
+  TESSERA_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, unsupported, key, "=", c10::toString(dtype),
+                " is not supported: use float32 or bfloat16");
+}
+
+}  // namespace
+
+void check_trainer_options(const TrainerOptions& options, const Mesh& mesh) {
+  for (const auto& [axis, name] :
+       {std::pair{Axis::pp, "pipeline"}, {Axis::cp, "context"}, {Axis::tp, "tensor"}}) {
+    const int64_t size = mesh.size(axis);
+    TESSERA_CHECK(size == 1, unsupported, axis_name(axis), "=", size, ": ", name,
+                  " parallel is not available yet");
+  }
+  TESSERA_CHECK(mesh.ep() == 1, unsupported, "ep=", mesh.ep(), ": expert parallel is not available yet");
+  check_dtype("precision.param", options.precision.param);
+  check_dtype("precision.reduce", options.precision.reduce);
+  check_dtype("precision.output", options.precision.output);
+  check_dtype("precision.master", options.precision.master);
+  TESSERA_CHECK(options.prefetch >= 0 && options.prefetch <= 1024, argument, "prefetch=", options.prefetch,
+                " is not within 0..1024");
+  TESSERA_CHECK(options.reshard.kind != ReshardPolicy::Kind::group || options.reshard.group >= 1, argument,
+                "reshard_after_forward=", options.reshard.group, " is not a positive number of ranks");
+  TESSERA_CHECK(options.clip >= 0, argument, "clip=", options.clip, " is negative");
+  TESSERA_CHECK(options.loss_chunk >= 0, argument, "loss_chunk=", options.loss_chunk, " is negative");
+  validate_schedule(options.schedule, options.lr);
+}
+
+StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,
+                         const std::vector<UnitTraits>& units, int64_t microbatches, bool update) {
+  StepOptions step;
+  step.units = units;
+  step.microbatches = static_cast<int>(microbatches);
+  step.storage.reshard = options.reshard;
+  step.storage.prefetch = static_cast<int>(options.prefetch);
+  step.storage.defer_reduce = options.defer_gradient_sync;
+  step.storage.replicas = mesh.size(Axis::dp_replicate) > 1;
+  step.storage.offload = options.offload;
+  step.recompute = options.recompute == Recompute::full;
+  step.update = update;
+  return step;
+}
+
+CheckOptions check_options(const StepOptions& step) {
+  CheckOptions rules;
+  rules.units = step.units;
+  rules.recompute = step.recompute;
+  rules.replicas = step.storage.replicas;
+  rules.defer_reduce = step.storage.defer_reduce;
+  rules.prefetch = step.storage.prefetch;
+  return rules;
+}
+
+}  // namespace tessera

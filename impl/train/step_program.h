@@ -1,0 +1,24 @@
+// From a trainer's options to what the schedule compilers and the checker take: shared by Trainer and plans.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "mesh/mesh.h"
+#include "parallel/fsdp_layout.h"
+#include "schedule/checker.h"
+#include "schedule/compile.h"
+#include "train/trainer.h"
+
+namespace tessera {
+
+/// Throws Error(unsupported | argument) naming the option that cannot be.
+void check_trainer_options(const TrainerOptions& options, const Mesh& mesh);
+
+StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,
+                         const std::vector<UnitTraits>& units, int64_t microbatches, bool update);
+
+/// The rules that a program compiled from `step` must keep.
+CheckOptions check_options(const StepOptions& step);
+
+}  // namespace tessera
