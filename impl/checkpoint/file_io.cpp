@@ -126,6 +126,10 @@ void reserve(const FileHandle& file, const std::string& path, int64_t bytes) {
   if (::ftruncate(file.get(), bytes) != 0) throw os_error(cat("cannot resize ", path), errno);
 }
 
+void start_writeback(const FileHandle& file, int64_t offset, int64_t bytes) {
+  static_cast<void>(::sync_file_range(file.get(), offset, bytes, SYNC_FILE_RANGE_WRITE));
+}
+
 void flush_to_disk(const FileHandle& file, const std::string& path) {
   if (::fsync(file.get()) != 0) throw os_error(cat("cannot flush ", path), errno);
 }

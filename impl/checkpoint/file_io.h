@@ -39,6 +39,8 @@ void write_at(const FileHandle& file, const std::string& path, int64_t offset, c
               int64_t bytes);
 /// Reserves the blocks of the whole file, so that a full disk shows up before any data is written.
 void reserve(const FileHandle& file, const std::string& path, int64_t bytes);
+/// Asks the system to begin writing a range, so that the flush at the end finds less to do. Only a hint.
+void start_writeback(const FileHandle& file, int64_t offset, int64_t bytes);
 void flush_to_disk(const FileHandle& file, const std::string& path);
 
 /// The whole text of a file of at most `limit` bytes.

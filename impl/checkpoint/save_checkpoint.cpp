@@ -28,6 +28,9 @@
 namespace tessera {
 namespace {
 
+// The disk starts on a file in steps of this size while the rest is still being written.
+constexpr int64_t kWritebackBytes = int64_t{8} << 20;
+
 // What one rank wrote; the others learn it through its JSON text.
 struct WrittenPart {
   std::string name;
@@ -93,6 +96,8 @@ std::string write_shard(const std::string& path, const std::vector<ShardedTensor
   const FileHandle file = open_for_write(path, /*create=*/true);
   reserve(file, path, header_bytes + data_bytes);
   write_at(file, path, 0, header.data(), header_bytes);
+  int64_t written = header_bytes,
+          started = 0;  // ends of what is written and of what is on its way to the disk
   for (size_t i = 0; i < entries.size(); ++i) {
     const int64_t base = header_bytes + entries[i].begin;
     BlockChecksums checksums;
@@ -107,6 +112,11 @@ std::string write_shard(const std::string& path, const std::vector<ShardedTensor
                 }
               });
     parts.push_back({entries[i].name, base, checksums.take()});
+    written = header_bytes + entries[i].end;
+    if (written - started >= kWritebackBytes) {
+      start_writeback(file, started, written - started);
+      started = written;
+    }
   }
   flush_to_disk(file, path);
   return nlohmann::json{{"bytes", header_bytes + data_bytes}, {"parts", std::move(parts)}}.dump();
@@ -183,8 +193,31 @@ void commit(const CheckpointPaths& paths, const std::string& index) {
     rename_path(paths.temporary, paths.target);
   }
   flush_directory(paths.parent);
-  remove_checkpoint(paths.temporary);
-  remove_checkpoint(paths.old);
+}
+
+// Removes the replaced checkpoint, each rank some of its files: freeing gigabytes takes a file system a
+// while.
+void remove_replaced(const CheckpointPaths& paths, Group& group, at::Device device) {
+  const std::string what = cat("removing what ", paths.target, " replaced");
+  std::vector<std::string> files;
+  together(group, device, what, [&] {
+    for (const std::string& directory : {paths.temporary, paths.old}) {
+      if (!path_exists(directory)) continue;
+      check_replaceable(directory);
+      if (group.rank() == 0) remove_tree(join_path(directory, kCheckpointIndex));
+      for (const std::string& name : list_directory(directory)) {
+        if (name != kCheckpointIndex) files.push_back(join_path(directory, name));
+      }
+    }
+  });
+  together(group, device, what, [&] {
+    for (size_t i = group.rank(); i < files.size(); i += group.size()) remove_tree(files[i]);
+  });
+  together(group, device, what, [&] {
+    if (group.rank() != 0) return;
+    remove_tree(paths.temporary);
+    remove_tree(paths.old);
+  });
 }
 
 class SaveThread : public PendingSave {
@@ -242,6 +275,7 @@ void save_checkpoint(const std::string& directory, const std::vector<ShardedTens
   together(group, device, what, [&] {
     if (group.rank() == 0) commit(*paths, index_text(owned, reports, metadata_json));
   });
+  remove_replaced(*paths, group, device);
 }
 
 std::unique_ptr<PendingSave> save_checkpoint_async(const std::string& directory,
