@@ -69,6 +69,17 @@ MessageRule::Train take_train(Json& message, size_t index) {
   return train;
 }
 
+/// What both open with; of a tag that they do not share, such as <tool> and <think>, nothing.
+std::string common_start(const std::string& a, const std::string& b) {
+  std::string start(a.begin(), std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first);
+  if (start.size() == a.size() || start.size() == b.size()) return start;
+  for (const auto& [open, close] : {std::pair<char, char>{'<', '>'}, {'[', ']'}}) {
+    const size_t at = start.rfind(open);
+    if (at != std::string::npos && start.find(close, at) == std::string::npos) start.resize(at);
+  }
+  return start;
+}
+
 /// Copying and printing a value goes as deep as the value does.
 void check_depth(const Json& value, int left) {
   TESSERA_CHECK(left > 0, format, "conversation is nested more than ", kMaxDepth, " deep");
@@ -288,60 +299,136 @@ void ChatTemplate::learn_turns() {
   }
 }
 
-/// What the template prints in front of and behind the content of a message with `role`.
-ChatTemplate::Frame ChatTemplate::frame_of(const std::string& role) const {
+const ChatTemplate::Frames& ChatTemplate::frames_of(const std::string& role) const {
   {
     const std::lock_guard lock(frames_mutex_);
     if (const auto it = frames_.find(role); it != frames_.end()) return it->second;
   }
-  const Json user = {{"role", "user"}, {"content", "a"}};
-  const Json assistant = {{"role", "assistant"}, {"content", "b"}};
-  const Json probe = {{"role", role}, {"content", kProbe}};
-  Frame frame;
-  // First in the place of a later turn: in front of the first a template may print more, such as a default
-  // system text.
-  for (Json talk : {Json::array({user, probe}), Json::array({user, assistant, probe}),
-                    Json::array({probe, user}), Json::array({probe})}) {
-    try {
-      const Rendering rendering = run(main_, talk, false);
-      for (size_t i = 0; i < talk.size() && !frame.known; ++i) {
-        for (const TextSpan& turn : rendering.turns[i]) {
-          const std::string text = rendering.text.substr(turn.begin, turn.end - turn.begin);
-          const size_t at = text.find(kProbe);
-          if (talk[i] != probe || at == std::string::npos) continue;
-          frame = {true, text.substr(0, at), text.substr(at + std::strlen(kProbe))};
-        }
-      }
-    } catch (const Error&) {
-      continue;  // this order of roles is none that the template accepts
-    }
-    if (frame.known) break;
-  }
+  Frames frames = learn_frames(role);
   const std::lock_guard lock(frames_mutex_);
-  return frames_.emplace(role, std::move(frame)).first->second;
+  return frames_.emplace(role, std::move(frames)).first->second;
+}
+
+/// Renders a few conversations with a word in the place of the content, and keeps what stands around it.
+ChatTemplate::Frames ChatTemplate::learn_frames(const std::string& role) const {
+  const bool assistant = role == "assistant";
+  const auto message = [](const std::string& who, Json content) {
+    return Json{{"role", who}, {"content", std::move(content)}};
+  };
+  const Json user = message("user", "a"), answer = message("assistant", "b");
+  const auto parts = [](const char* text) { return Json::array({{{"type", "text"}, {"text", text}}}); };
+  std::vector<Json> talks;  // each has the word in one message of `role`
+  for (const Json& probe : {message(role, kProbe), message(role, parts(kProbe))}) {
+    const bool text = probe["content"].is_string();
+    const Json first = text ? user : message("user", parts("a"));
+    talks.push_back(Json::array({first, probe}));
+    talks.push_back(Json::array({first, probe, first}));
+    talks.push_back(Json::array({first, text ? answer : message("assistant", parts("b")), probe}));
+    // In front of the first turn a template may print more; such a header serves only where nothing else is
+    // known.
+    if (!assistant) talks.push_back(Json::array({probe, first}));
+  }
+  if (assistant) {
+    const auto calling = [&](const char* name) {
+      Json function = {{"name", name}, {"arguments", Json::object()}};
+      Json out = message(role, "");
+      out["tool_calls"] = Json::array();
+      out["tool_calls"].push_back({{"type", "function"}, {"id", "a1b2c3d4e"}, {"function", function}});
+      return out;
+    };
+    Json result = message("tool", "c");
+    result["tool_call_id"] = "a1b2c3d4e";
+    talks.push_back(Json::array({user, calling(kProbe)}));
+    talks.push_back(Json::array({user, message(role, "")}));
+    // Behind a tool's answer some templates go on in the turn that made the call.
+    talks.push_back(Json::array({user, calling("f"), result, message(role, kProbe)}));
+  }
+
+  std::vector<std::string> headers, trailers, other_starts;
+  for (const Json& talk : talks) {
+    Rendering rendering;
+    try {
+      rendering = run(main_, talk, false);
+    } catch (const Error&) {
+      continue;  // this order of roles, or this form of content, is none that the template accepts
+    }
+    for (size_t i = 0; i < talk.size(); ++i) {
+      for (const TextSpan& turn : rendering.turns[i]) {
+        const std::string text = rendering.text.substr(turn.begin, turn.end - turn.begin);
+        const size_t at = text.find(kProbe);
+        // A turn without content: what it shares with the others is its header.
+        if (at == std::string::npos && talk[i] == message("assistant", "")) other_starts.push_back(text);
+        if (at == std::string::npos) continue;
+        const bool call = talk[i].contains("tool_calls");
+        (call ? other_starts : headers).push_back(text.substr(0, at));
+        if (!call) trailers.push_back(text.substr(at + std::strlen(kProbe)));
+      }
+    }
+  }
+
+  Frames frames;
+  frames.trailers = std::move(trailers);
+  if (assistant && !generation_prompt_.empty()) {
+    // The model goes on from the generation prompt, so that is what an assistant turn opens with. The prompt
+    // may hold more than an earlier turn does, such as the start of a reasoning block, or the blanks between
+    // two turns.
+    frames.headers = {generation_prompt_};
+    const std::vector<std::string> content_headers = headers;
+    headers.insert(headers.end(), other_starts.begin(), other_starts.end());
+    for (const std::string& header : headers) {
+      const std::string start = common_start(generation_prompt_, header);
+      if (!start.empty()) frames.headers.push_back(start);
+    }
+    for (const std::string& header : content_headers) {
+      if (generation_prompt_.ends_with(header)) frames.headers.push_back(header);
+      const size_t at = header.find(generation_prompt_);
+      if (at != std::string::npos) frames.headers.push_back(header.substr(0, at + generation_prompt_.size()));
+    }
+  } else {
+    frames.headers = headers;
+    for (const std::string& header : headers) {
+      for (const std::string& start : other_starts) frames.headers.push_back(common_start(header, start));
+    }
+  }
+  // A turn without content may lack the blanks in front of it.
+  for (size_t i = frames.headers.size(); i-- > 0;) {
+    const size_t last = frames.headers[i].find_last_not_of(" \n");
+    if (last != std::string::npos) frames.headers.push_back(frames.headers[i].substr(0, last + 1));
+  }
+  for (auto* list : {&frames.headers, &frames.trailers}) {
+    std::sort(list->begin(), list->end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
+  }
+  return frames;
 }
 
 TextSpan ChatTemplate::content_of(const Rendering& rendering, TextSpan turn, size_t message,
                                   const std::string& role) const {
   const std::string_view text = std::string_view(rendering.text).substr(turn.begin, turn.end - turn.begin);
-  const auto behind = [&](const std::string& header) -> int64_t {
-    if (text.starts_with(header)) return turn.begin + static_cast<int64_t>(header.size());
-    // Only the first turn can have something else in front.
-    const size_t at = message == 0 ? text.find(header) : std::string_view::npos;
-    return at == std::string_view::npos ? -1 : turn.begin + static_cast<int64_t>(at + header.size());
-  };
-  const bool assistant = role == "assistant";
-  // The model goes on from the generation prompt, so that is what an assistant turn opens with.
-  int64_t begin = assistant && !generation_prompt_.empty() ? behind(generation_prompt_) : -1;
-  if (begin >= 0) return {begin, turn.end};
-  const Frame frame = frame_of(role);
-  if (frame.known) begin = behind(frame.header);
-  TESSERA_CHECK(begin >= 0, unsupported, "message ", message,
+  const Frames& frames = frames_of(role);
+  size_t begin = std::string_view::npos;
+  for (const std::string& header : frames.headers) {
+    if (text.starts_with(header)) {
+      begin = header.size();
+      break;
+    }
+    // In front of the first turn a template may print more, such as a default system text.
+    if (message == 0 && !header.empty() && text.find(header) != std::string_view::npos) {
+      begin = text.find(header) + header.size();
+      break;
+    }
+  }
+  TESSERA_CHECK(begin != std::string_view::npos, unsupported, "message ", message,
                 ": cannot tell what the chat template prints around role '", role,
                 "'; mark what to train on with {% generation %}");
-  const auto trailer = static_cast<int64_t>(frame.trailer.size());
-  const bool cut = !assistant && text.ends_with(frame.trailer) && turn.end - trailer >= begin;
-  return {begin, cut ? turn.end - trailer : turn.end};
+  TextSpan content{turn.begin + static_cast<int64_t>(begin), turn.end};
+  if (role == "assistant") return content;  // what stands behind it is how the model ends its turn
+  for (const std::string& trailer : frames.trailers) {
+    if (text.ends_with(trailer) && text.size() - trailer.size() >= begin) {
+      content.end -= static_cast<int64_t>(trailer.size());
+      break;
+    }
+  }
+  return content;
 }
 
 }  // namespace tessera

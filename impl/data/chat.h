@@ -81,11 +81,11 @@ class ChatTemplate {
     TtxTemplate* handle = nullptr;
     bool has_generation = false;
   };
-  /// What a template prints around the content of a role.
-  struct Frame {
-    bool known = false;
-    std::string header;
-    std::string trailer;
+  /// What a template prints in front of and behind the content of a role; it may differ with the place of the
+  /// turn.
+  struct Frames {
+    std::vector<std::string> headers;   ///< longest first
+    std::vector<std::string> trailers;  ///< longest first
   };
 
   Compiled compile(const std::string& source) const;
@@ -93,7 +93,8 @@ class ChatTemplate {
   Rendering run(const Compiled& compiled, const nlohmann::ordered_json& conversation,
                 bool add_generation_prompt) const;
   void learn_turns();
-  Frame frame_of(const std::string& role) const;
+  const Frames& frames_of(const std::string& role) const;
+  Frames learn_frames(const std::string& role) const;
   nlohmann::ordered_json check(const nlohmann::ordered_json& conversation,
                                std::vector<MessageRule>& rules) const;
   TextSpan content_of(const Rendering& rendering, TextSpan turn, size_t message,
@@ -107,7 +108,7 @@ class ChatTemplate {
   std::string generation_prompt_;
   std::vector<int32_t> turn_ends_;  // ids that end a turn
   mutable std::mutex frames_mutex_;
-  mutable std::unordered_map<std::string, Frame> frames_;
+  mutable std::unordered_map<std::string, Frames> frames_;  // by role; entries stay where they are
 };
 
 }  // namespace tessera

@@ -24,48 +24,37 @@ void Rendering::read(const std::vector<RenderEvent>& events, size_t messages) {
   turns.assign(messages, {});
   generations.clear();
   struct Open {
-    int64_t message = -1;
+    int64_t loop = -1;
+    int64_t message = -1;  // -1: nothing is open
     int64_t begin = 0;
   };
-  std::map<int64_t, Open> loops;  // the turn each loop is in
-  std::vector<Open> blocks;       // generation blocks, innermost last
-  int64_t current = -1;           // the message printed now
-  const auto close = [&](Open& open, int64_t end) {
-    if (open.message >= 0 && open.message < static_cast<int64_t>(messages) && end > open.begin) {
-      turns[open.message].push_back({open.begin, end});
+  Open turn;
+  std::vector<Open> blocks;  // generation blocks, innermost last
+  const auto close_turn = [&](int64_t end) {
+    if (turn.message >= 0 && turn.message < static_cast<int64_t>(messages) && end > turn.begin) {
+      turns[turn.message].push_back({turn.begin, end});
     }
-    open.message = -1;
+    turn.message = -1;
   };
   for (const RenderEvent& event : events) {
+    // Inside of a turn a template may run over the messages again, to look something up: not turns of their
+    // own.
+    const bool inner = turn.message >= 0 && event.kind != RenderEvent::generation && event.id != turn.loop;
+    if (inner) continue;
     if (event.kind == RenderEvent::turn) {
-      Open& open = loops[event.id];
-      close(open, event.at);
-      open = {event.message, event.at};
-      current = event.message;
+      close_turn(event.at);
+      turn = {event.id, event.message, event.at};
     } else if (event.kind == RenderEvent::loop_end) {
-      const auto it = loops.find(event.id);
-      if (it == loops.end() || it->second.message < 0) continue;
-      close(it->second, event.at);
-      // A template may run over the messages inside of a turn, to count them.
-      current = -1;
-      int64_t newest = -1;
-      for (const auto& [id, open] : loops) {
-        if (open.message >= 0 && open.begin > newest) {
-          newest = open.begin;
-          current = open.message;
-        }
-      }
+      close_turn(event.at);
     } else if (event.id == 1) {
-      blocks.push_back({current, event.at});
+      blocks.push_back({-1, turn.message, event.at});
     } else if (!blocks.empty()) {
       const Open open = blocks.back();
       blocks.pop_back();
       if (event.at > open.begin) generations.push_back({{open.begin, event.at}, open.message});
     }
   }
-  // A loop left through break: its end marker was still printed, so whatever is open here was cut off by the
-  // template.
-  for (auto& [id, open] : loops) close(open, static_cast<int64_t>(text.size()));
+  close_turn(static_cast<int64_t>(text.size()));
 }
 
 std::vector<bool> trained_messages(const std::vector<MessageRule>& rules, const MaskOptions& options) {

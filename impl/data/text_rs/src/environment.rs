@@ -145,6 +145,29 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
     pycompat::unknown_method_callback(state, value, name, args)
 }
 
+/// int(value, default=0): a text that is no number gives the default, blanks around one do not matter.
+fn int(value: &Value, default: Option<Value>) -> Value {
+    let parsed = match value.as_str().map(str::trim) {
+        Some(text) => text.parse::<i64>().ok().or_else(|| text.parse::<f64>().ok().map(|f| f as i64)),
+        None => match value.kind() {
+            ValueKind::Number | ValueKind::Bool => {
+                i64::try_from(value.clone()).ok().or_else(|| f64::try_from(value.clone()).ok().map(|f| f as i64))
+            }
+            _ => None,
+        },
+    };
+    parsed.map_or_else(|| default.unwrap_or_else(|| Value::from(0)), Value::from)
+}
+
+/// float(value, default=0.0), as `int`.
+fn float(value: &Value, default: Option<Value>) -> Value {
+    let parsed = match value.as_str() {
+        Some(text) => text.trim().parse::<f64>().ok(),
+        None => f64::try_from(value.clone()).ok(),
+    };
+    parsed.map_or_else(|| default.unwrap_or_else(|| Value::from(0.0)), Value::from)
+}
+
 fn strings<'a>(parts: impl IntoIterator<Item = &'a str>) -> Value {
     parts.into_iter().map(Value::from).collect()
 }
@@ -183,6 +206,8 @@ pub fn make() -> Environment<'static> {
     env.add_filter("indent", indent);
     env.add_filter("format", format);
     env.add_filter("replace", replace);
+    env.add_filter("int", int);
+    env.add_filter("float", float);
     env.add_filter("tojson", python_json::tojson);
     env.add_test("iterable", is_iterable);
     env.add_test("sequence", is_iterable);

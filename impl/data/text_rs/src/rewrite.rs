@@ -4,6 +4,7 @@
 //!   {% generation %} .. {% endgeneration %}   the tags become markers in the output
 //!   {% for m in .. %} .. {% endfor %}          a marker at the start of each turn and one behind the loop; the
 //!                                              marker is empty unless the loop variable is one of the messages
+//!   {% set m = messages[i] %}                  the same, where the loop runs over i
 //!   {% set x = expr %}                         expr passes through a check of its size
 //!
 //! A marker is put down as `{% if true %}{{ .. }}{% endif %}` in the place of, or right behind, a block tag, with the
@@ -123,21 +124,39 @@ fn split_tag(inner: &str) -> Tag<'_> {
     Tag { left, right, keyword, rest: rest.trim() }
 }
 
+struct Loop<'a> {
+    id: usize,
+    /// Where its body starts.
+    body: usize,
+    names: Vec<&'a str>,
+}
+
+/// Whether `value` picks an element by the variable of the loop: "messages[i]".
+fn picks_by(value: &str, names: &[&str]) -> bool {
+    let Some((list, index)) = value.strip_suffix(']').and_then(|v| v.split_once('[')) else { return false };
+    !list.is_empty() && list.chars().all(|c| c.is_alphanumeric() || c == '_') && names.contains(&index.trim())
+}
+
 /// `set name = expr`: expr checked by a call; block sets and anything odd stay as they are.
-fn rewrite_set(tag: &Tag<'_>) -> Option<String> {
+fn rewrite_set(tag: &Tag<'_>, around: Option<&Loop<'_>>) -> Option<String> {
     let equals = outside_strings(tag.rest, |bytes, i| bytes[i] == b'=').into_iter().next()?;
     let (target, value) = (tag.rest[..equals].trim(), tag.rest[equals + 1..].trim());
     if target.is_empty() || value.is_empty() || value.starts_with('=') {
         return None;
     }
-    Some(format!("{{%{} set {target} = __ttx_checked(({value})) {}%}}", tag.left, tag.right))
+    let (left, right) = (tag.left, tag.right);
+    let set = format!("{{%{left} set {target} = __ttx_checked(({value}))");
+    if let Some(Loop { id, .. }) = around.filter(|l| picks_by(value, &l.names)) {
+        return Some(format!("{set} %}}{{% if true %}}{{{{ __ttx_turn({id}, {target}) }}}}{{% endif {right}%}}"));
+    }
+    Some(format!("{set} {right}%}}"))
 }
 
 pub fn rewrite(source: &str) -> Outcome<Rewritten> {
     let mut out = String::with_capacity(source.len() * 2);
     let mut result =
         Rewritten { source: String::new(), has_generation: false, loops: 0, loop_bytes: Vec::new() };
-    let mut open_loops: Vec<Option<(usize, usize)>> = Vec::new(); // (id, start of the body)
+    let mut open_loops: Vec<Option<Loop<'_>>> = Vec::new();
     let mut open_generations = 0usize;
     let mut at = 0;
     while let Some(found) = source[at..].find('{') {
@@ -193,12 +212,12 @@ pub fn rewrite(source: &str) -> Outcome<Rewritten> {
                     let id = result.loops;
                     result.loops += 1;
                     result.loop_bytes.push(0);
-                    open_loops.push(Some((id, next)));
                     out.push_str(&format!(
                         "{{%{left} for {} %}}{{% if true %}}{{{{ __ttx_turn({id}, {}) }}}}{{% endif {right}%}}",
                         tag.rest,
                         names.join(", ")
                     ));
+                    open_loops.push(Some(Loop { id, body: next, names }));
                 }
                 None => {
                     open_loops.push(None);
@@ -206,7 +225,7 @@ pub fn rewrite(source: &str) -> Outcome<Rewritten> {
                 }
             },
             "endfor" => match open_loops.pop().flatten() {
-                Some((id, body)) => {
+                Some(Loop { id, body, .. }) => {
                     result.loop_bytes[id] = start - body;
                     out.push_str(&format!(
                         "{{%{left} endfor %}}{{% if true %}}{{{{ __ttx_end({id}) }}}}{{% endif {right}%}}"
@@ -214,7 +233,7 @@ pub fn rewrite(source: &str) -> Outcome<Rewritten> {
                 }
                 None => out.push_str(whole),
             },
-            "set" => out.push_str(&rewrite_set(&tag).unwrap_or_else(|| whole.to_string())),
+            "set" => out.push_str(&rewrite_set(&tag, open_loops.last().and_then(Option::as_ref)).unwrap_or_else(|| whole.to_string())),
             _ => out.push_str(whole),
         }
     }
@@ -274,6 +293,14 @@ mod tests {
                    "{%- set ns.a = __ttx_checked((b == '=')) -%}");
         let block = "{% set a %}x{% endset %}";
         assert_eq!(rewrite(block).unwrap().source, block);
+    }
+
+    #[test]
+    fn marks_elements_picked_by_the_loop_variable() {
+        let out = rewrite("{% for i in range(3) %}{%- set m = messages[i] -%}{% set n = messages[0] %}{% endfor %}").unwrap();
+        assert!(out.source.contains(
+            "{%- set m = __ttx_checked((messages[i])) %}{% if true %}{{ __ttx_turn(0, m) }}{% endif -%}"));
+        assert!(out.source.contains("{% set n = __ttx_checked((messages[0])) %}{%"));
     }
 
     #[test]

@@ -43,6 +43,9 @@ thread_local! {
     static MARKER: Cell<char> = const { Cell::new(*MARKERS.start()) };
     static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
     static LOOP_BYTES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// The loops that printed the marker of a turn. Others print nothing at their end either: what a template captures
+    /// from a loop over something else stays as it was.
+    static OPEN_LOOPS: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
 }
 
 fn mark(payload: std::fmt::Arguments<'_>) -> Value {
@@ -59,12 +62,16 @@ pub fn add_markers(env: &mut Environment<'static>) {
         for item in items.iter() {
             if let Some(message) = item.downcast_object_ref::<Message>() {
                 CURRENT.set(Some(message.index));
+                OPEN_LOOPS.with_borrow_mut(|open| open.get_mut(id).map(|flag| *flag = true));
                 return Ok(mark(format_args!("t:{id}:{}", message.index)));
             }
         }
         Ok(Value::from(""))
     });
-    env.add_function("__ttx_end", |id: usize| mark(format_args!("e:{id}:0")));
+    env.add_function("__ttx_end", |id: usize| {
+        let was_open = OPEN_LOOPS.with_borrow_mut(|open| open.get_mut(id).is_some_and(std::mem::take));
+        if was_open { mark(format_args!("e:{id}:0")) } else { Value::from("") }
+    });
     env.add_function("__ttx_checked", |value: Value| -> Result<Value, Error> {
         limits::check_value(&value)?;
         Ok(value)
@@ -199,6 +206,7 @@ fn render(template: &ChatTemplate, context: &str) -> Outcome<(String, Vec<Event>
     MARKER.set(marker);
     CURRENT.set(None);
     LOOP_BYTES.set(template.loop_bytes.clone());
+    OPEN_LOOPS.set(vec![false; template.loop_bytes.len()]);
     limits::start(context.len());
     let mut env = template.env.clone();
     env.set_fuel(Some(limits::fuel(context.len())));
