@@ -10,6 +10,7 @@
 #include "data/epoch_plan.h"
 #include "data/line_reader.h"
 #include "data/prepare.h"
+#include "data/row_formats.h"
 
 namespace tessera {
 namespace {
@@ -40,6 +41,7 @@ void check_options(const DatasetOptions& o) {
                 " must be at least 1");
   TESSERA_CHECK(o.workers >= 0 && o.workers <= 1024, argument, "data.workers=", o.workers,
                 " must be between 0 and 1024");
+  parse_long_documents(o.long_documents, o.format);
   check_plan_options(o);
   row_layout(o);
 }
@@ -170,15 +172,9 @@ class PreparedDataset : public Dataset {
 
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   check_options(options);
-  TESSERA_CHECK(options.format == "tokens", unsupported, "data.format=", options.format, " is not supported");
-  const int64_t vocab = options.vocab_size;
-  const RowConverter convert = [vocab](std::string_view line) {
-    std::vector<TokenRow> rows;
-    rows.push_back(parse_token_row(line, vocab));
-    return rows;
-  };
+  const std::vector<std::string> files = expand_paths(options.paths);
   return std::make_unique<PreparedDataset>(options,
-                                           prepare_documents(expand_paths(options.paths), options, convert));
+                                           prepare_documents(files, options, make_row_format(options)));
 }
 
 std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,

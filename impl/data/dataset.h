@@ -29,7 +29,8 @@ struct DatasetOptions {
   int64_t vocab_size = 0;          ///< bounds token ids; 0: not checked
   int64_t seq_len = 1024;          ///< longest document, and the capacity of a pack
   std::string packing = "none";    ///< none | next_fit | first_fit | ffd | bfd | wfd | optimal ...
-  std::string long_documents = "truncate";  ///< drop | truncate | split | error
+  /// drop | truncate | split | error | auto: split for format text, truncate for all others
+  std::string long_documents = "auto";
   bool shuffle = false;
   int64_t seed = 0;
   int64_t micro_batch = 1;   ///< rows (documents, or packs) per micro-batch and dp rank
@@ -58,6 +59,16 @@ struct DatasetOptions {
       100000;                      ///< data.packing_group_size: first_fit packs so many documents at a time
   int64_t packing_bin_size = 200;  ///< data.packing_bin_size: first_fit: most documents in a pack
   int64_t packing_effort = 100'000'000;  ///< data.packing_effort: search steps of packing=optimal
+  std::string column_prompt = "prompt";  ///< data.columns.prompt: format prompt: text, or list of messages
+  std::string column_completion = "completion";  ///< data.columns.completion
+  std::string column_text = "text";              ///< data.columns.text: format text
+  std::string column_messages = "messages";      ///< data.columns.messages: format chat
+  std::string
+      chat_template;  ///< data.chat_template: empty: the checkpoint's; a built-in name; or Jinja source
+  std::vector<std::string> train_roles = {"assistant"};  ///< data.train_roles: whose messages are learnt
+  bool last_turn_only = false;                           ///< data.last_turn_only: of these only the last
+  std::string train_on_eos = "turn";  ///< data.train_on_eos: turn | all | last | none | as_tagged
+  bool append_eos = true;  ///< data.append_eos: format text: the tokenizer's eos ends each document
   std::function<void(const PrepareProgress&)> progress;  ///< called from the preparing thread; may be empty
 };
 

@@ -11,12 +11,13 @@ namespace {
 constexpr int32_t kIgnored = static_cast<int32_t>(kIgnoredLabel);
 }  // namespace
 
-LongDocuments parse_long_documents(const std::string& name) {
+LongDocuments parse_long_documents(const std::string& name, const std::string& format) {
+  if (name == "auto") return format == "text" ? LongDocuments::split : LongDocuments::truncate;
   if (name == "drop") return LongDocuments::drop;
   if (name == "truncate") return LongDocuments::truncate;
   if (name == "split") return LongDocuments::split;
   TESSERA_CHECK(name == "error", argument, "data.long_documents=", name,
-                " must be drop, truncate, split or error");
+                " must be auto, drop, truncate, split or error");
   return LongDocuments::error;
 }
 
@@ -38,19 +39,20 @@ void DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<con
   counts_.labels += count;
 }
 
-void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const int32_t> labels) {
+void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const int32_t> labels,
+                               LongDocuments rule) {
   const auto limit = static_cast<size_t>(seq_len_);
   if (tokens.size() <= limit) {
     ++counts_.rows;
     append(tokens, labels, false, kIgnored);
     return;
   }
-  TESSERA_CHECK(rule_ != LongDocuments::error, format, "a document of ", tokens.size(),
+  TESSERA_CHECK(rule != LongDocuments::error, format, "a document of ", tokens.size(),
                 " tokens is longer than data.seq_len=", seq_len_);
   ++counts_.rows;
-  if (rule_ == LongDocuments::drop) {
+  if (rule == LongDocuments::drop) {
     ++counts_.dropped;
-  } else if (rule_ == LongDocuments::truncate) {
+  } else if (rule == LongDocuments::truncate) {
     // As transformers: cut first, then shift, so that the last token kept has nothing to predict.
     ++counts_.truncated;
     append(tokens.first(limit), labels.first(limit), false, kIgnored);

@@ -51,7 +51,8 @@ class DocumentStore {
 };
 
 enum class LongDocuments { drop, truncate, split, error };
-LongDocuments parse_long_documents(const std::string& name);
+/// `auto` is split for format text and truncate for the others.
+LongDocuments parse_long_documents(const std::string& name, const std::string& format = "tokens");
 
 /// Collects documents and applies the rule for over-long ones. Not thread-safe.
 class DocumentStoreBuilder {
@@ -60,7 +61,8 @@ class DocumentStoreBuilder {
 
   /// Adds one row; labels in the positions of the tokens, already checked. Throws Error(format) under the
   /// rule error.
-  void add(std::span<const int32_t> tokens, std::span<const int32_t> labels);
+  void add(std::span<const int32_t> tokens, std::span<const int32_t> labels) { add(tokens, labels, rule_); }
+  void add(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
   void add_bad_row();
   int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   const PrepareCounts& counts() const { return counts_; }

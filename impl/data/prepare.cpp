@@ -10,13 +10,15 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "data/line_reader.h"
+#include "data/row_formats.h"
+#include "data/row_reader.h"
 
 namespace tessera {
 namespace {
 
 constexpr size_t kBlockBytes = size_t{8} << 20;
 constexpr int64_t kLoggedBadRows = 5;
+constexpr int64_t kTextPartBytes = int64_t{256} << 10;
 
 struct PendingLine {
   size_t begin = 0, size = 0;
@@ -34,13 +36,11 @@ struct Block {
   std::string text;
   std::vector<PendingLine> lines;
 
-  bool fill(LineReader& reader) {
+  bool fill(RowReader& reader) {
     text.clear();
     lines.clear();
     Line line;
     while (text.size() < kBlockBytes && reader.next(line)) {
-      const bool blank = line.text.find_first_not_of(" \t") == std::string_view::npos;
-      if (blank && !line.too_long) continue;
       lines.push_back({text.size(), line.text.size(), line.number, line.too_long});
       text += line.text;
     }
@@ -53,11 +53,11 @@ void parallel_for(size_t count, size_t threads, const std::function<void(size_t)
   std::atomic<size_t> next{0};
   std::exception_ptr failure;
   std::atomic<bool> failed{false};
+  const size_t grain = std::clamp<size_t>(count / (8 * threads), 1, 16);
   const auto loop = [&] {
-    constexpr size_t kGrain = 16;
-    for (size_t begin; !failed && (begin = next.fetch_add(kGrain)) < count;) {
+    for (size_t begin; !failed && (begin = next.fetch_add(grain)) < count;) {
       try {
-        for (size_t i = begin; i < std::min(count, begin + kGrain); ++i) work(i);
+        for (size_t i = begin; i < std::min(count, begin + grain); ++i) work(i);
       } catch (...) {
         if (!failed.exchange(true)) failure = std::current_exception();
       }
@@ -65,7 +65,7 @@ void parallel_for(size_t count, size_t threads, const std::function<void(size_t)
   };
   std::vector<std::thread> pool;
   try {
-    for (size_t i = 1; i < std::min(threads, count / 16 + 1); ++i) pool.emplace_back(loop);
+    for (size_t i = 1; i < std::min(threads, (count + grain - 1) / grain); ++i) pool.emplace_back(loop);
   } catch (const std::system_error&) {
     // No more threads to be had: those that started, and this one, do the work.
   }
@@ -91,25 +91,35 @@ Converted convert_line(const Block& block, const PendingLine& line, const Datase
 
 class Preparation {
  public:
-  Preparation(const DatasetOptions& options, const RowConverter& convert)
+  Preparation(const DatasetOptions& options, const RowFormat& format)
       : options_(options),
-        convert_(convert),
-        builder_(options.seq_len, parse_long_documents(options.long_documents)),
+        format_(format),
+        builder_(options.seq_len, parse_long_documents(options.long_documents, options.format)),
         threads_(options.workers > 0 ? static_cast<size_t>(options.workers)
                                      : std::max(1u, std::thread::hardware_concurrency())) {}
 
   void read(const std::string& file, size_t index, size_t files) {
-    LineReader reader(file, options_.max_line_bytes);
+    const bool plain = format_.plain_text && !is_json_name(file);
+    const auto reader = plain ? open_text_parts(file, format_.text_parts ? kTextPartBytes : 0)
+                              : open_rows(file, options_.max_line_bytes);
+    const RowConverter& convert = plain ? format_.plain_text : format_.row;
+    std::vector<int32_t> text;
+    if (plain && format_.text_begin >= 0) text.push_back(format_.text_begin);
     Block block;
-    while (block.fill(reader)) {
+    while (block.fill(*reader)) {
       std::vector<Converted> converted(block.lines.size());
       parallel_for(converted.size(), threads_,
-                   [&](size_t i) { converted[i] = convert_line(block, block.lines[i], options_, convert_); });
-      for (size_t i = 0; i < converted.size(); ++i) take(converted[i], file, block.lines[i].number);
+                   [&](size_t i) { converted[i] = convert_line(block, block.lines[i], options_, convert); });
+      for (size_t i = 0; i < converted.size(); ++i)
+        take(converted[i], file, block.lines[i].number, plain ? &text : nullptr);
       if (options_.progress)
         options_.progress({file, static_cast<int64_t>(index), static_cast<int64_t>(files),
-                           builder_.counts().rows, builder_.counts().tokens});
+                           builder_.counts().rows,
+                           builder_.counts().tokens + static_cast<int64_t>(text.size())});
     }
+    if (text.empty()) return;
+    if (format_.text_end >= 0) text.push_back(format_.text_end);
+    builder_.add(text, text, LongDocuments::split);
   }
 
   std::shared_ptr<const DocumentStore> finish() {
@@ -127,10 +137,17 @@ class Preparation {
   }
 
  private:
-  void take(Converted& converted, const std::string& file, int64_t line) {
+  /// The documents of a row go to the builder, the tokens of a plain text to `text`.
+  void take(Converted& converted, const std::string& file, int64_t line, std::vector<int32_t>* text) {
     if (converted.error.empty()) {
       try {
-        for (const TokenRow& row : converted.rows) builder_.add(row.tokens, row.labels);
+        for (const TokenRow& row : converted.rows) {
+          if (text != nullptr) {
+            text->insert(text->end(), row.tokens.begin(), row.tokens.end());
+          } else {
+            builder_.add(row.tokens, row.labels);
+          }
+        }
         return;
       } catch (const Error& error) {
         if (error.code() != Code::format) throw;
@@ -144,7 +161,7 @@ class Preparation {
   }
 
   const DatasetOptions& options_;
-  const RowConverter& convert_;
+  const RowFormat& format_;
   DocumentStoreBuilder builder_;
   size_t threads_;
 };
@@ -153,8 +170,8 @@ class Preparation {
 
 std::shared_ptr<const DocumentStore> prepare_documents(const std::vector<std::string>& files,
                                                        const DatasetOptions& options,
-                                                       const RowConverter& convert) {
-  Preparation preparation(options, convert);
+                                                       const RowFormat& format) {
+  Preparation preparation(options, format);
   for (size_t i = 0; i < files.size(); ++i) preparation.read(files[i], i, files.size());
   return preparation.finish();
 }

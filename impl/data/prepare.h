@@ -17,11 +17,14 @@ namespace tessera {
 /// alone.
 using RowConverter = std::function<std::vector<TokenRow>(std::string_view line)>;
 
-/// Reads all files in order. Under on_error=fail the first bad row (first in the order of the files, whatever
-/// the threads do) throws Error(format) "FILE:LINE: reason"; under skip it is counted and the first few are
-/// logged.
+struct RowFormat;
+
+/// Reads all files in order. A .json file that holds one array has a row in each of its elements. Plain text
+/// files (format text, no JSON ending) are one document each, split whatever data.long_documents says. Under
+/// on_error=fail the first bad row (first in the order of the files, whatever the threads do) throws
+/// Error(format) "FILE:LINE: reason"; under skip it is counted and the first few are logged.
 std::shared_ptr<const DocumentStore> prepare_documents(const std::vector<std::string>& files,
                                                        const DatasetOptions& options,
-                                                       const RowConverter& convert);
+                                                       const RowFormat& format);
 
 }  // namespace tessera

@@ -227,7 +227,7 @@ TEST(DatasetSteps, LongDocumentsFollowTheirRule) {
             path + ":1: a document of 7 tokens is longer than data.seq_len=3");
   options.long_documents = "shrink";
   EXPECT_EQ(message(options, Code::argument),
-            "data.long_documents=shrink must be drop, truncate, split or error");
+            "data.long_documents=shrink must be auto, drop, truncate, split or error");
 }
 
 TEST(DatasetSteps, BadRowsNameFileAndLineOrAreCounted) {
