@@ -143,6 +143,28 @@ DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp
   options.dp_size = dp_size;
   options.on_error = config.text("data.on_error");
   options.epochs = config.integer("data.epochs");
+  options.column_prompt = config.text("data.columns.prompt");
+  options.column_completion = config.text("data.columns.completion");
+  options.column_text = config.text("data.columns.text");
+  options.column_messages = config.text("data.columns.messages");
+  if (config.has("data.chat_template")) options.chat_template = config.text("data.chat_template");
+  options.train_roles = config.text_list("data.train_roles");
+  options.last_turn_only = config.flag("data.last_turn_only");
+  options.train_on_eos = config.text("data.train_on_eos");
+  options.append_eos = config.flag("data.append_eos");
+  options.packing_group_size = config.integer("data.packing_group_size");
+  options.packing_bin_size = config.integer("data.packing_bin_size");
+  options.packing_effort = config.integer("data.packing_effort");
+  options.order = config.text("data.order");
+  options.balance = config.flag("data.balance");
+  options.balance_window = config.integer("data.balance_window");
+  options.group = config.integer("data.group");
+  options.pad_rows = config.text("data.pad_rows");
+  options.pad_multiple = config.integer("data.pad_multiple");
+  options.pad_token = config.integer("data.pad_token");
+  options.last_step = config.text("data.last_step");
+  options.max_line_bytes = config.integer("data.max_line_bytes");
+  options.workers = config.integer("data.workers");
   return options;
 }
 

@@ -67,13 +67,52 @@ void add_data_keys(Keys& keys) {
   keys.push_back(text("data.columns.prompt", "prompt", "Field of the question when data.format=prompt."));
   keys.push_back(
       text("data.columns.completion", "completion", "Field of the answer when data.format=prompt."));
+  keys.push_back(text("data.columns.text", "text", "Field of the text when data.format=text."));
+  keys.push_back(text("data.columns.messages", "messages", "Field of the messages when data.format=chat."));
+  keys.push_back(
+      text("data.chat_template", "",
+           "Name of a template of the checkpoint or of a built-in one, or Jinja source; absent: the "
+           "checkpoint's."));
+  keys.push_back(texts("data.train_roles", "assistant", "Roles whose messages are learnt."));
+  keys.push_back(flag("data.last_turn_only", false, "Of the messages to learn only the last."));
+  keys.push_back(choice("data.train_on_eos", "turn", {"turn", "all", "last", "none", "as_tagged"},
+                        "After which turns the token that ends a turn is learnt."));
+  keys.push_back(
+      flag("data.append_eos", true, "The tokenizer's eos ends each document when data.format=text."));
   keys.push_back(
       integer("data.seq_len", "1024", 1, 1 << 26, "Longest document in tokens, and the capacity of a pack."));
   keys.push_back(choice("data.packing", "none",
                         {"none", "next_fit", "next_fit_split", "first_fit", "ffd", "bfd", "wfd", "optimal"},
                         "How documents share a row. none: one document a row."));
-  keys.push_back(choice("data.long_documents", "truncate", {"drop", "truncate", "split", "error"},
-                        "What happens to a document longer than data.seq_len."));
+  keys.push_back(integer("data.packing_group_size", "100000", 1, kMaxCount,
+                         "Documents that packing=first_fit takes at a time."));
+  keys.push_back(integer("data.packing_bin_size", "200", 1, kMaxCount,
+                         "Most documents of a pack of packing=first_fit."));
+  keys.push_back(integer("data.packing_effort", "100000000", 0, kMaxCount,
+                         "Search steps of packing=optimal; counted, so that all ranks agree."));
+  keys.push_back(choice("data.order", "auto", {"auto", "short_first", "long_first"},
+                        "Order of the rows. auto: as data.shuffle says."));
+  keys.push_back(flag("data.balance", false,
+                      "Rows of one step get nearly the same sum of squared document lengths, so that no rank "
+                      "waits for another's attention."));
+  keys.push_back(integer("data.balance_window", "0", 0, kMaxCount,
+                         "Steps among which data.balance exchanges rows; 0: the epoch."));
+  keys.push_back(integer("data.group", "1", 1, 1 << 20,
+                         "Consecutive documents that stay in one row; 2: preference pairs."));
+  keys.push_back(
+      choice("data.pad_rows", "auto", {"auto", "yes", "no"},
+             "Whether rows are padded to data.seq_len. auto: packs are, single documents are not."));
+  keys.push_back(integer("data.pad_multiple", "1", 1, 1 << 20,
+                         "Each document is aligned to a multiple of this and of twice parallel.cp."));
+  keys.push_back(integer("data.pad_token", "0", 0, 2147483647, "Token id of the padding."));
+  keys.push_back(
+      choice("data.last_step", "fill", {"fill", "drop"},
+             "The step that the last epoch does not fill: filled with ignored tokens, or dropped."));
+  keys.push_back(integer("data.max_line_bytes", "67108864", 1, 1LL << 40, "Longer lines are bad rows."));
+  keys.push_back(integer("data.workers", "0", 0, 1024, "Threads that prepare documents; 0: one per core."));
+  keys.push_back(choice("data.long_documents", "auto", {"auto", "drop", "truncate", "split", "error"},
+                        "What happens to a document longer than data.seq_len. auto: split for text, else "
+                        "truncate."));
   keys.push_back(flag("data.shuffle", false, "A new seeded order in each epoch, equal on every mesh."));
   keys.push_back(
       integer("data.epochs", "0", 0, kMaxCount, "Passes over the data; 0: as many as train.steps needs."));

@@ -145,11 +145,6 @@ TEST_F(DataFormats, AJsonArrayHasARowInEachElement) {
   alpaca.paths = {directory_.write("rows.json",
                                    "\n[\n {\"instruction\":\"a\",\"output\":\"],}\\\"\"},\n "
                                    "{\"instruction\":\"b\",\n\"output\":\"c\"}\n]\n")};
-  try {
-    open_dataset(alpaca);
-    FAIL() << "the tokenizer knows no brackets";
-  } catch (const Error&) {
-  }
   alpaca.paths = {directory_.write("good.json",
                                    "\n[\n {\"instruction\":\"a\",\"output\":\"x],}\\\"[\"},\n "
                                    "{\"instruction\":\"b\",\n\"output\":\"c\"}\n]\n")};
