@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "data/sentencepiece.h"
 #include "data/text_ffi.h"
 #include "data/text_status.h"
 
@@ -158,8 +159,22 @@ std::shared_ptr<const Tokenizer> Tokenizer::open(const std::string& directory) {
 
   files.name = (root / "tokenizer.json").string();
   std::optional<std::string> text = read_if_there(root / "tokenizer.json");
-  TESSERA_CHECK(text, not_found, "no tokenizer.json in ", directory);
-  files.tokenizer = std::move(*text);
+  if (text) {
+    files.tokenizer = std::move(*text);
+  } else {
+    files.name = (root / "tokenizer.model").string();
+    text = read_if_there(root / "tokenizer.model");
+    TESSERA_CHECK(text, not_found, "neither tokenizer.json nor tokenizer.model in ", directory);
+    SentencePieceTokenizer converted = convert_sentencepiece(*text, files.name);
+    files.tokenizer = std::move(converted.tokenizer_json);
+    files.set_bos_eos = true;
+    for (const auto& [key, piece] : {std::pair{"bos_token", &converted.bos},
+                                     {"eos_token", &converted.eos},
+                                     {"unk_token", &converted.unk},
+                                     {"pad_token", &converted.pad}}) {
+      if (!piece->empty() && files.named_token(key).empty()) files.config[key] = *piece;
+    }
+  }
   return std::shared_ptr<const Tokenizer>(new Tokenizer(files));
 }
 

@@ -35,7 +35,7 @@ struct Encoding {
 /// the bad byte: replacing it silently would train on text nobody wrote.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json, or else tokenizer.model (SentencePiece), with tokenizer_config.json,
+  /// Reads tokenizer.json, or else tokenizer.model (SentencePiece: ids as transformers gives for Llama), with tokenizer_config.json,
   /// special_tokens_map.json, added_tokens.json, generation_config.json and the chat template files beside
   /// it. Truncation, padding and BPE dropout that a tokenizer.json asks for are switched off. Error:
   /// not_found (no tokenizer), io, format (names the file).

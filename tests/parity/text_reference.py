@@ -136,6 +136,26 @@ def make_tokenizers(out):
     return made
 
 
+def make_sentencepiece(out):
+    """A tokenizer.model as Llama 2 has it; needs the sentencepiece and protobuf packages."""
+    try:
+        import google.protobuf  # noqa: F401
+        import sentencepiece
+    except ImportError:
+        return {}
+    folder = out / "sentencepiece"
+    folder.mkdir()
+    lines = [line for text in corpus() for line in text.split("\n") if len(line) < 2000]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(folder / "tokenizer"), vocab_size=700, model_type="bpe",
+        byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
+        character_coverage=0.995, allow_whitespace_only_pieces=True)
+    config = dict(tokenizer_class="LlamaTokenizer", add_bos_token=True, bos_token="<s>", eos_token="</s>",
+                  unk_token="<unk>")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return {"sentencepiece": transformers.LlamaTokenizer.from_pretrained(folder)}
+
+
 def write_ids(out, name, tokenizer):
     rows = []
     for text in texts():
@@ -174,7 +194,7 @@ def main():
     if len(sys.argv) > 2:
         for path in sorted(pathlib.Path(sys.argv[2]).glob("*.jinja")):
             templates[path.stem] = path.read_text()
-    made = make_tokenizers(out)
+    made = make_tokenizers(out) | make_sentencepiece(out)
     for name, tokenizer in made.items():
         write_ids(out, name, tokenizer)
     transformers.logging.set_verbosity_error()
