@@ -13,6 +13,7 @@ endforeach()
 # at::parallel_for is inline and splits work only in sources compiled with OpenMP. LibTorch brings GNU's runtime;
 # another compiler's runtime beside it would not share its threads, so such builds run the loops on the calling thread.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  find_package(OpenMP REQUIRED COMPONENTS CXX)
-  target_link_libraries(tessera_impl PUBLIC OpenMP::OpenMP_CXX)
+  target_compile_options(tessera_impl PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  # By name and not through FindOpenMP: the copy beside LibTorch, found by the run path, is the one to use.
+  target_link_libraries(tessera_impl PUBLIC gomp)
 endif()
