@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "kernels/cpu/attention_tiles.h"
 
 namespace tessera::kernels {
 namespace {
@@ -33,6 +34,12 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   }
 }
 
+void check_options(const AttentionOptions& options) {
+  TESSERA_CHECK(std::isfinite(options.scale) && options.scale >= 0, argument, "attention: scale ",
+                options.scale, " is negative or not finite");
+  TESSERA_CHECK(options.window >= 0, argument, "attention: window ", options.window, " is negative");
+}
+
 double scale_of(const AttentionOptions& options, int64_t d) {
   return options.scale != 0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(d));
 }
@@ -40,6 +47,17 @@ double scale_of(const AttentionOptions& options, int64_t d) {
 /// [T, heads, d] -> [1, heads, n, d] of a span.
 at::Tensor head_major(const at::Tensor& t, int64_t begin, int64_t len) {
   return t.narrow(0, begin, len).transpose(0, 1).unsqueeze(0);
+}
+
+/// The tiles want heads dense behind each other in a token, all of one dtype.
+bool tiles_apply(std::initializer_list<const at::Tensor*> tensors) {
+  const at::Tensor& first = **tensors.begin();
+  for (const at::Tensor* t : tensors) {
+    const bool dense =
+        (t->stride(2) == 1 || t->size(2) == 1) && (t->stride(1) == t->size(2) || t->size(1) == 1);
+    if (!dense || !t->device().is_cpu() || t->scalar_type() != first.scalar_type()) return false;
+  }
+  return attention_tiles_available(first.scalar_type());
 }
 
 struct SpanMask {
@@ -90,8 +108,13 @@ std::vector<AttentionSpan> document_spans(const at::Tensor& cu_seqlens, const at
 AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const std::vector<AttentionSpan>& spans, const AttentionOptions& options) {
   check(q, k, v, spans);
+  check_options(options);
   AttentionResult result{at::zeros(q.sizes(), q.options()),
                          at::full({q.size(1), q.size(0)}, kMinusInfinity, q.options().dtype(at::kFloat))};
+  if (tiles_apply({&q, &k, &v})) {
+    attention_tiles_forward(q, k, v, spans, scale_of(options, q.size(2)), options.window, result);
+    return result;
+  }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
     const SpanMask m = make_mask(s, options.window, q);
@@ -112,14 +135,28 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
                                   const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
                                   const std::vector<AttentionSpan>& spans, const AttentionOptions& options) {
   check(q, k, v, spans);
+  check_options(options);
+  TESSERA_CHECK(dout.sizes() == q.sizes() && out.sizes() == q.sizes(), argument, "attention_backward: dout ",
+                dout.sizes(), ", out ", out.sizes(), ", q ", q.sizes());
+  TESSERA_CHECK(lse.dim() == 2 && lse.size(0) == q.size(1) && lse.size(1) == q.size(0) &&
+                    lse.scalar_type() == at::kFloat,
+                argument, "attention_backward: lse is ", lse.sizes(), ", float32 [", q.size(1), ", ",
+                q.size(0), "] expected");
   const auto dense = at::MemoryFormat::Contiguous;
   AttentionGrads grads{at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense),
                        at::zeros_like(v, {}, dense)};
+  if (tiles_apply({&q, &k, &v, &dout, &out}) && lse.is_contiguous()) {
+    attention_tiles_backward(dout, q, k, v, out, lse, spans, scale_of(options, q.size(2)), options.window,
+                             grads);
+    return grads;
+  }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
     const SpanMask m = make_mask(s, options.window, q);
     at::Tensor g = head_major(dout, s.q_begin, s.q_len);
-    at::Tensor l = lse.narrow(1, s.q_begin, s.q_len).unsqueeze(0);
+    at::Tensor l = lse.narrow(1, s.q_begin, s.q_len)
+                       .unsqueeze(0)
+                       .to(q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
     if (m.blind.defined()) {
       g = g.masked_fill(m.blind.unsqueeze(1), 0);
       l = l.masked_fill(m.blind, std::numeric_limits<float>::infinity());  // probabilities exp(s - inf) = 0

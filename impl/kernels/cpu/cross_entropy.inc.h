@@ -2,8 +2,6 @@
 // the first-level cache: the block's maximum, then its exponentials about that maximum. The true row maximum
 // enters afterwards as one factor per block, so every exponential is computed once.
 
-constexpr float kInfinity = __builtin_inff();
-
 template <class T>
 TESSERA_INLINE float max_of(const T* x, int64_t n) {
   Vf a = splat(-kInfinity), b = a, c = a, d = a;

@@ -103,6 +103,8 @@ TESSERA_INLINE float reduce_max(Vf x) {
   return m;
 }
 
+constexpr float kInfinity = __builtin_inff();
+
 /// Larger of two; a NaN in a gives b, a NaN in b stays.
 TESSERA_INLINE Vf max(Vf a, Vf b) {
 #if defined(__AVX512F__)

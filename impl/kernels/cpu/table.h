@@ -35,6 +35,37 @@ struct ByDtype {
   F* bf16;
 };
 
+/// Which scores of a tile [keys][queries] count: key row r < rows sees the columns first + r and later, and
+/// with a window only `window` of them.
+struct AttentionMask {
+  int64_t first;
+  int64_t window;  ///< 0: no end
+  int64_t rows;
+};
+
+/// The parts of tiled attention beside its matrix products (attention_tiles.cpp); see attention.inc.h for
+/// layouts.
+struct AttentionTiles {
+  void (*load_tile)(const void* src, int64_t stride, int64_t rows, int64_t d, void* tile, int64_t tile_rows,
+                    int64_t tile_d);
+  void (*transpose32)(const void* src, int64_t src_stride, void* dst, int64_t dst_stride, int64_t rows,
+                      int64_t columns);
+  void (*transpose_tile)(const void* tile, void* out, int64_t rows, int64_t tile_d);
+  void (*transpose_plain)(const void* tile, void* out, float* scratch, int64_t rows, int64_t tile_d);
+  void (*interleave_rows)(const void* tile, void* out, int64_t rows, int64_t tile_d);
+  void (*softmax)(float* scores, int64_t rows, int64_t columns, float scale, const AttentionMask* mask,
+                  float* maximum, float* sum, void* p, float* o, int64_t tile_d);
+  void (*finish)(float* o, const float* maximum, const float* sum, float* lse, int64_t columns,
+                 int64_t tile_d);
+  void (*store_tile)(const float* tile, int64_t tile_d, void* out, int64_t stride, int64_t rows, int64_t d,
+                     bool accumulate);
+  void (*row_dots)(const void* a, int64_t a_stride, const void* b, int64_t b_stride, float* delta,
+                   int64_t rows, int64_t d);
+  void (*backward_tile)(float* scores, float* dp, int64_t rows, int64_t columns, float scale,
+                        const AttentionMask* mask, const float* lse, const float* delta, void* p, void* ds,
+                        void* ds_pairs);
+};
+
 /// All arithmetic is float32. `x`, `w`, ... point to the dtype of the entry unless their type says otherwise.
 struct CpuTable {
   const char* name;
@@ -98,6 +129,10 @@ struct CpuTable {
   /// acc[h] float32 += row (`first` overwrites).
   using AddRow = void(const void* row, float* acc, int64_t h, bool first);
   ByDtype<AddRow> add_row;
+
+  struct {
+    AttentionTiles f32, bf16;
+  } attention;
 
   void (*cast_to_bf16)(const float* src, void* dst, int64_t begin, int64_t end);
   void (*cast_to_f32)(const void* src, float* dst, int64_t begin, int64_t end);

@@ -16,10 +16,25 @@ namespace {
 #include "kernels/cpu/simd.inc.h"
 // The loops build on the vectors above.
 #include "kernels/cpu/activation.inc.h"
+#include "kernels/cpu/attention.inc.h"
 #include "kernels/cpu/cross_entropy.inc.h"
 #include "kernels/cpu/elementwise.inc.h"
 #include "kernels/cpu/norm.inc.h"
 #include "kernels/cpu/optimizer.inc.h"
+
+template <class T>
+constexpr AttentionTiles attention_tiles = {
+    .load_tile = load_tile<T>,
+    .transpose32 = transpose32,
+    .transpose_tile = transpose_tile<T>,
+    .transpose_plain = transpose_plain<T>,
+    .interleave_rows = interleave_rows,
+    .softmax = attention_softmax<T>,
+    .finish = attention_finish,
+    .store_tile = store_tile<T>,
+    .row_dots = row_dots<T>,
+    .backward_tile = attention_backward_tile<T>,
+};
 }  // namespace
 
 const CpuTable table = {
@@ -38,6 +53,7 @@ const CpuTable table = {
     .all_finite = {all_finite<float>, all_finite<Bf16>},
     .column_sum = {column_sum<float>, column_sum<Bf16>},
     .add_row = {add_row<float>, add_row<Bf16>},
+    .attention = {attention_tiles<float>, attention_tiles<Bf16>},
     .cast_to_bf16 = cast_to_bf16,
     .cast_to_f32 = cast_to_f32,
     .add_bf16_to_f32 = add_bf16_to_f32,
