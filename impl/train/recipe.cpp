@@ -127,6 +127,14 @@ GenerateOptions generate_options(const Config& config) {
   return options;
 }
 
+StepShape step_shape(const Config& config, const Mesh& mesh) {
+  StepShape shape = step_shape(mesh, config.integer("train.global_batch"),
+                               config.integer("train.micro_batch"), config.integer("data.seq_len"));
+  const std::string backend = config.text("backend");
+  shape.shared_memory = backend == "auto" || backend == "local";
+  return shape;
+}
+
 DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp_size) {
   DatasetOptions options;
   if (config.has("data.path")) options.paths = config.text_list("data.path");

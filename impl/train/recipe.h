@@ -5,6 +5,7 @@
 #include "core/config.h"
 #include "data/dataset.h"
 #include "mesh/mesh.h"
+#include "train/plan.h"
 #include "train/trainer.h"
 
 namespace tessera {
@@ -15,6 +16,9 @@ WorldOptions world_options(const Config& config);
 MeshSpec mesh_spec(const Config& config);
 TrainerOptions trainer_options(const Config& config);
 GenerateOptions generate_options(const Config& config);
+
+/// The micro-batches of a step on `mesh`, for planning. Ranks are taken to share memory unless backend says otherwise.
+StepShape step_shape(const Config& config, const Mesh& mesh);
 
 /// `dp_rank` and `dp_size` say which part of each step this rank reads.
 DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp_size);

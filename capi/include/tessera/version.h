@@ -4,6 +4,7 @@
 #ifndef TESSERA_VERSION_H
 #define TESSERA_VERSION_H
 
+#include "tessera/error.h"
 #include "tessera/types.h"
 
 #ifdef __cplusplus

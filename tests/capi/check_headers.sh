@@ -1,0 +1,40 @@
+#!/bin/sh
+# Compiles each public header alone, in every language standard, with every compiler found, with all warnings.
+# usage: check_headers.sh <include folder>
+set -eu
+include=$1
+warnings="-Wall -Wextra -Werror -pedantic -Wshadow -Wundef"
+tried=0
+
+try() { # compiler language standard header
+  extra=
+  [ "$2" = c ] && extra="-Wstrict-prototypes -Wmissing-prototypes"
+  if ! printf '#include "%s"\n#include "%s"\n' "$4" "$4" |
+    "$1" -x "$2" "-std=$3" $warnings $extra -I "$include" -fsyntax-only -; then
+    echo "FAILED: $1 -std=$3 $4"
+    exit 1
+  fi
+  tried=$((tried + 1))
+}
+
+supports() { # compiler language standard
+  echo | "$1" -x "$2" "-std=$3" -fsyntax-only - 2>/dev/null
+}
+
+headers=$(cd "$include" && ls tessera/*.h)
+for c in gcc clang clang-14 clang-19; do
+  command -v $c >/dev/null || continue
+  for standard in c99 c11 c17 c2x; do
+    supports $c c $standard || continue
+    for header in $headers; do try $c c $standard "$header"; done
+  done
+done
+for cxx in g++ clang++ clang++-14 clang++-19; do
+  command -v $cxx >/dev/null || continue
+  for standard in c++11 c++14 c++17 c++20 c++2b; do
+    supports $cxx c++ $standard || continue
+    for header in $headers; do try $cxx c++ $standard "$header"; done
+  done
+done
+[ $tried -gt 0 ] || exit 77
+echo "$tried compilations without a warning"
