@@ -1,5 +1,6 @@
 // tessera/world.h
 #include "objects.h"
+#include "train/recipe.h"
 
 using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
 using tessera::World;
@@ -71,6 +72,24 @@ auto start_close(tessera_world world) {
 
 tessera_status tessera_world_options_init(tessera_world_options* options, size_t struct_size) {
   return init_struct(options, struct_size, tessera_world_options{});
+}
+
+tessera_status tessera_world_options_load(tessera_world_options* options, tessera_config config,
+                                          tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(options);
+    check_out_struct(options, "options");
+    const WorldOptions from = tessera::world_options(find<ConfigObject>(config, "config")->snapshot());
+    tessera_world_options loaded{};
+    loaded.backend = from.backend == "local"  ? TESSERA_BACKEND_LOCAL
+                     : from.backend == "gloo" ? TESSERA_BACKEND_GLOO
+                     : from.backend == "nccl" ? TESSERA_BACKEND_NCCL
+                                              : TESSERA_BACKEND_AUTO;
+    loaded.device = from.device == "cuda" ? TESSERA_DEVICE_CUDA : TESSERA_DEVICE_CPU;
+    loaded.intra_op_threads = from.intra_op_threads;
+    loaded.timeout_ns = std::chrono::nanoseconds(from.timeout).count();
+    write_struct(options, loaded);
+  });
 }
 
 tessera_status tessera_world_create(const tessera_world_options* options, tessera_world* out_world,

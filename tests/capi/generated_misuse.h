@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 149 calls
+// 150 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -24,6 +24,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_key_describe(nullptr, Initialised<tessera_key_info>::get(tessera_key_info_init), &err), "tessera_key_describe", "key");
   EXPECT_NULL_POINTER(tessera_key_describe("x", nullptr, &err), "tessera_key_describe", "out_info");
   EXPECT_NULL_POINTER(tessera_world_options_init(nullptr, 64), "tessera_world_options_init", "options");
+  EXPECT_NULL_POINTER(tessera_world_options_load(nullptr, tessera_config{0}, &err), "tessera_world_options_load", "options");
   EXPECT_NULL_POINTER(tessera_world_create(Initialised<tessera_world_options>::get(tessera_world_options_init), nullptr, &err), "tessera_world_create", "out_world");
   EXPECT_NULL_POINTER(tessera_world_create_from_environment(Initialised<tessera_world_options>::get(tessera_world_options_init), nullptr, &err), "tessera_world_create_from_environment", "out_world");
   EXPECT_NULL_POINTER(tessera_world_create_threads(1, Initialised<tessera_world_options>::get(tessera_world_options_init), nullptr, &err), "tessera_world_create_threads", "out_worlds");
@@ -155,13 +156,14 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 91 calls
+// 92 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
   EXPECT_NULL_HANDLE(tessera_config_load(tessera_config{0}, "x", &err), "tessera_config_load", "config");
   EXPECT_NULL_HANDLE(tessera_config_load_text(tessera_config{0}, "x", &err), "tessera_config_load_text", "config");
   EXPECT_NULL_HANDLE(tessera_config_get_text(tessera_config{0}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get_text", "config");
+  EXPECT_NULL_HANDLE(tessera_world_options_load(Initialised<tessera_world_options>::get(tessera_world_options_init), tessera_config{0}, &err), "tessera_world_options_load", "config");
   EXPECT_NULL_HANDLE(tessera_world_close(tessera_world{0}, &err), "tessera_world_close", "world");
   EXPECT_NULL_HANDLE(tessera_world_close_async(tessera_world{0}, scratch<tessera_future>(), &err), "tessera_world_close_async", "world");
   EXPECT_NULL_HANDLE(tessera_world_abort(tessera_world{0}, "x", &err), "tessera_world_abort", "world");
@@ -250,7 +252,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 102 calls
+// 103 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -259,6 +261,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_config_load(tessera_config{invented(TESSERA_KIND_CONFIG)}, "x", &err), "tessera_config_load", "config");
   EXPECT_STALE_HANDLE(tessera_config_load_text(tessera_config{invented(TESSERA_KIND_CONFIG)}, "x", &err), "tessera_config_load_text", "config");
   EXPECT_STALE_HANDLE(tessera_config_get_text(tessera_config{invented(TESSERA_KIND_CONFIG)}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get_text", "config");
+  EXPECT_STALE_HANDLE(tessera_world_options_load(Initialised<tessera_world_options>::get(tessera_world_options_init), tessera_config{invented(TESSERA_KIND_CONFIG)}, &err), "tessera_world_options_load", "config");
   EXPECT_STALE_HANDLE(tessera_world_destroy(tessera_world{invented(TESSERA_KIND_WORLD)}), "tessera_world_destroy", "world");
   EXPECT_STALE_HANDLE(tessera_world_close(tessera_world{invented(TESSERA_KIND_WORLD)}, &err), "tessera_world_close", "world");
   EXPECT_STALE_HANDLE(tessera_world_close_async(tessera_world{invented(TESSERA_KIND_WORLD)}, scratch<tessera_future>(), &err), "tessera_world_close_async", "world");
@@ -356,7 +359,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 102 calls
+// 103 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -365,6 +368,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_config_load(tessera_config{other_kind<tessera_config>()}, "x", &err), "tessera_config_load", "config");
   EXPECT_WRONG_HANDLE(tessera_config_load_text(tessera_config{other_kind<tessera_config>()}, "x", &err), "tessera_config_load_text", "config");
   EXPECT_WRONG_HANDLE(tessera_config_get_text(tessera_config{other_kind<tessera_config>()}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get_text", "config");
+  EXPECT_WRONG_HANDLE(tessera_world_options_load(Initialised<tessera_world_options>::get(tessera_world_options_init), tessera_config{other_kind<tessera_config>()}, &err), "tessera_world_options_load", "config");
   EXPECT_WRONG_HANDLE(tessera_world_destroy(tessera_world{other_kind<tessera_world>()}), "tessera_world_destroy", "world");
   EXPECT_WRONG_HANDLE(tessera_world_close(tessera_world{other_kind<tessera_world>()}, &err), "tessera_world_close", "world");
   EXPECT_WRONG_HANDLE(tessera_world_close_async(tessera_world{other_kind<tessera_world>()}, scratch<tessera_future>(), &err), "tessera_world_close_async", "world");
@@ -462,7 +466,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 127 calls
+// 128 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -481,6 +485,7 @@ inline void everything_null() {
   (void)tessera_key_get(0, nullptr, nullptr);
   (void)tessera_key_describe(nullptr, nullptr, nullptr);
   (void)tessera_world_options_init(nullptr, 0);
+  (void)tessera_world_options_load(nullptr, tessera_config{0}, nullptr);
   (void)tessera_world_create(nullptr, nullptr, nullptr);
   (void)tessera_world_create_from_environment(nullptr, nullptr, nullptr);
   (void)tessera_world_create_threads(0, nullptr, nullptr, nullptr);
@@ -593,7 +598,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 127 calls
+// 128 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -612,6 +617,7 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_key_get(1, Initialised<tessera_key_info>::get(tessera_key_info_init), &err), "tessera_key_get");
   EXPECT_STOPPED(tessera_key_describe("x", Initialised<tessera_key_info>::get(tessera_key_info_init), &err), "tessera_key_describe");
   EXPECT_STOPPED(tessera_world_options_init(Initialised<tessera_world_options>::get(tessera_world_options_init), 64), "tessera_world_options_init");
+  EXPECT_STOPPED(tessera_world_options_load(Initialised<tessera_world_options>::get(tessera_world_options_init), tessera_config{0}, &err), "tessera_world_options_load");
   EXPECT_STOPPED(tessera_world_create(Initialised<tessera_world_options>::get(tessera_world_options_init), scratch<tessera_world>(), &err), "tessera_world_create");
   EXPECT_STOPPED(tessera_world_create_from_environment(Initialised<tessera_world_options>::get(tessera_world_options_init), scratch<tessera_world>(), &err), "tessera_world_create_from_environment");
   EXPECT_STOPPED(tessera_world_create_threads(1, Initialised<tessera_world_options>::get(tessera_world_options_init), scratch<tessera_world>(), &err), "tessera_world_create_threads");
@@ -746,6 +752,7 @@ inline const char* const kFunctions[] = {
     "tessera_key_get",
     "tessera_key_describe",
     "tessera_world_options_init",
+    "tessera_world_options_load",
     "tessera_world_create",
     "tessera_world_create_from_environment",
     "tessera_world_create_threads",

@@ -143,6 +143,26 @@ TEST(Keys, AreDescribed) {
   tessera_config_destroy(config);
 }
 
+TEST(Keys, FillWorldAndMeshOptions) {
+  const tessera_config config = make_config();
+  ASSERT_EQ(tessera_config_load_text(config, "{backend: local, threads: 3, timeout: 1.5, parallel: {tp: 2}}",
+                                     nullptr),
+            TESSERA_OK);
+  tessera_world_options world;
+  ASSERT_EQ(tessera_world_options_init(&world, sizeof world), TESSERA_OK);
+  ASSERT_EQ(tessera_world_options_load(&world, config, nullptr), TESSERA_OK);
+  EXPECT_EQ(world.backend, TESSERA_BACKEND_LOCAL);
+  EXPECT_EQ(world.intra_op_threads, 3);
+  EXPECT_EQ(world.timeout_ns, 1500000000);
+  EXPECT_EQ(world.struct_size, sizeof world);
+  tessera_mesh_options mesh;
+  ASSERT_EQ(tessera_mesh_options_init(&mesh, sizeof mesh), TESSERA_OK);
+  ASSERT_EQ(tessera_mesh_options_load(&mesh, config, nullptr), TESSERA_OK);
+  EXPECT_EQ(mesh.tp, 2);
+  EXPECT_EQ(mesh.dp_shard, -1);
+  tessera_config_destroy(config);
+}
+
 TEST(Tensors, CopyInAndOutAndRefuseWrongSizes) {
   const int64_t dims[] = {2, 3};
   const float values[] = {1, 2, 3, 4, 5, 6};

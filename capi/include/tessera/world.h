@@ -5,6 +5,7 @@
 #ifndef TESSERA_WORLD_H
 #define TESSERA_WORLD_H
 
+#include "tessera/config.h"
 #include "tessera/error.h"
 #include "tessera/types.h"
 
@@ -42,6 +43,11 @@ typedef struct tessera_world_options {
 /** Fills options with defaults.
  *  @threading any  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_world_options_init(tessera_world_options *options, size_t struct_size);
+
+/** Fills options from the keys backend, device, threads and timeout of a configuration; the other fields get defaults.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_world_options_load(tessera_world_options *options, tessera_config config,
+                                                      tessera_error *err);
 
 /** Joins a job; returns when all ranks have met.
  *  @nullable options
