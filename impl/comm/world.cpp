@@ -6,6 +6,7 @@
 
 #include <numeric>
 
+#include "comm/gloo_world.h"
 #include "comm/local_world.h"
 #include "comm/process_space.h"
 #include "comm/rendezvous.h"
@@ -80,11 +81,7 @@ WorldPtr World::connect(const WorldOptions& options) {
                 " of size=", options.size);
   auto rendezvous = Rendezvous::open(options);
   if (one_host && options.backend != "gloo") return connect_local_processes(options, std::move(rendezvous));
-  throw Error(Code::unsupported, "backend=gloo is not built");
-}
-
-WorldPtr World::from_environment(const WorldOptions& defaults) {
-  return connect(defaults);
+  return connect_gloo(options, std::move(rendezvous));
 }
 
 GroupPtr World::everyone() {

@@ -29,6 +29,11 @@ struct WorldOptions {
   /// Name of the job on this host; keeps shared memory of two jobs apart. Empty: derived from the rendezvous.
   std::string job;
   std::chrono::milliseconds timeout{600'000};
+  /// Network interface for the gloo engine ("eth0"); empty: the one that faces the rendezvous.
+  std::string network_interface;
+  /// The gloo engine compares what the ranks call before each collective (one small message more). The local
+  /// engine always does.
+  bool check_collectives = true;
   /// Threads that one rank uses inside an operator; 0: cores / local_size, at least 1.
   int intra_op_threads = 0;
 };

@@ -18,38 +18,8 @@
 namespace tessera {
 namespace {
 
+using testing::run_connected;
 using testing::TemporaryRendezvous;
-
-/// Connects `size` threads as if they were processes; the first error is thrown here.
-void run_connected(int size, const std::string& rendezvous, const std::function<void(const WorldPtr&)>& body,
-                   const std::string& backend = "local") {
-  std::vector<std::exception_ptr> errors(size);
-  std::vector<std::thread> threads;
-  for (int r = 0; r < size; ++r) {
-    threads.emplace_back([&, r] {
-      WorldPtr world;
-      try {
-        world = World::connect({.rank = r,
-                                .size = size,
-                                .local_rank = r,
-                                .local_size = size,
-                                .backend = backend,
-                                .rendezvous = rendezvous,
-                                .timeout = std::chrono::milliseconds(20000),
-                                .intra_op_threads = 1});
-        body(world);
-        world->close();
-      } catch (const std::exception& error) {
-        errors[r] = std::current_exception();
-        if (world) world->abort(error.what());
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
-}
 
 class LocalProcesses : public ::testing::TestWithParam<int> {};
 

@@ -1,0 +1,382 @@
+// The gloo engine's operations: queueing, the comparison of fingerprints, messages and blame.
+#include "comm/gloo_group.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace tessera {
+namespace {
+
+/// Tags below belong to send and recv of the user, tags from here on to payloads and collectives.
+constexpr int kPayloadTag = 1 << 28;
+constexpr int kCollectiveTag = 1 << 29;
+
+std::byte* data_of(const at::Tensor& tensor) {
+  return static_cast<std::byte*>(tensor.data_ptr());
+}
+
+}  // namespace
+
+/// A collective, queued or under way on the worker.
+struct GlooGroup::Job final : Work {
+  std::shared_ptr<GlooGroup> group;
+  Fingerprint fingerprint;
+  uint64_t sequence = 0;
+  std::function<void()> body;
+  bool done = false;
+  std::optional<Error> error;
+
+  void wait() override {
+    std::unique_lock lock(group->mutex_);
+    group->changed_.wait(lock, [&] { return done; });
+    if (error) throw *error;
+  }
+};
+
+/// A send or recv. The header (a fingerprint) goes ahead, so that sizes that differ are found before they do
+/// harm; the payload has a tag of its own, so that messages of one tag may be waited for in any order.
+struct GlooGroup::Message final : Work {
+  struct Header {
+    Fingerprint fingerprint;
+    uint32_t number = 0;
+    uint32_t padding = 0;
+  };
+
+  std::shared_ptr<GlooGroup> group;
+  Fingerprint fingerprint;
+  at::Tensor tensor;
+  bool sends = false;
+  bool done = false;
+  Header header;
+  PendingPtr header_message;
+  PendingPtr payload;
+
+  void wait() override {
+    if (done) return;
+    const int peer = fingerprint.root;
+    const std::string what = describe(fingerprint);
+    group->finish(header_message, peer, what);
+    if (!sends) {
+      const Fingerprint& theirs = header.fingerprint;
+      if (theirs.dtype != fingerprint.dtype || theirs.elements != fingerprint.elements) {
+        const int other = group->world_ranks()[peer];
+        const Error own(Code::collective_mismatch,
+                        cat("group ", group->name(), ": rank ", other, " calls ", describe(theirs), ", rank ",
+                            group->link_->options().rank, " calls ", what),
+                        other);
+        const Error cause = group->link_->first_cause(group->key_, own);
+        group->fail(cause);
+        throw cause;
+      }
+      if (tensor.nbytes() > 0) {
+        payload = group->track(
+            group->transport_->recv(data_of(tensor), tensor.nbytes(), peer,
+                                    kPayloadTag + static_cast<int>(header.number % kPayloadTag)));
+      }
+    }
+    if (payload) group->finish(payload, peer, what);
+    done = true;
+  }
+};
+
+GlooGroup::GlooGroup(std::string name, std::string key, int rank, std::vector<int> world_ranks,
+                     std::shared_ptr<GlooLink> link, std::unique_ptr<GlooTransport> transport)
+    : Group(std::move(name), rank, std::move(world_ranks)),
+      key_(std::move(key)),
+      link_(std::move(link)),
+      transport_(std::move(transport)),
+      sent_(size(), 0) {
+  worker_ = std::thread([this] { run_jobs(); });
+}
+
+GlooGroup::~GlooGroup() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  fail(Error(Code::state, cat("group ", name(), " has ended")));
+  // A queued job holds the group, so the last reference may be the worker's own.
+  if (worker_.get_id() == std::this_thread::get_id()) {
+    worker_.detach();
+  } else {
+    worker_.join();
+  }
+}
+
+WorkPtr GlooGroup::all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) {
+  return start(check_all_gather(outs, ins, size()), [this, outs, ins] {
+    for (size_t i = 0; i < ins.size(); ++i) gather_bytes(data_of(ins[i]), data_of(outs[i]), ins[i].nbytes());
+  });
+}
+
+WorkPtr GlooGroup::reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
+                                  ReduceOp op) {
+  return start(check_reduce_scatter(outs, ins, op, size()), [this, outs, ins, op] {
+    for (size_t i = 0; i < ins.size(); ++i) scatter_reduced(outs[i], ins[i], op);
+  });
+}
+
+WorkPtr GlooGroup::all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op) {
+  return start(check_all_reduce(tensors, op), [this, tensors, op] {
+    for (const at::Tensor& tensor : tensors) reduce_all(tensor, op);
+  });
+}
+
+WorkPtr GlooGroup::all_to_all(const at::Tensor& out, const at::Tensor& in,
+                              const std::vector<int64_t>& out_splits, const std::vector<int64_t>& in_splits) {
+  const AllToAllPlan plan = check_all_to_all(out, in, out_splits, in_splits, size());
+  return start(plan.fingerprint, [this, out, in, plan] { exchange_rows(out, in, plan); });
+}
+
+WorkPtr GlooGroup::broadcast(const std::vector<at::Tensor>& tensors, int root) {
+  return start(check_broadcast(tensors, root, size()), [this, tensors, root] {
+    for (const at::Tensor& tensor : tensors) {
+      const Part whole{data_of(tensor), tensor.nbytes()};
+      std::vector<Part> sends(size()), receives(size());
+      if (rank() == root) {
+        sends.assign(size(), whole);
+      } else {
+        receives[root] = whole;
+      }
+      exchange(sends, receives);
+    }
+  });
+}
+
+void GlooGroup::barrier() {
+  start({.kind = OpKind::barrier}, [this] {
+    if (link_->options().check_collectives) return;  // the comparison was one
+    std::byte own{};
+    std::vector<std::byte> others(size());
+    gather_bytes(&own, others.data(), 1);
+  })->wait();
+}
+
+WorkPtr GlooGroup::send(const at::Tensor& tensor, int destination, int tag) {
+  auto message = std::make_shared<Message>();
+  message->fingerprint = check_peer_call(OpKind::send, tensor, destination, tag, rank(), size());
+  TESSERA_CHECK(tag < kPayloadTag, argument, "send: tag=", tag, " must be below ", kPayloadTag);
+  check_usable();
+  message->group = shared_from_this();
+  message->tensor = tensor;
+  message->sends = true;
+  {
+    const std::lock_guard lock(mutex_);
+    message->header = {.fingerprint = message->fingerprint, .number = sent_[destination]++};
+  }
+  try {
+    message->header_message = track(transport_->send(reinterpret_cast<const std::byte*>(&message->header),
+                                                     sizeof message->header, destination, tag));
+    if (tensor.nbytes() > 0) {
+      message->payload =
+          track(transport_->send(data_of(tensor), tensor.nbytes(), destination,
+                                 kPayloadTag + static_cast<int>(message->header.number % kPayloadTag)));
+    }
+  } catch (const TransportFailure& failure) {
+    blame(failure, destination, describe(message->fingerprint));
+  }
+  return message;
+}
+
+WorkPtr GlooGroup::recv(const at::Tensor& tensor, int source, int tag) {
+  auto message = std::make_shared<Message>();
+  message->fingerprint = check_peer_call(OpKind::recv, tensor, source, tag, rank(), size());
+  TESSERA_CHECK(tag < kPayloadTag, argument, "recv: tag=", tag, " must be below ", kPayloadTag);
+  check_usable();
+  message->group = shared_from_this();
+  message->tensor = tensor;
+  try {
+    message->header_message = track(transport_->recv(reinterpret_cast<std::byte*>(&message->header),
+                                                     sizeof message->header, source, tag));
+  } catch (const TransportFailure& failure) {
+    blame(failure, source, describe(message->fingerprint));
+  }
+  return message;
+}
+
+WorkPtr GlooGroup::start(const Fingerprint& fingerprint, std::function<void()> body) {
+  check_usable();
+  auto job = std::make_shared<Job>();
+  job->group = shared_from_this();
+  job->fingerprint = fingerprint;
+  job->body = std::move(body);
+  const std::lock_guard lock(mutex_);
+  job->sequence = ++started_;
+  jobs_.push_back(job);
+  changed_.notify_all();
+  return job;
+}
+
+/// The worker: jobs in order. After a failure the rest get the same error.
+void GlooGroup::run_jobs() {
+  for (;;) {
+    std::shared_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      job = jobs_.front();
+    }
+    std::optional<Error> error;
+    {
+      const std::lock_guard lock(mutex_);
+      error = failure_;
+    }
+    if (!error) {
+      link_->set_activity(cat(describe(job->fingerprint), " on group ", name()));
+      try {
+        check_fingerprints(job->fingerprint, job->sequence);
+        job->body();
+      } catch (const Error& caught) {
+        error = caught;
+      } catch (const std::exception& caught) {
+        error =
+            Error(Code::internal, cat(describe(job->fingerprint), " on group ", name(), ": ", caught.what()));
+        fail(*error);
+      }
+      link_->set_activity("");
+    }
+    std::shared_ptr<GlooGroup> keep = job->group;  // the group may end with the job, but not under the lock
+    {
+      const std::lock_guard lock(mutex_);
+      job->body = nullptr;
+      job->error = error;
+      job->done = true;
+      jobs_.pop_front();
+      changed_.notify_all();
+    }
+    job.reset();
+    const bool last = keep.use_count() == 1;
+    keep.reset();
+    if (last) return;  // `this` is gone
+  }
+}
+
+void GlooGroup::check_fingerprints(const Fingerprint& fingerprint, uint64_t sequence) {
+  if (!link_->options().check_collectives || size() == 1) return;
+  std::vector<Fingerprint> all(size());
+  gather_bytes(reinterpret_cast<const std::byte*>(&fingerprint), reinterpret_cast<std::byte*>(all.data()),
+               sizeof fingerprint);
+  // All ranks compare with group rank 0 and so report the same pair.
+  for (int r = 1; r < size(); ++r) {
+    if (all[r] == all[0]) continue;
+    std::string first = describe(all[0]);
+    const std::string second = describe(all[r]);
+    if (first == second) first += " with other sizes in the list";
+    const Error error(Code::collective_mismatch,
+                      cat("group ", name(), ", operation ", sequence, ": rank ", world_ranks()[0], " calls ",
+                          first, ", rank ", world_ranks()[r], " calls ", second),
+                      world_ranks()[r]);
+    link_->first_cause(key_, error);  // for ranks that call later
+    {
+      // The connections stay open: peers may still be receiving this rank's fingerprint.
+      const std::lock_guard lock(mutex_);
+      if (!failure_) failure_ = error;
+    }
+    throw error;
+  }
+}
+
+/// Sends and receives one part per rank; the own part is copied by the caller.
+void GlooGroup::exchange(const std::vector<Part>& sends, const std::vector<Part>& receives) {
+  const int tag = kCollectiveTag + static_cast<int>(step_++ % kCollectiveTag);
+  std::vector<std::pair<int, PendingPtr>> under_way;
+  const std::string what = "exchange";
+  int peer = 0;
+  try {
+    for (int step = 1; step < size(); ++step) {
+      peer = (rank() + size() - step) % size();
+      if (receives[peer].bytes > 0) {
+        under_way.emplace_back(peer,
+                               track(transport_->recv(receives[peer].data, receives[peer].bytes, peer, tag)));
+      }
+    }
+    for (int step = 1; step < size(); ++step) {
+      peer = (rank() + step) % size();
+      if (sends[peer].bytes > 0) {
+        under_way.emplace_back(peer, track(transport_->send(sends[peer].data, sends[peer].bytes, peer, tag)));
+      }
+    }
+  } catch (const TransportFailure& failure) {
+    blame(failure, peer, what);
+  }
+  for (const auto& [from, pending] : under_way) finish(pending, from, what);
+}
+
+GlooGroup::PendingPtr GlooGroup::track(PendingPtr pending) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(pending_, [](const auto& weak) { return weak.expired(); });
+  pending_.push_back(pending);
+  if (failure_) pending->abort();
+  return pending;
+}
+
+void GlooGroup::finish(const PendingPtr& pending, int peer, const std::string& what) {
+  try {
+    pending->wait(link_->options().timeout);
+  } catch (const TransportFailure& failure) {
+    blame(failure, peer, what);
+  }
+}
+
+void GlooGroup::blame(const TransportFailure& failure, int peer, const std::string& what) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_) throw *failure_;
+  }
+  if (const auto known = link_->failure()) throw *known;
+  const int world_rank = world_ranks()[peer];
+  std::string operation = what;
+  if (what == "exchange") {
+    const std::lock_guard lock(mutex_);
+    if (!jobs_.empty()) operation = describe(jobs_.front()->fingerprint);
+  }
+  Error own(Code::internal, "");
+  if (failure.timed_out) {
+    const std::string state = link_->state_of(world_rank);
+    own = Error(Code::timeout,
+                cat(operation, " on group ", name(), " timed out after ", link_->options().timeout.count(),
+                    " ms: missing rank ", world_rank, state.empty() ? "" : cat(" (", state, ")")),
+                world_rank);
+  } else {
+    own = Error(Code::peer_failed,
+                cat(operation, " on group ", name(), ": rank ", world_rank, " is gone: ", failure.text),
+                world_rank);
+  }
+  const Error cause = link_->first_cause(key_, own);
+  fail(cause);
+  throw cause;
+}
+
+void GlooGroup::check_usable() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_) throw *failure_;
+  }
+  if (const auto failure = link_->failure()) throw *failure;
+}
+
+void GlooGroup::fail(const Error& error) {
+  std::vector<PendingPtr> pending;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = error;
+    for (const auto& weak : pending_) {
+      if (PendingPtr alive = weak.lock()) pending.push_back(std::move(alive));
+    }
+    pending_.clear();
+  }
+  for (const PendingPtr& each : pending) each->abort();
+  transport_->close();
+}
+
+void GlooGroup::drain() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return jobs_.empty(); });
+  if (failure_) throw *failure_;
+}
+
+}  // namespace tessera

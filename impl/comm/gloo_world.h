@@ -1,0 +1,88 @@
+// A world whose ranks talk over TCP, on one host or many, through Gloo.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/rendezvous.h"
+#include "comm/world.h"
+#include "core/error.h"
+
+namespace tessera {
+
+class GlooGroup;
+
+/// What the groups of a rank share: the store, the heartbeat through it, and the first failure of the world.
+/// Every beat tells the others that this rank lives and what it waits in, and looks whether one has aborted.
+class GlooLink : public std::enable_shared_from_this<GlooLink> {
+ public:
+  GlooLink(WorldOptions options, std::shared_ptr<Rendezvous> rendezvous);
+  ~GlooLink();
+
+  const WorldOptions& options() const { return options_; }
+  Rendezvous& rendezvous() { return *rendezvous_; }
+
+  /// The failure of the whole world, if any.
+  std::optional<Error> failure() const;
+  /// Keeps the first failure and ends what the groups are waiting for.
+  void fail(const Error& error);
+  /// Tells the other ranks that this one is gone, then fails.
+  void depart(const std::string& what, const std::string& reason);
+  /// From here on a vanishing store is the orderly end.
+  void expect_end() { ending_.store(true); }
+  void stop();
+
+  /// All ranks of a group that fail ask here for the cause: the first to do so decides. `key` names the
+  /// group.
+  Error first_cause(const std::string& key, const Error& own);
+  /// "it waits in barrier on group tp", "it has stopped", or empty.
+  std::string state_of(int rank);
+  void set_activity(const std::string& text);
+
+  void add_group(const std::shared_ptr<GlooGroup>& group);
+
+ private:
+  void check_abort(Rendezvous& store);
+
+  const WorldOptions options_;
+  const std::shared_ptr<Rendezvous> rendezvous_;
+  mutable std::mutex mutex_;
+  std::condition_variable stopped_;
+  bool stopping_ = false;
+  std::atomic<bool> ending_{false};
+  std::optional<Error> failure_;
+  std::string activity_;
+  std::vector<std::weak_ptr<GlooGroup>> groups_;
+  std::thread heart_;
+};
+
+class GlooWorld final : public World {
+ public:
+  explicit GlooWorld(std::shared_ptr<GlooLink> link) : link_(std::move(link)) {}
+  ~GlooWorld() override;
+
+  int rank() const override { return link_->options().rank; }
+  int size() const override { return link_->options().size; }
+  const WorldOptions& options() const override { return link_->options(); }
+  GroupPtr group(const std::string& name, const std::vector<int>& world_ranks) override;
+  void abort(const std::string& reason) override;
+  void close() override;
+
+ private:
+  const std::shared_ptr<GlooLink> link_;
+  std::mutex mutex_;  ///< guards the rest
+  bool ended_ = false;
+  std::map<std::string, std::pair<std::vector<int>, std::shared_ptr<GlooGroup>>> groups_;
+};
+
+/// Joins the ranks. Blocks until all have arrived.
+WorldPtr connect_gloo(const WorldOptions& options, std::shared_ptr<Rendezvous> rendezvous);
+
+}  // namespace tessera
