@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "core/error.h"
@@ -89,7 +90,8 @@ TEST(ParityTest, WeightsAfterAdamWStepsAreThoseOfPyTorch) {
 /// One rank's part of kSteps steps through the Trainer; the first in its two halves, to see the gradients
 /// between.
 void train_and_compare(const Reference& reference, const DeviceMeshPtr& mesh, Recompute recompute,
-                       bool records) {
+                       const std::string& export_directory) {
+  const bool records = mesh->world()->rank() == 0;
   TrainerOptions options;
   options.precision = {at::kFloat, at::kFloat, at::kFloat, at::kFloat};
   options.optimizer = {"adamw", 0.9, 0.95, 1e-8, 0.1, 0};
@@ -122,19 +124,26 @@ void train_and_compare(const Reference& reference, const DeviceMeshPtr& mesh, Re
     EXPECT_LT(std::abs(metrics.grad_norm - norm), 1e-5 * norm) << "step " << step + 1;
   }
   for (const std::string& name : trainer.parameter_names()) after[name] = trainer.parameter(name).clone();
+  if (!export_directory.empty()) trainer.export_hf(export_directory, std::nullopt);
   if (!records) return;
   EXPECT_LT(relative_error(reference.real_rows(logits, whole), reference.tensor("fp32.logits")), 1e-5);
   expect_pytorch_updates(reference, before, after);
 }
 
-void train_on_mesh(int replicate, int shard, Recompute recompute) {
+void train_on_mesh(int replicate, int shard, Recompute recompute, bool exports = false) {
   for_each_case([&](const Reference& reference) {
+    std::string export_directory;
+    if (exports) {
+      export_directory = std::string(TESSERA_PARITY_EXPORTS) + "/" + reference.name();
+      std::filesystem::remove_all(export_directory);
+      std::filesystem::create_directories(TESSERA_PARITY_EXPORTS);
+    }
     run_ranks(replicate * shard, [&](const WorldPtr& world) {
       MeshSpec spec;
       spec.dp_replicate = replicate;
       spec.dp_shard = shard;
       const auto mesh = std::make_shared<DeviceMesh>(world, spec);
-      train_and_compare(reference, mesh, recompute, world->rank() == 0);
+      train_and_compare(reference, mesh, recompute, export_directory);
     });
   });
 }
@@ -142,8 +151,9 @@ void train_on_mesh(int replicate, int shard, Recompute recompute) {
 TEST(ParityTest, TheTrainerOnOneRankIsPyTorch) {
   train_on_mesh(1, 1, Recompute::selective);
 }
-TEST(ParityTest, TheTrainerOnFourShardsIsPyTorch) {
-  train_on_mesh(1, 4, Recompute::full);
+// check_exports.py then looks at what this wrote.
+TEST(ParityTest, TheTrainerOnFourShardsIsPyTorchAndExports) {
+  train_on_mesh(1, 4, Recompute::full, /*exports=*/true);
 }
 TEST(ParityTest, TheTrainerOnTwoReplicasOfThreeShardsIsPyTorch) {
   train_on_mesh(2, 3, Recompute::none);
