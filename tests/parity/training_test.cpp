@@ -28,17 +28,23 @@ void expect_pytorch_updates(const Reference& reference, const std::map<std::stri
                             const std::map<std::string, at::Tensor>& after) {
   TotalError total;
   TotalError total_noise;
-  double worst = 0;
+  std::map<std::string, double> errors;
+  std::map<std::string, double> noise;
   EXPECT_EQ(after.size(), reference.parameters().size());
   for (const auto& [name, weight] : after) {
     // Not the weights themselves: the updates are a hundredth of them.
     const at::Tensor expected = reference.tensor("train.weight." + name).sub(before.at(name));
     const at::Tensor again = reference.tensor("train.again." + name).sub(before.at(name));
     const at::Tensor update = weight.sub(before.at(name));
-    const double error = relative_error(update, expected);
-    EXPECT_LT(error, 1e-4 + 4 * relative_error(again, expected)) << name;
+    errors[name] = relative_error(update, expected);
+    noise[name] = relative_error(again, expected);
     total.add(update, expected);
     total_noise.add(again, expected);
+  }
+  double worst = 0;
+  for (const auto& [name, error] : errors) {
+    // Two runs of PyTorch are one sample of the noise: where a tensor happened to get little, the model's counts.
+    EXPECT_LT(error, 1e-4 + 4 * std::max(noise[name], total_noise.relative())) << name;
     worst = std::max(worst, error);
   }
   EXPECT_LT(total.relative(), 2e-5 + 3 * total_noise.relative());
