@@ -62,7 +62,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   }
   if (!by_onednn(x, weight)) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
   if (!bias.defined()) return product(x, weight.t());
-  at::Tensor y = bias.expand({x.size(0), bias.size(0)}).contiguous();
+  // Filled, not expanded and made contiguous: for one row that would be the bias itself, and y is written to.
+  at::Tensor y = at::empty({x.size(0), bias.size(0)}, x.options());
+  y.copy_(bias.expand_as(y));
   at::native::mkldnn_matmul(x, weight.t(), y, 1, 1);
   return y;
 }

@@ -33,6 +33,18 @@ TEST(Linear, MatchesFloat64) {
   });
 }
 
+TEST(Linear, LeavesItsInputsAlone) {
+  for_shapes([](at::ScalarType dtype, int64_t t, int64_t in, int64_t out) {
+    const at::Tensor x = random_tensor({t, in}, dtype, 1), w = random_tensor({out, in}, dtype, 2);
+    const at::Tensor b = random_tensor({out}, dtype, 3), dy = random_tensor({t, out}, dtype, 4);
+    const at::Tensor before[] = {x.clone(), w.clone(), b.clone(), dy.clone()};
+    kernels::linear(x, w, b);
+    linear_grad_input(dy, w);
+    linear_grad_bias(dy);
+    EXPECT_TRUE(x.equal(before[0]) && w.equal(before[1]) && b.equal(before[2]) && dy.equal(before[3]));
+  });
+}
+
 TEST(Linear, WeightGradientOverwritesOrAdds) {
   for_shapes([](at::ScalarType dtype, int64_t t, int64_t in, int64_t out) {
     for (at::ScalarType target_dtype : {dtype, at::kFloat}) {
