@@ -4,9 +4,9 @@
 set -euo pipefail
 
 packages=(build-essential ca-certificates ccache cmake git ninja-build pkg-config python3 python3-pip python3-venv unzip
-          libspdlog-dev libyaml-cpp-dev nlohmann-json3-dev libzstd-dev zlib1g-dev)
+          libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev libzstd-dev nlohmann-json3-dev zlib1g-dev)
 if [ "${1:-}" = --tests ]; then
-  packages+=(libgmock-dev libgtest-dev clang-14 libclang-rt-14-dev openmpi-bin abigail-tools iproute2)
+  packages+=(clang-14 libclang-rt-14-dev openmpi-bin abigail-tools iproute2)
 fi
 # The tokenizers crate wants a newer Rust than Debian 12's rustc; rustc-web is the current one, kept up for browsers.
 if ! command -v cargo >/dev/null; then

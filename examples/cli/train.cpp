@@ -1,0 +1,150 @@
+// tessera train: the training loop, its metrics file, checkpoints and the exported model.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "commands.h"
+#include "job.h"
+#include "progress.h"
+
+namespace cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCheckpointPrefix = "checkpoint-";
+
+/// The step of a checkpoint directory's name, or -1.
+long long checkpoint_step(const fs::path& path) {
+  const std::string name = path.filename().string(), prefix = kCheckpointPrefix;
+  if (name.rfind(prefix, 0) != 0) return -1;
+  const std::string digits = name.substr(prefix.size());
+  if (digits.empty() || digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), ::isdigit)) return -1;
+  return std::stoll(digits);
+}
+
+/// Saved directories appear whole or not at all, so the highest number is the newest complete one.
+std::string newest_checkpoint(const std::string& directory) {
+  std::string newest;
+  long long step = -1;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
+    if (!entry.is_directory() || checkpoint_step(entry.path()) <= step) continue;
+    step = checkpoint_step(entry.path());
+    newest = entry.path().string();
+  }
+  return newest;
+}
+
+/// output.metrics: one JSON object a line, written out at once so that a reader can follow.
+class MetricsFile {
+ public:
+  MetricsFile(const std::string& path, bool append) : file_(std::fopen(path.c_str(), append ? "a" : "w")) {
+    if (!file_) throw Failure("output.metrics: cannot write " + path, TESSERA_E_IO);
+  }
+  ~MetricsFile() { std::fclose(file_); }
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+
+  void write(const tessera_metrics& m) {
+    std::fprintf(file_,
+                 "{\"step\": %lld, \"loss\": %.17g, \"grad_norm\": %.17g, \"lr\": %.17g, \"tokens\": %lld, "
+                 "\"label_tokens\": %lld, \"tokens_per_s\": %.6g, \"seconds\": %.6g, "
+                 "\"communication_seconds\": %.6g, \"memory\": %lld}\n",
+                 static_cast<long long>(m.step), m.loss, m.grad_norm, m.lr, static_cast<long long>(m.tokens),
+                 static_cast<long long>(m.label_tokens), m.tokens_per_s, m.seconds, m.communication_seconds,
+                 static_cast<long long>(m.memory));
+    if (std::fflush(file_) != 0) throw Failure("output.metrics: the disk is full", TESSERA_E_IO);
+  }
+
+ private:
+  std::FILE* file_;
+};
+
+/// What only one rank does: show progress and write metrics.
+struct Narrator {
+  Progress progress;
+  std::optional<MetricsFile> metrics;
+
+  Narrator(const Arguments& arguments, long long steps, bool resumed) : progress(steps) {
+    const std::string path = arguments.text("output.metrics");
+    if (!path.empty()) metrics.emplace(path, resumed);
+  }
+  void step(const tessera_metrics& values) {
+    if (metrics) metrics->write(values);
+    progress.step(values);
+  }
+};
+
+void save(const Setup& setup, const Dataset& data, const std::string& output, long long step, Narrator* narrator) {
+  const std::string directory = output + "/" + kCheckpointPrefix + std::to_string(step);
+  check(tessera_checkpoint_save, setup.trainer.get(), directory.c_str(), data.get());
+  if (narrator) narrator->progress.note("saved " + directory);
+}
+
+/// Steps to run: train.steps, or the passes over the data.
+long long planned_steps(const Arguments& arguments, const Dataset& data) {
+  const long long steps = arguments.integer("train.steps", 0);
+  if (steps > 0) return steps;
+  const long long epochs = arguments.integer("data.epochs", 0);
+  if (epochs == 0) throw Failure("train.steps is not set: set it, or data.epochs");
+  int64_t per_epoch = -1;
+  check(tessera_dataset_count_steps, data.get(), &per_epoch);
+  return per_epoch < 0 ? 0 : per_epoch * epochs;
+}
+
+void train_rank(const Arguments& arguments, const Seat& seat) {
+  const Setup setup = set_up(arguments, seat);
+  Dataset data;
+  check(tessera_dataset_open, arguments.config.get(), setup.mesh.get(), setup.model.get(), data.out());
+  const std::string output = arguments.text("output.dir");
+  const long long steps = planned_steps(arguments, data), save_every = arguments.integer("output.save_every", 0);
+
+  int64_t step = 0;
+  const std::string checkpoint = arguments.flag("output.resume") ? newest_checkpoint(output) : "";
+  if (!checkpoint.empty()) {
+    check(tessera_checkpoint_load, setup.trainer.get(), checkpoint.c_str(), data.get());
+    check(tessera_trainer_get_step_count, setup.trainer.get(), &step);
+  }
+  std::unique_ptr<Narrator> narrator;
+  if (seat.speaks()) {
+    narrator = std::make_unique<Narrator>(arguments, steps, !checkpoint.empty());
+    if (!checkpoint.empty()) narrator->progress.note("resumed from " + checkpoint);
+  }
+
+  int64_t saved = step;
+  while (steps == 0 || step < steps) {
+    Batch batch;
+    if (check_or(TESSERA_E_END, tessera_dataset_next, data.get(), batch.out()) == TESSERA_E_END) break;
+    tessera_metrics metrics{};
+    tessera_metrics_init(&metrics, sizeof metrics);
+    check(tessera_trainer_step, setup.trainer.get(), batch.get(), &metrics);
+    step = metrics.step;
+    if (narrator) narrator->step(metrics);
+    if (!output.empty() && save_every > 0 && step % save_every == 0) {
+      save(setup, data, output, step, narrator.get());
+      saved = step;
+    }
+  }
+  if (narrator) narrator->progress.finish();
+  if (output.empty()) return;
+  if (saved != step) save(setup, data, output, step, narrator.get());
+  if (arguments.flag("output.export")) {
+    check(tessera_checkpoint_export, setup.trainer.get(), output.c_str(), static_cast<const char*>(nullptr));
+    if (narrator) narrator->progress.note("exported the model to " + output);
+  }
+}
+
+}  // namespace
+
+void train(const Words& words) {
+  const Arguments arguments = parse_arguments(words, {});
+  if (arguments.text("data.path").empty()) throw Failure("data.path is not set");
+  const std::string output = arguments.text("output.dir");
+  if (!output.empty()) fs::create_directories(output);
+  run_ranks(arguments, [&](const Seat& seat) { train_rank(arguments, seat); });
+}
+
+}  // namespace cli
