@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 150 calls
+// 163 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -140,6 +140,19 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_checkpoint_export(tessera_trainer{0}, nullptr, "x", &err), "tessera_checkpoint_export", "directory");
   EXPECT_NULL_POINTER(tessera_checkpoint_export_async(tessera_trainer{0}, nullptr, "x", scratch<tessera_future>(), &err), "tessera_checkpoint_export_async", "directory");
   EXPECT_NULL_POINTER(tessera_checkpoint_export_async(tessera_trainer{0}, "x", "x", nullptr, &err), "tessera_checkpoint_export_async", "out_future");
+  EXPECT_NULL_POINTER(tessera_tokenizer_open(nullptr, scratch<tessera_tokenizer>(), &err), "tessera_tokenizer_open", "directory");
+  EXPECT_NULL_POINTER(tessera_tokenizer_open("x", nullptr, &err), "tessera_tokenizer_open", "out_tokenizer");
+  EXPECT_NULL_POINTER(tessera_tokenizer_count(tessera_tokenizer{0}, nullptr, &err), "tessera_tokenizer_count", "out_count");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode(tessera_tokenizer{0}, nullptr, 64, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode", "text");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode(tessera_tokenizer{0}, "x", 64, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_tokenizer_encode", "buf");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode(tessera_tokenizer{0}, "x", 64, 1, scratch<int64_t>(), 64, nullptr, &err), "tessera_tokenizer_encode", "out_len");
+  EXPECT_NULL_POINTER(tessera_tokenizer_decode(tessera_tokenizer{0}, nullptr, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "ids");
+  EXPECT_NULL_POINTER(tessera_tokenizer_decode(tessera_tokenizer{0}, scratch<int64_t>(), 1, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "buf");
+  EXPECT_NULL_POINTER(tessera_tokenizer_decode(tessera_tokenizer{0}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, nullptr, &err), "tessera_tokenizer_decode", "out_len");
+  EXPECT_NULL_POINTER(tessera_pack_create(nullptr, scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create", "packer");
+  EXPECT_NULL_POINTER(tessera_pack_create("x", nullptr, 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create", "lengths");
+  EXPECT_NULL_POINTER(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, nullptr, scratch<int64_t>(), &err), "tessera_pack_create", "out_packs");
+  EXPECT_NULL_POINTER(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), nullptr, &err), "tessera_pack_create", "out_pack_count");
   EXPECT_NULL_POINTER(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_plan_get_text", "buf");
   EXPECT_NULL_POINTER(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, nullptr, &err), "tessera_plan_get_text", "out_len");
   EXPECT_NULL_POINTER(tessera_future_poll(tessera_future{0}, nullptr, &err), "tessera_future_poll", "out_done");
@@ -156,7 +169,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 92 calls
+// 95 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
@@ -239,6 +252,9 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_checkpoint_load_async(tessera_trainer{0}, "x", tessera_dataset{0}, scratch<tessera_future>(), &err), "tessera_checkpoint_load_async", "trainer");
   EXPECT_NULL_HANDLE(tessera_checkpoint_export(tessera_trainer{0}, "x", "x", &err), "tessera_checkpoint_export", "trainer");
   EXPECT_NULL_HANDLE(tessera_checkpoint_export_async(tessera_trainer{0}, "x", "x", scratch<tessera_future>(), &err), "tessera_checkpoint_export_async", "trainer");
+  EXPECT_NULL_HANDLE(tessera_tokenizer_count(tessera_tokenizer{0}, scratch<int64_t>(), &err), "tessera_tokenizer_count", "tokenizer");
+  EXPECT_NULL_HANDLE(tessera_tokenizer_encode(tessera_tokenizer{0}, "x", 64, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode", "tokenizer");
+  EXPECT_NULL_HANDLE(tessera_tokenizer_decode(tessera_tokenizer{0}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_NULL_HANDLE(tessera_future_poll(tessera_future{0}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
   EXPECT_NULL_HANDLE(tessera_future_wait(tessera_future{0}, 1, &err), "tessera_future_wait", "future");
@@ -252,7 +268,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 103 calls
+// 107 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -344,6 +360,10 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_checkpoint_load_async(tessera_trainer{invented(TESSERA_KIND_TRAINER)}, "x", tessera_dataset{0}, scratch<tessera_future>(), &err), "tessera_checkpoint_load_async", "trainer");
   EXPECT_STALE_HANDLE(tessera_checkpoint_export(tessera_trainer{invented(TESSERA_KIND_TRAINER)}, "x", "x", &err), "tessera_checkpoint_export", "trainer");
   EXPECT_STALE_HANDLE(tessera_checkpoint_export_async(tessera_trainer{invented(TESSERA_KIND_TRAINER)}, "x", "x", scratch<tessera_future>(), &err), "tessera_checkpoint_export_async", "trainer");
+  EXPECT_STALE_HANDLE(tessera_tokenizer_destroy(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}), "tessera_tokenizer_destroy", "tokenizer");
+  EXPECT_STALE_HANDLE(tessera_tokenizer_count(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, scratch<int64_t>(), &err), "tessera_tokenizer_count", "tokenizer");
+  EXPECT_STALE_HANDLE(tessera_tokenizer_encode(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", 64, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode", "tokenizer");
+  EXPECT_STALE_HANDLE(tessera_tokenizer_decode(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_plan_get_text(tessera_model{invented(TESSERA_KIND_MODEL)}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_STALE_HANDLE(tessera_future_destroy(tessera_future{invented(TESSERA_KIND_FUTURE)}), "tessera_future_destroy", "future");
   EXPECT_STALE_HANDLE(tessera_future_poll(tessera_future{invented(TESSERA_KIND_FUTURE)}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
@@ -359,7 +379,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 103 calls
+// 107 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -451,6 +471,10 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_checkpoint_load_async(tessera_trainer{other_kind<tessera_trainer>()}, "x", tessera_dataset{0}, scratch<tessera_future>(), &err), "tessera_checkpoint_load_async", "trainer");
   EXPECT_WRONG_HANDLE(tessera_checkpoint_export(tessera_trainer{other_kind<tessera_trainer>()}, "x", "x", &err), "tessera_checkpoint_export", "trainer");
   EXPECT_WRONG_HANDLE(tessera_checkpoint_export_async(tessera_trainer{other_kind<tessera_trainer>()}, "x", "x", scratch<tessera_future>(), &err), "tessera_checkpoint_export_async", "trainer");
+  EXPECT_WRONG_HANDLE(tessera_tokenizer_destroy(tessera_tokenizer{other_kind<tessera_tokenizer>()}), "tessera_tokenizer_destroy", "tokenizer");
+  EXPECT_WRONG_HANDLE(tessera_tokenizer_count(tessera_tokenizer{other_kind<tessera_tokenizer>()}, scratch<int64_t>(), &err), "tessera_tokenizer_count", "tokenizer");
+  EXPECT_WRONG_HANDLE(tessera_tokenizer_encode(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", 64, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode", "tokenizer");
+  EXPECT_WRONG_HANDLE(tessera_tokenizer_decode(tessera_tokenizer{other_kind<tessera_tokenizer>()}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_plan_get_text(tessera_model{other_kind<tessera_model>()}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_WRONG_HANDLE(tessera_future_destroy(tessera_future{other_kind<tessera_future>()}), "tessera_future_destroy", "future");
   EXPECT_WRONG_HANDLE(tessera_future_poll(tessera_future{other_kind<tessera_future>()}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
@@ -466,7 +490,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 128 calls
+// 134 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -580,6 +604,12 @@ inline void everything_null() {
   (void)tessera_checkpoint_load_async(tessera_trainer{0}, nullptr, tessera_dataset{0}, nullptr, nullptr);
   (void)tessera_checkpoint_export(tessera_trainer{0}, nullptr, nullptr, nullptr);
   (void)tessera_checkpoint_export_async(tessera_trainer{0}, nullptr, nullptr, nullptr, nullptr);
+  (void)tessera_tokenizer_open(nullptr, nullptr, nullptr);
+  (void)tessera_tokenizer_destroy(tessera_tokenizer{0});
+  (void)tessera_tokenizer_count(tessera_tokenizer{0}, nullptr, nullptr);
+  (void)tessera_tokenizer_encode(tessera_tokenizer{0}, nullptr, 0, 0, nullptr, 0, nullptr, nullptr);
+  (void)tessera_tokenizer_decode(tessera_tokenizer{0}, nullptr, 0, 0, nullptr, 0, nullptr, nullptr);
+  (void)tessera_pack_create(nullptr, nullptr, 0, 0, 0, nullptr, nullptr, nullptr);
   (void)tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 0, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_future_destroy(tessera_future{0});
   (void)tessera_future_poll(tessera_future{0}, nullptr, nullptr);
@@ -598,7 +628,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 128 calls
+// 134 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -712,6 +742,12 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_checkpoint_load_async(tessera_trainer{0}, "x", tessera_dataset{0}, scratch<tessera_future>(), &err), "tessera_checkpoint_load_async");
   EXPECT_STOPPED(tessera_checkpoint_export(tessera_trainer{0}, "x", "x", &err), "tessera_checkpoint_export");
   EXPECT_STOPPED(tessera_checkpoint_export_async(tessera_trainer{0}, "x", "x", scratch<tessera_future>(), &err), "tessera_checkpoint_export_async");
+  EXPECT_STOPPED(tessera_tokenizer_open("x", scratch<tessera_tokenizer>(), &err), "tessera_tokenizer_open");
+  EXPECT_STOPPED(tessera_tokenizer_destroy(tessera_tokenizer{0}), "tessera_tokenizer_destroy");
+  EXPECT_STOPPED(tessera_tokenizer_count(tessera_tokenizer{0}, scratch<int64_t>(), &err), "tessera_tokenizer_count");
+  EXPECT_STOPPED(tessera_tokenizer_encode(tessera_tokenizer{0}, "x", 64, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode");
+  EXPECT_STOPPED(tessera_tokenizer_decode(tessera_tokenizer{0}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode");
+  EXPECT_STOPPED(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create");
   EXPECT_STOPPED(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text");
   EXPECT_STOPPED(tessera_future_destroy(tessera_future{0}), "tessera_future_destroy");
   EXPECT_STOPPED(tessera_future_poll(tessera_future{0}, scratch<int32_t>(), &err), "tessera_future_poll");
@@ -847,6 +883,12 @@ inline const char* const kFunctions[] = {
     "tessera_checkpoint_load_async",
     "tessera_checkpoint_export",
     "tessera_checkpoint_export_async",
+    "tessera_tokenizer_open",
+    "tessera_tokenizer_destroy",
+    "tessera_tokenizer_count",
+    "tessera_tokenizer_encode",
+    "tessera_tokenizer_decode",
+    "tessera_pack_create",
     "tessera_plan_get_text",
     "tessera_future_destroy",
     "tessera_future_poll",

@@ -221,6 +221,27 @@ TEST(Tensors, TravelByDlpackWithoutACopy) {
   tessera_tensor_destroy(imported);
 }
 
+TEST(Packs, HoldEveryDocumentWithinTheCapacity) {
+  const int64_t lengths[] = {6, 4, 5, 5, 3, 7};
+  int64_t packs[6];
+  int64_t count = 0;
+  ASSERT_EQ(tessera_pack_create("bfd", lengths, 6, 10, 0, packs, &count, nullptr), TESSERA_OK);
+  EXPECT_EQ(count, 3);
+  int64_t sums[3] = {};
+  for (int i = 0; i < 6; ++i) sums[packs[i]] += lengths[i];
+  for (const int64_t sum : sums) EXPECT_EQ(sum, 10);
+  EXPECT_EQ(tessera_pack_create("bfd", lengths, 6, 6, 0, packs, &count, nullptr), TESSERA_E_ARGUMENT);
+  EXPECT_EQ(tessera_pack_create("best", lengths, 6, 10, 0, packs, &count, nullptr), TESSERA_E_ARGUMENT);
+}
+
+TEST(Tokenizers, ThatAreNotThereAreReported) {
+  tessera_tokenizer tokenizer{9};
+  Err err;
+  EXPECT_NE(tessera_tokenizer_open("/nowhere", &tokenizer, &err), TESSERA_OK);
+  EXPECT_EQ(tokenizer.id, 9U);
+  EXPECT_NE(std::strlen(err.message), 0U);
+}
+
 TEST(Batches, ShiftLabelsInsideDocuments) {
   tessera_batch batch;
   ASSERT_EQ(tessera_batch_create(&batch, nullptr), TESSERA_OK);

@@ -32,6 +32,8 @@
 #include "tessera/dataset.h"
 #include "tessera/trainer.h"
 #include "tessera/checkpoint.h"
+#include "tessera/tokenizer.h"
+#include "tessera/pack.h"
 #include "tessera/plan.h"
 #include "tessera/future.h"
 #include "tessera/events.h"

@@ -1,0 +1,46 @@
+/*
+ * tokenizer.h - text to token ids and back, with the ids of transformers for the same checkpoint.
+ */
+#ifndef TESSERA_TOKENIZER_H
+#define TESSERA_TOKENIZER_H
+
+#include "tessera/error.h"
+#include "tessera/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Reads tokenizer.json (or a SentencePiece model) and its companions from a Hugging Face directory.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_open(const char *directory, tessera_tokenizer *out_tokenizer,
+                                                  tessera_error *err);
+
+/** @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_destroy(tessera_tokenizer tokenizer);
+
+/** The number of tokens, added ones included.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_count(tessera_tokenizer tokenizer, int64_t *out_count,
+                                                   tessera_error *err);
+
+/** Text to ids.
+ *  @param text `bytes` bytes of UTF-8; NUL may be among them.
+ *  @param add_special 1: with the begin and end tokens that the checkpoint asks for.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_encode(tessera_tokenizer tokenizer, const char *text, size_t bytes,
+                                                    int32_t add_special, int64_t *buf, size_t cap, size_t *out_len,
+                                                    tessera_error *err);
+
+/** Ids to text; ids that are no token are left out.
+ *  @param skip_special 1: without special tokens.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_decode(tessera_tokenizer tokenizer, const int64_t *ids, int64_t n_ids,
+                                                    int32_t skip_special, char *buf, size_t cap, size_t *out_len,
+                                                    tessera_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,93 @@
+// tessera/tokenizer.h and tessera/pack.h
+#include "data/tokenizer.h"
+
+#include "data/packing.h"
+#include "objects.h"
+
+using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
+using tessera::Tokenizer;
+
+namespace {
+
+struct TokenizerObject {
+  static constexpr auto kKind = TESSERA_KIND_TOKENIZER;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+bool flag_in(int32_t value, const char* name) {
+  TESSERA_CHECK(value == 0 || value == 1, argument, name, "=", value, " is not 0 or 1");
+  return value == 1;
+}
+
+}  // namespace
+
+tessera_status tessera_tokenizer_open(const char* directory, tessera_tokenizer* out_tokenizer, tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(directory);
+    TESSERA_NOT_NULL(out_tokenizer);
+    TESSERA_CHECK(*directory != '\0', argument, "directory is empty");
+    give(std::make_shared<TokenizerObject>(TokenizerObject{Tokenizer::open(directory)}), out_tokenizer);
+  });
+}
+
+tessera_status tessera_tokenizer_destroy(tessera_tokenizer tokenizer) { return destroy<TokenizerObject>(tokenizer); }
+
+tessera_status tessera_tokenizer_count(tessera_tokenizer tokenizer, int64_t* out_count, tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(out_count);
+    *out_count = find<TokenizerObject>(tokenizer, "tokenizer")->tokenizer->vocab_size();
+  });
+}
+
+tessera_status tessera_tokenizer_encode(tessera_tokenizer tokenizer, const char* text, size_t bytes,
+                                        int32_t add_special, int64_t* buf, size_t cap, size_t* out_len,
+                                        tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(text);
+    check_buffer(buf, cap, out_len);
+    const auto object = find<TokenizerObject>(tokenizer, "tokenizer");
+    const bool special = flag_in(add_special, "add_special");
+    write_array(object->tokenizer->encode({text, bytes}, special), buf, cap, out_len);
+  });
+}
+
+tessera_status tessera_tokenizer_decode(tessera_tokenizer tokenizer, const int64_t* ids, int64_t n_ids,
+                                        int32_t skip_special, char* buf, size_t cap, size_t* out_len,
+                                        tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(ids);
+    check_buffer(buf, cap, out_len);
+    const auto object = find<TokenizerObject>(tokenizer, "tokenizer");
+    TESSERA_CHECK(n_ids >= 0 && n_ids <= INT32_MAX, argument, "n_ids=", n_ids, " is out of range");
+    const bool skip = flag_in(skip_special, "skip_special");
+    std::vector<int32_t> narrow;
+    for (int64_t i = 0; i < n_ids; ++i) {
+      TESSERA_CHECK(ids[i] >= 0 && ids[i] <= INT32_MAX, argument, "ids[", i, "]=", ids[i], " is not a token id");
+      narrow.push_back(static_cast<int32_t>(ids[i]));
+    }
+    write_text(object->tokenizer->decode(narrow, skip), buf, cap, out_len);
+  });
+}
+
+tessera_status tessera_pack_create(const char* packer, const int64_t* lengths, int64_t n_lengths, int64_t capacity,
+                                   int64_t seed, int64_t* out_packs, int64_t* out_pack_count, tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(packer);
+    TESSERA_NOT_NULL(lengths);
+    TESSERA_NOT_NULL(out_packs);
+    TESSERA_NOT_NULL(out_pack_count);
+    TESSERA_CHECK(n_lengths >= 0 && n_lengths <= int64_t{1} << 40, argument, "n_lengths=", n_lengths,
+                  " is out of range");
+    tessera::PackOptions options;
+    options.packer = tessera::parse_packer(packer);
+    TESSERA_CHECK(options.packer != tessera::Packer::next_fit_split, unsupported,
+                  "packer=next_fit_split splits documents, which this function cannot tell");
+    options.capacity = capacity;
+    options.seed = seed;
+    const tessera::Packing packing = tessera::pack({lengths, static_cast<size_t>(n_lengths)}, options);
+    for (int64_t p = 0; p < packing.packs(); ++p) {
+      for (const int64_t document : packing.pack(p)) out_packs[document] = p;
+    }
+    *out_pack_count = packing.packs();
+  });
+}
