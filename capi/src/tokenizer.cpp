@@ -1,18 +1,41 @@
 // tessera/tokenizer.h and tessera/pack.h
 #include "data/tokenizer.h"
 
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "data/chat.h"
+#include "data/packed_batch.h"
 #include "data/packing.h"
 #include "objects.h"
 
 using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
+using tessera::ChatTemplate;
 using tessera::Tokenizer;
 
 namespace {
 
 struct TokenizerObject {
   static constexpr auto kKind = TESSERA_KIND_TOKENIZER;
-  std::shared_ptr<const Tokenizer> tokenizer;
+  explicit TokenizerObject(std::shared_ptr<const Tokenizer> opened) : tokenizer(std::move(opened)) {}
+
+  /// The checkpoint's template, compiled when it is first asked for. Throws not_found when there is none.
+  const ChatTemplate& chat() {
+    const std::lock_guard lock(mutex);
+    if (!chat_template) chat_template = std::make_unique<ChatTemplate>(tokenizer, tessera::ChatOptions{});
+    return *chat_template;
+  }
+
+  const std::shared_ptr<const Tokenizer> tokenizer;
+  std::mutex mutex;
+  std::unique_ptr<ChatTemplate> chat_template;
 };
+
+nlohmann::ordered_json parse_conversation(const char* text) {
+  auto conversation = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  TESSERA_CHECK(!conversation.is_discarded(), format, "conversation is not JSON");
+  return conversation;
+}
 
 bool flag_in(int32_t value, const char* name) {
   TESSERA_CHECK(value == 0 || value == 1, argument, name, "=", value, " is not 0 or 1");
@@ -21,16 +44,19 @@ bool flag_in(int32_t value, const char* name) {
 
 }  // namespace
 
-tessera_status tessera_tokenizer_open(const char* directory, tessera_tokenizer* out_tokenizer, tessera_error* err) {
+tessera_status tessera_tokenizer_open(const char* directory, tessera_tokenizer* out_tokenizer,
+                                      tessera_error* err) {
   return guard(err, [&] {
     TESSERA_NOT_NULL(directory);
     TESSERA_NOT_NULL(out_tokenizer);
     TESSERA_CHECK(*directory != '\0', argument, "directory is empty");
-    give(std::make_shared<TokenizerObject>(TokenizerObject{Tokenizer::open(directory)}), out_tokenizer);
+    give(std::make_shared<TokenizerObject>(Tokenizer::open(directory)), out_tokenizer);
   });
 }
 
-tessera_status tessera_tokenizer_destroy(tessera_tokenizer tokenizer) { return destroy<TokenizerObject>(tokenizer); }
+tessera_status tessera_tokenizer_destroy(tessera_tokenizer tokenizer) {
+  return destroy<TokenizerObject>(tokenizer);
+}
 
 tessera_status tessera_tokenizer_count(tessera_tokenizer tokenizer, int64_t* out_count, tessera_error* err) {
   return guard(err, [&] {
@@ -62,15 +88,47 @@ tessera_status tessera_tokenizer_decode(tessera_tokenizer tokenizer, const int64
     const bool skip = flag_in(skip_special, "skip_special");
     std::vector<int32_t> narrow;
     for (int64_t i = 0; i < n_ids; ++i) {
-      TESSERA_CHECK(ids[i] >= 0 && ids[i] <= INT32_MAX, argument, "ids[", i, "]=", ids[i], " is not a token id");
+      TESSERA_CHECK(ids[i] >= 0 && ids[i] <= INT32_MAX, argument, "ids[", i, "]=", ids[i],
+                    " is not a token id");
       narrow.push_back(static_cast<int32_t>(ids[i]));
     }
     write_text(object->tokenizer->decode(narrow, skip), buf, cap, out_len);
   });
 }
 
-tessera_status tessera_pack_create(const char* packer, const int64_t* lengths, int64_t n_lengths, int64_t capacity,
-                                   int64_t seed, int64_t* out_packs, int64_t* out_pack_count, tessera_error* err) {
+tessera_status tessera_tokenizer_get_chat_text(tessera_tokenizer tokenizer, const char* conversation,
+                                               int32_t add_generation_prompt, char* buf, size_t cap,
+                                               size_t* out_len, tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(conversation);
+    check_buffer(buf, cap, out_len);
+    const auto object = find<TokenizerObject>(tokenizer, "tokenizer");
+    const bool prompt = flag_in(add_generation_prompt, "add_generation_prompt");
+    write_text(object->chat().render(parse_conversation(conversation), prompt), buf, cap, out_len);
+  });
+}
+
+tessera_status tessera_tokenizer_encode_chat(tessera_tokenizer tokenizer, const char* conversation,
+                                             int64_t* tokens, int64_t* labels, size_t cap, size_t* out_len,
+                                             tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(conversation);
+    check_buffer(tokens, cap, out_len);
+    check_buffer(labels, cap, out_len);
+    const auto object = find<TokenizerObject>(tokenizer, "tokenizer");
+    const tessera::ChatTokens chat = object->chat().tokenize(parse_conversation(conversation));
+    std::vector<int64_t> targets;
+    for (size_t i = 0; i < chat.ids.size(); ++i) {
+      targets.push_back(chat.train[i] ? chat.ids[i] : tessera::kIgnoredLabel);
+    }
+    write_array(chat.ids, tokens, cap, out_len);
+    write_array(targets, labels, cap, out_len);
+  });
+}
+
+tessera_status tessera_pack_create(const char* packer, const int64_t* lengths, int64_t n_lengths,
+                                   int64_t capacity, int64_t seed, int64_t* out_packs,
+                                   int64_t* out_pack_count, tessera_error* err) {
   return guard(err, [&] {
     TESSERA_NOT_NULL(packer);
     TESSERA_NOT_NULL(lengths);

@@ -1,4 +1,5 @@
-// The command line: an optional recipe file, key=value settings, and the few --options that are not recipe keys.
+// The command line: an optional recipe file, key=value settings, and the few --options that are not recipe
+// keys.
 #pragma once
 
 #include <map>
@@ -22,8 +23,8 @@ struct Arguments {
   long long integer(const char* key, long long fallback) const;
 };
 
-/// `allowed` maps each option of the command to whether it takes a value. A recipe is loaded first, settings go on
-/// top of it whatever their place. Throws Failure naming the argument.
+/// `allowed` maps each option of the command to whether it takes a value. A recipe is loaded first, settings
+/// go on top of it whatever their place. Throws Failure naming the argument.
 Arguments parse_arguments(const std::vector<std::string>& words, const std::map<std::string, bool>& allowed);
 
 }  // namespace cli

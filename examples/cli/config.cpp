@@ -32,8 +32,8 @@ void list_keys() {
     check(tessera_key_get, index, &key);
     const char* type = key.type >= 0 && key.type < 7 ? types[key.type] : "?";
     const std::string range = bounds(key);
-    std::printf("%s  (%s%s%s; default %s)\n    %s\n", key.name, type, range.empty() ? "" : ": ", range.c_str(),
-                key.default_value[0] ? key.default_value : "none", key.doc);
+    std::printf("%s  (%s%s%s; default %s)\n    %s\n", key.name, type, range.empty() ? "" : ": ",
+                range.c_str(), key.default_value[0] ? key.default_value : "none", key.doc);
   }
 }
 

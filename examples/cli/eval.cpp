@@ -38,7 +38,8 @@ void evaluate(const Words& words) {
   const Arguments arguments = parse_arguments(words, {});
   if (arguments.text("data.path").empty()) throw Failure("data.path is not set");
   // One pass unless the recipe says otherwise; train.steps bounds it.
-  if (arguments.text("data.epochs") == "0") check(tessera_config_set, arguments.config.get(), "data.epochs", "1");
+  if (arguments.text("data.epochs") == "0")
+    check(tessera_config_set, arguments.config.get(), "data.epochs", "1");
   run_ranks(arguments, [&](const Seat& seat) { evaluate_rank(arguments, seat); });
 }
 

@@ -23,8 +23,8 @@ class Failure : public std::runtime_error {
   int rank_;
 };
 
-/// Calls `function(arguments..., &error)` and throws what it reports. Returns the status for those that are not
-/// failures: check_or(TESSERA_E_END, ...) passes TESSERA_E_END through.
+/// Calls `function(arguments..., &error)` and throws what it reports. Returns the status for those that are
+/// not failures: check_or(TESSERA_E_END, ...) passes TESSERA_E_END through.
 template <class Function, class... Arguments>
 tessera_status check_or(tessera_status accepted, Function function, Arguments... arguments) {
   tessera_error error{};

@@ -93,7 +93,8 @@ Setup set_up(const Arguments& arguments, const Seat& seat) {
   check(tessera_mesh_options_load, &options, arguments.config.get());
   check(tessera_mesh_create, seat.world, &options, setup.mesh.out());
   setup.model = open_model(arguments);
-  check(tessera_trainer_create, setup.mesh.get(), setup.model.get(), arguments.config.get(), setup.trainer.out());
+  check(tessera_trainer_create, setup.mesh.get(), setup.model.get(), arguments.config.get(),
+        setup.trainer.out());
   return setup;
 }
 

@@ -1,4 +1,5 @@
-// The ranks of this process: rank threads when the recipe says `ranks`, else the one rank that a launcher gave it.
+// The ranks of this process: rank threads when the recipe says `ranks`, else the one rank that a launcher
+// gave it.
 #pragma once
 
 #include <functional>
@@ -15,8 +16,8 @@ struct Seat {
   bool speaks() const { return rank == 0; }  ///< prints and writes the metrics of the job
 };
 
-/// Runs `work` once for each rank of this process and closes the worlds. When a rank fails the others are told, and
-/// the failure that came first is thrown.
+/// Runs `work` once for each rank of this process and closes the worlds. When a rank fails the others are
+/// told, and the failure that came first is thrown.
 void run_ranks(const Arguments& arguments, const std::function<void(const Seat&)>& work);
 
 /// The model that model.path or model.config names.

@@ -15,11 +15,13 @@ void plan(const Words& words) {
     world = std::stoll(world_text, &used);
   } catch (const std::exception&) {
   }
-  if (world < 1 || used != world_text.size()) throw Failure("--world=" + world_text + " is not a number of ranks");
+  if (world < 1 || used != world_text.size())
+    throw Failure("--world=" + world_text + " is not a number of ranks");
   const Model model = open_model(arguments);
   const auto print = [&](int32_t part) {
     std::fputs(read_text([&](char* buf, size_t cap, size_t* len, tessera_error* err) {
-                 return tessera_plan_get_text(model.get(), arguments.config.get(), world, part, buf, cap, len, err);
+                 return tessera_plan_get_text(model.get(), arguments.config.get(), world, part, buf, cap, len,
+                                              err);
                }).c_str(),
                stdout);
   };

@@ -1,4 +1,5 @@
-// What a person sees while training runs: a bar on a terminal, plain lines elsewhere, and the loss curve at the end.
+// What a person sees while training runs: a bar on a terminal, plain lines elsewhere, and the loss curve at
+// the end.
 #pragma once
 
 #include <tessera/tessera.h>

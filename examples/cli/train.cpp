@@ -21,7 +21,8 @@ long long checkpoint_step(const fs::path& path) {
   const std::string name = path.filename().string(), prefix = kCheckpointPrefix;
   if (name.rfind(prefix, 0) != 0) return -1;
   const std::string digits = name.substr(prefix.size());
-  if (digits.empty() || digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), ::isdigit)) return -1;
+  if (digits.empty() || digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), ::isdigit))
+    return -1;
   return std::stoll(digits);
 }
 
@@ -78,7 +79,8 @@ struct Narrator {
   }
 };
 
-void save(const Setup& setup, const Dataset& data, const std::string& output, long long step, Narrator* narrator) {
+void save(const Setup& setup, const Dataset& data, const std::string& output, long long step,
+          Narrator* narrator) {
   const std::string directory = output + "/" + kCheckpointPrefix + std::to_string(step);
   check(tessera_checkpoint_save, setup.trainer.get(), directory.c_str(), data.get());
   if (narrator) narrator->progress.note("saved " + directory);
@@ -100,7 +102,8 @@ void train_rank(const Arguments& arguments, const Seat& seat) {
   Dataset data;
   check(tessera_dataset_open, arguments.config.get(), setup.mesh.get(), setup.model.get(), data.out());
   const std::string output = arguments.text("output.dir");
-  const long long steps = planned_steps(arguments, data), save_every = arguments.integer("output.save_every", 0);
+  const long long steps = planned_steps(arguments, data),
+                  save_every = arguments.integer("output.save_every", 0);
 
   int64_t step = 0;
   const std::string checkpoint = arguments.flag("output.resume") ? newest_checkpoint(output) : "";
@@ -132,7 +135,9 @@ void train_rank(const Arguments& arguments, const Seat& seat) {
   if (output.empty()) return;
   if (saved != step) save(setup, data, output, step, narrator.get());
   if (arguments.flag("output.export")) {
-    check(tessera_checkpoint_export, setup.trainer.get(), output.c_str(), static_cast<const char*>(nullptr));
+    const std::string dtype = arguments.text("output.dtype");
+    check(tessera_checkpoint_export, setup.trainer.get(), output.c_str(),
+          dtype.empty() ? nullptr : dtype.c_str());
     if (narrator) narrator->progress.note("exported the model to " + output);
   }
 }

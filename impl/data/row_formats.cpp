@@ -215,6 +215,11 @@ RowFormat conversation_format(const DatasetOptions& options) {
     copy_extras(row, conversation);
     TokenRow tokens = row_of(chat_template->tokenize(conversation));
     check_token_row(tokens, shared->vocab_size);
+    // Token rows say themselves what they train on; a conversation that trains on nothing is a mistake in the
+    // data.
+    const bool learns = std::any_of(tokens.labels.begin() + 1, tokens.labels.end(),
+                                    [](int32_t label) { return label != kIgnoredLabel; });
+    TESSERA_CHECK(learns, format, "no label to learn from: all ", tokens.labels.size(), " tokens are masked");
     return one(std::move(tokens));
   };
   return out;

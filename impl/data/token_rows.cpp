@@ -202,10 +202,6 @@ void check_token_row(const TokenRow& row, int64_t vocab) {
                                   [&](int32_t id) { return id != kIgnored && outside(id); });
   TESSERA_CHECK(label == row.labels.end(), format, "labels[", label - row.labels.begin(), "]=", *label,
                 " is neither -100 nor inside the vocabulary of ", bound);
-  const bool learns =
-      std::any_of(row.labels.begin() + 1, row.labels.end(), [](int32_t id) { return id != kIgnored; });
-  TESSERA_CHECK(learns, format, "no label to learn from: all ", row.labels.size(),
-                " are ignored or belong to the first token");
 }
 
 }  // namespace tessera

@@ -17,8 +17,8 @@ struct TokenRow {
 /// any non-negative int32). Throws Error(format) with the reason alone; the caller knows file and line.
 TokenRow parse_token_row(std::string_view text, int64_t vocab);
 
-/// Throws Error(format) unless `row` is a document one can learn from: not empty, equal lengths, ids in
-/// range, a label that is neither ignored nor the first token's (which nothing predicts).
+/// Throws Error(format) unless `row` is a document: not empty, equal lengths, ids in range. Its labels may all
+/// be ignored: row k stays document k.
 void check_token_row(const TokenRow& row, int64_t vocab);
 
 }  // namespace tessera

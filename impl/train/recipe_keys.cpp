@@ -203,6 +203,8 @@ void add_output_keys(Keys& keys) {
   keys.push_back(
       flag("output.resume", false, "Continue from the newest checkpoint in output.dir when there is one."));
   keys.push_back(flag("output.export", true, "Write a Hugging Face directory after the last step."));
+  keys.push_back(choice("output.dtype", "", {"fp32", "bf16", "fp16"},
+                        "Weights of that directory; absent: as precise as the master weights."));
   keys.push_back(integer("generate.max_new_tokens", "64", 1, 1 << 24, "Tokens that are generated at most."));
   keys.push_back(real("generate.temperature", "0", 0, 1e3, "0: the likeliest token is taken."));
   keys.push_back(

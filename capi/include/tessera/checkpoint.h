@@ -41,7 +41,7 @@ TESSERA_API tessera_status tessera_checkpoint_load_async(tessera_trainer trainer
                                                          tessera_error *err);
 
 /** Writes config.json and safetensors that transformers loads; each rank writes its own bytes of the final files.
- *  @param dtype "fp32", "bf16" or "fp16"; NULL: that of the model's config.json.
+ *  @param dtype "fp32", "bf16" or "fp16"; NULL: that of the master weights, so that nothing is lost.
  *  @nullable dtype
  *  @threading one-at-a-time  @blocking yes  @collective mesh  @since 0.1 */
 TESSERA_API tessera_status tessera_checkpoint_export(tessera_trainer trainer, const char *directory, const char *dtype,

@@ -39,6 +39,25 @@ TESSERA_API tessera_status tessera_tokenizer_decode(tessera_tokenizer tokenizer,
                                                     int32_t skip_special, char *buf, size_t cap, size_t *out_len,
                                                     tessera_error *err);
 
+/** A conversation as the checkpoint's chat template prints it, special tokens included.
+ *  @param conversation JSON: a list of messages {"role": .., "content": ..}, or an object with `messages` and optionally
+ *         `tools` and `documents`.
+ *  @param add_generation_prompt 1: ends with the opening of an assistant turn.
+ *  @return TESSERA_E_NOT_FOUND when the checkpoint has no template; TESSERA_E_FORMAT names the message that is wrong.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_get_chat_text(tessera_tokenizer tokenizer, const char *conversation,
+                                                           int32_t add_generation_prompt, char *buf, size_t cap,
+                                                           size_t *out_len, tessera_error *err);
+
+/** A conversation as ids and labels, ready for tessera_dataset_push: what the assistant says is trained on.
+ *  @param conversation as in tessera_tokenizer_get_chat_text.
+ *  @param tokens, labels arrays of `cap` elements; labels are -100 where a token is not trained on.
+ *  @param out_len receives the number of tokens, also with TESSERA_E_BUFFER.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_encode_chat(tessera_tokenizer tokenizer, const char *conversation,
+                                                         int64_t *tokens, int64_t *labels, size_t cap, size_t *out_len,
+                                                         tessera_error *err);
+
 #ifdef __cplusplus
 }
 #endif
