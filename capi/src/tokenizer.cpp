@@ -113,8 +113,9 @@ tessera_status tessera_tokenizer_encode_chat(tessera_tokenizer tokenizer, const 
                                              tessera_error* err) {
   return guard(err, [&] {
     TESSERA_NOT_NULL(conversation);
-    check_buffer(tokens, cap, out_len);
-    check_buffer(labels, cap, out_len);
+    TESSERA_NOT_NULL(out_len);
+    TESSERA_CHECK(tokens != nullptr || cap == 0, argument, "tokens is null but cap=", cap);
+    TESSERA_CHECK(labels != nullptr || cap == 0, argument, "labels is null but cap=", cap);
     const auto object = find<TokenizerObject>(tokenizer, "tokenizer");
     const tessera::ChatTokens chat = object->chat().tokenize(parse_conversation(conversation));
     std::vector<int64_t> targets;
