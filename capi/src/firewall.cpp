@@ -7,7 +7,18 @@
 #include <new>
 #include <system_error>
 
+#include "core/cuda_plugin.h"
 #include "core/log.h"
+
+namespace {
+
+/// The CUDA plugin has to be there before the first tensor operation of the process (core/cuda_plugin.h), so
+/// a library that finds one beside itself loads it when it is loaded itself.
+[[gnu::constructor]] void load_cuda_plugin() {
+  static_cast<void>(tessera::cuda_plugin());
+}
+
+}  // namespace
 
 namespace tessera::capi {
 

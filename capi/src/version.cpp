@@ -2,6 +2,7 @@
 #include <ATen/Version.h>
 #include <torch/headeronly/version.h>
 
+#include "core/cuda_plugin.h"
 #include "core/handle.h"
 #include "objects.h"
 
@@ -52,14 +53,15 @@ const StatusText* find_status(tessera_status status) {
 }
 
 std::string build_info() {
-  return cat("tessera: ", tessera_version_string(), "\nabi: ", TESSERA_ABI_VERSION, "\ncompiler: ",
+  return cat(
+      "tessera: ", tessera_version_string(), "\nabi: ", TESSERA_ABI_VERSION, "\ncompiler: ",
 #if defined(__clang__)
-             "clang ", __clang_version__,
+      "clang ", __clang_version__,
 #else
-             "gcc ", __VERSION__,
+      "gcc ", __VERSION__,
 #endif
-             "\ntorch: ", TORCH_VERSION, "\ncpu: ", at::get_cpu_capability(), "\nengines: local gloo",
-             "\ncuda: no\n");
+      "\ntorch: ", TORCH_VERSION, "\ncpu: ", at::get_cpu_capability(), "\nengines: local gloo", "\ncuda: ",
+      tessera::cuda_plugin() ? tessera::cuda_plugin()->versions() : tessera::cuda_unavailable_reason(), "\n");
 }
 
 }  // namespace

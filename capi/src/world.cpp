@@ -55,6 +55,11 @@ WorldOptions to_cpp(const tessera_world_options* given) {
     const auto timeout = std::chrono::nanoseconds(options.timeout_ns);
     out.timeout = std::chrono::ceil<std::chrono::milliseconds>(timeout);
   }
+  TESSERA_CHECK(
+      options.allocator == TESSERA_ALLOCATOR_CACHING || options.allocator == TESSERA_ALLOCATOR_SYSTEM,
+      argument, "allocator=", options.allocator, " is not a tessera_allocator");
+  out.allocator = options.allocator == TESSERA_ALLOCATOR_CACHING ? "caching" : "system";
+  TESSERA_CHECK(options.reserved0 == 0, argument, "reserved0=", options.reserved0, " is not 0");
   if (options.rendezvous != nullptr) out.rendezvous = options.rendezvous;
   if (options.job != nullptr) out.job = options.job;
   return out;
@@ -87,6 +92,7 @@ tessera_status tessera_world_options_load(tessera_world_options* options, tesser
                                               : TESSERA_BACKEND_AUTO;
     loaded.device = from.device == "cuda" ? TESSERA_DEVICE_CUDA : TESSERA_DEVICE_CPU;
     loaded.intra_op_threads = from.intra_op_threads;
+    loaded.allocator = from.allocator == "system" ? TESSERA_ALLOCATOR_SYSTEM : TESSERA_ALLOCATOR_CACHING;
     loaded.timeout_ns = std::chrono::nanoseconds(from.timeout).count();
     write_struct(options, loaded);
   });

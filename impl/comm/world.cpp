@@ -10,7 +10,9 @@
 #include "comm/local_world.h"
 #include "comm/process_space.h"
 #include "comm/rendezvous.h"
+#include "core/cuda_plugin.h"
 #include "core/error.h"
+#include "kernels/cpu/caching_allocator.h"
 
 namespace tessera {
 namespace {
@@ -35,11 +37,22 @@ void check_options(const WorldOptions& options) {
                 " is negative");
   TESSERA_CHECK(options.device == "cpu" || options.device == "cuda", argument, "device=", options.device,
                 " is unknown: expected cpu or cuda");
-  TESSERA_CHECK(options.device == "cpu", device, "device=cuda needs the CUDA plugin, which is not loaded");
+  if (options.device == "cuda") {
+    const std::string reason = cuda_unavailable_reason();
+    TESSERA_CHECK(reason.empty(), device, "device=cuda: ", reason);
+    throw Error(Code::unsupported, "device=cuda: training on GPUs is not available yet");
+  }
+  TESSERA_CHECK(options.allocator == "caching" || options.allocator == "system", argument,
+                "allocator=", options.allocator, " is unknown: expected caching or system");
   TESSERA_CHECK(options.backend == "auto" || options.backend == "local" || options.backend == "gloo" ||
                     options.backend == "nccl",
                 argument, "backend=", options.backend, " is unknown: expected auto, local, gloo or nccl");
   TESSERA_CHECK(options.backend != "nccl", unsupported, "backend=nccl needs device=cuda and the CUDA plugin");
+}
+
+/// Before ranks start to make tensors: LibTorch's own switch is not thread-safe.
+void install_allocator(const WorldOptions& options) {
+  if (options.allocator == "caching") kernels::install_caching_allocator();
 }
 
 /// One rank needs nobody to meet.
@@ -61,6 +74,7 @@ std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
   options.rank = options.local_rank = 0;
   options.backend = "local";
   check_options(options);
+  install_allocator(options);
 
   auto space = std::make_shared<ThreadSpace>();
   SharedMemoryPtr memory = map_anonymous(WorldBlock::bytes(size));
@@ -74,6 +88,7 @@ std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
 
 WorldPtr World::connect(const WorldOptions& options) {
   check_options(options);
+  install_allocator(options);
   if (options.size == 1 && options.backend != "gloo") return connect_alone(options);
   const bool one_host = options.local_size == options.size;
   TESSERA_CHECK(one_host || options.backend != "local", argument,

@@ -36,6 +36,9 @@ struct WorldOptions {
   bool check_collectives = true;
   /// Threads that one rank uses inside an operator; 0: cores / local_size, at least 1.
   int intra_op_threads = 0;
+  /// caching: tensors of the whole process come from an allocator that keeps freed memory
+  /// (kernels/cpu/caching_allocator.h); system: LibTorch's allocator is left as it is.
+  std::string allocator = "caching";
 };
 
 class World {

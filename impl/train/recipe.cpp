@@ -76,6 +76,7 @@ WorldOptions world_options(const Config& config) {
   options.backend = config.text("backend");
   options.device = config.text("device");
   options.intra_op_threads = static_cast<int>(config.integer("threads"));
+  options.allocator = config.text("allocator");
   options.timeout = std::chrono::milliseconds(std::llround(config.real("timeout") * 1000));
   return options;
 }

@@ -46,6 +46,10 @@ void add_job_keys(Keys& keys) {
       integer("threads", "0", 0, 4096,
               "Threads that one rank uses inside an operator; 0: cores divided by the ranks of the host."));
   keys.push_back(
+      choice("allocator", "caching", {"caching", "system"},
+             "Memory of CPU tensors. caching: freed memory is kept and used again, for the whole process; "
+             "system: LibTorch's own way."));
+  keys.push_back(
       real("timeout", "600", 0.001, 1e6,
            "Seconds after which a collective that cannot finish ends with an error naming the missing "
            "ranks."));

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-packages=(torch==2.11.0 transformers==5.17.0 safetensors==0.8.0 numpy==2.4.6)
+packages=(torch==2.11.0 transformers==5.17.0 safetensors==0.8.0 numpy==2.4.6 sentencepiece==0.2.3 protobuf==7.36.2)
 check='import torch, transformers, safetensors, numpy
 assert torch.__version__.startswith("2.11.0") and transformers.__version__ == "5.17.0"'
 

@@ -25,6 +25,12 @@ enum tessera_device {
     TESSERA_DEVICE_CUDA = 1 /* the device whose index is local_rank */
 };
 
+enum tessera_allocator {
+    TESSERA_ALLOCATOR_CACHING = 0, /* freed memory of CPU tensors is kept and used again; page faults cost a step more than
+                                      half its time otherwise. Holds for every user of LibTorch in the process. */
+    TESSERA_ALLOCATOR_SYSTEM = 1   /* LibTorch's allocator is left as it is */
+};
+
 typedef struct tessera_world_options {
     size_t struct_size;
     int32_t rank;             /* of this process, from 0 */
@@ -38,6 +44,8 @@ typedef struct tessera_world_options {
     int64_t timeout_ns;       /* of a collective that cannot finish; 0: ten minutes */
     const char *rendezvous;   /* where processes meet: "tcp://host:port" or "file:///path"; NULL for one process */
     const char *job;          /* name that keeps two jobs of a host apart; NULL: derived from the rendezvous */
+    int32_t allocator;        /* a tessera_allocator; the first world of a process decides */
+    int32_t reserved0;        /* must be 0 */
 } tessera_world_options;
 
 /** Fills options with defaults.
