@@ -1,6 +1,7 @@
 // Seeded initialisation does not depend on who owns what, and its numbers are normal.
 #include "parallel/initialize.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
@@ -48,6 +49,25 @@ TEST(Initialize, NormalMomentsAndTails) {
   EXPECT_NEAR(sample.pow(4).mean().item<double>(), 3.0, 0.05);
   EXPECT_NEAR(sample.abs().gt(2).sum().item<double>() / 1e6, 0.0455, 0.001);
   EXPECT_LT(sample.abs().max().item<double>(), 7.0);
+}
+
+TEST(Initialize, ARowBeginsAlikeWhateverItsWidth) {
+  const at::Tensor narrow = values(spec("w", {2, 5}), 0, Box::whole({2, 5}));
+  const at::Tensor wide = values(spec("w", {2, 70001}), 0, Box::whole({2, 70001}));
+  EXPECT_TRUE(at::equal(narrow, wide.narrow(1, 0, 5)));
+  EXPECT_FALSE(at::equal(wide.narrow(1, 0, 256), wide.narrow(1, 256, 256)));
+}
+
+TEST(Initialize, TheNumberOfThreadsDoesNotMatter) {
+  const ParamSpec weight = spec("w", {300, 1001});
+  const Box box = Box::whole(weight.shape);
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor alone = values(weight, 3, box);
+  at::set_num_threads(4);
+  const at::Tensor together = values(weight, 3, box);
+  at::set_num_threads(before);
+  EXPECT_TRUE(at::equal(alone, together));
 }
 
 TEST(Initialize, RoundsOnceIntoOtherDtypes) {
