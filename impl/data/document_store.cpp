@@ -21,14 +21,15 @@ LongDocuments parse_long_documents(const std::string& name, const std::string& f
   return LongDocuments::error;
 }
 
-void DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<const int32_t> labels,
-                                  bool more_follows, int32_t next_label) {
+void DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
+                                  int32_t next_label) {
   const size_t begin = labels_.size();
   labels_.insert(labels_.end(), labels.begin() + 1, labels.end());
-  labels_.push_back(more_follows ? next_label : kIgnored);
+  labels_.push_back(next_label);
   const auto count = std::count_if(labels_.begin() + static_cast<ptrdiff_t>(begin), labels_.end(),
                                    [](int32_t label) { return label != kIgnored; });
-  if (count == 0) {
+  // A whole row stays: row k is document k. A piece of a longer one may go.
+  if (count == 0 && part == Part::piece) {
     labels_.resize(begin);
     ++counts_.unlabelled;
     return;
@@ -44,7 +45,7 @@ void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const 
   const auto limit = static_cast<size_t>(seq_len_);
   if (tokens.size() <= limit) {
     ++counts_.rows;
-    append(tokens, labels, false, kIgnored);
+    append(tokens, labels, Part::whole, kIgnored);
     return;
   }
   TESSERA_CHECK(rule != LongDocuments::error, format, "a document of ", tokens.size(),
@@ -55,14 +56,14 @@ void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const 
   } else if (rule == LongDocuments::truncate) {
     // As transformers: cut first, then shift, so that the last token kept has nothing to predict.
     ++counts_.truncated;
-    append(tokens.first(limit), labels.first(limit), false, kIgnored);
+    append(tokens.first(limit), labels.first(limit), Part::whole, kIgnored);
   } else {
     // The last token of a piece still predicts the first one of the next: splitting loses no label.
     ++counts_.split;
     for (size_t begin = 0; begin < tokens.size(); begin += limit) {
       const size_t count = std::min(limit, tokens.size() - begin);
       const bool more = begin + count < tokens.size();
-      append(tokens.subspan(begin, count), labels.subspan(begin, count), more,
+      append(tokens.subspan(begin, count), labels.subspan(begin, count), Part::piece,
              more ? labels[begin + count] : kIgnored);
     }
   }

@@ -21,7 +21,7 @@ struct PrepareCounts {
   int64_t dropped = 0;     ///< longer than seq_len and dropped
   int64_t truncated = 0;   ///< cut at seq_len
   int64_t split = 0;       ///< cut into several documents
-  int64_t unlabelled = 0;  ///< dropped because cutting left them without a label
+  int64_t unlabelled = 0;  ///< pieces of split documents left out because they have no label
   int64_t tokens = 0;      ///< of the documents kept
   int64_t labels = 0;      ///< tokens with a label among them
 };
@@ -70,7 +70,9 @@ class DocumentStoreBuilder {
   std::shared_ptr<const DocumentStore> finish();
 
  private:
-  void append(std::span<const int32_t> tokens, std::span<const int32_t> labels, bool more_follows,
+  enum class Part { whole, piece };
+  /// Labels are shifted here; `next_label` is that of the last token.
+  void append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
               int32_t next_label);
 
   int64_t seq_len_;

@@ -129,7 +129,7 @@ class Preparation {
     if (counts.dropped + counts.truncated + counts.split + counts.unlabelled > 0)
       log_info("documents longer than data.seq_len=", options_.seq_len, ": ", counts.dropped, " dropped, ",
                counts.truncated, " truncated, ", counts.split, " split; ", counts.unlabelled,
-               " documents or pieces without a label left out");
+               " pieces without a label left out");
     TESSERA_CHECK(builder_.size() > 0, format, "no document to train on: ", counts.rows, " rows, ",
                   counts.bad_rows, " bad, ", counts.dropped, " too long, ", counts.unlabelled,
                   " without labels");
