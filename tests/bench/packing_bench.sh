@@ -2,7 +2,7 @@
 # Packs the same lengths with Tessera's packers and with the real ones of Axolotl 0.19.0 (multipack) and NeMo AutoModel
 # 0.7.0 (neat packing), one core each, in one run. Prints a table and one JSON line a case.
 #   packing_bench.sh BENCH_BINARY [LENGTHS_FILE ...]
-# Without files: 100,000 log-normal lengths (mean 690) and the same for 1,000,000. CAPACITIES="1024 2048 4096" by default.
+# Without files: 100,000 and 1,000,000 log-normal lengths, cut at 1,024 (mean 469). CAPACITIES="1024 2048 4096" by default.
 set -euo pipefail
 binary=$1
 shift
