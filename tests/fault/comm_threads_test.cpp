@@ -118,8 +118,9 @@ TEST(RankThreads, DifferentSizesDtypesAndRootsAreReported) {
         group.all_reduce({at::zeros({4 + rank}), at::zeros({4 - rank})}, ReduceOp::sum)->wait();
       },
       [](Group& group, int rank) {
-        group.all_to_all(at::zeros({4}), at::zeros({4}), {2, 2}, {rank == 0 ? 1 : 2, rank == 0 ? 3 : 2})
-            ->wait();
+        // What a rank sends itself fits, so that whoever looks first finds a mismatch between the two.
+        const std::vector<int64_t> splits = rank == 0 ? std::vector<int64_t>{1, 3} : std::vector<int64_t>{2, 2};
+        group.all_to_all(at::zeros({4}), at::zeros({4}), splits, splits)->wait();
       },
       [](Group& group, int rank) {
         if (rank == 0) group.send(at::zeros({4}), 1, 5)->wait();
