@@ -2,6 +2,7 @@
 #include "data/packed_batch.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "core/error.h"
@@ -69,6 +70,24 @@ int64_t check_document(const PackedBatch& batch, int64_t document, int64_t begin
   return count;
 }
 
+// Mixes the length and the bytes of a tensor into `hash` (the finaliser of splitmix64: Steele et al., 2014).
+void mix(uint64_t& hash, const at::Tensor& tensor) {
+  const auto add = [&hash](uint64_t word) {
+    hash = (hash ^ word) + 0x9e3779b97f4a7c15;
+    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9;
+    hash = (hash ^ (hash >> 27)) * 0x94d049bb133111eb;
+    hash ^= hash >> 31;
+  };
+  const auto bytes = static_cast<size_t>(tensor.nbytes());
+  const auto* data = static_cast<const char*>(tensor.const_data_ptr());
+  add(bytes);
+  for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, data + at, std::min(sizeof word, bytes - at));
+    add(word);
+  }
+}
+
 }  // namespace
 
 void validate(const PackedBatch& batch, int64_t vocab) {
@@ -93,6 +112,16 @@ void validate(const PackedBatch& batch, int64_t vocab) {
     count += check_document(batch, i, padded[i], real[i + 1] - real[i], padded[i + 1] - padded[i], vocab);
   TESSERA_CHECK(batch.label_count == count, argument, "label_count=", batch.label_count, ", but ", count,
                 " labels are not ignored");
+}
+
+int64_t fingerprint(const PackedBatch& batch) {
+  uint64_t hash = 0;
+  mix(hash, batch.tokens);
+  mix(hash, batch.labels);
+  mix(hash, batch.position_ids);
+  mix(hash, batch.cu_seqlens);
+  mix(hash, batch.cu_seqlens_padded);
+  return static_cast<int64_t>(hash >> 12);
 }
 
 }  // namespace tessera

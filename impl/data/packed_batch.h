@@ -1,4 +1,5 @@
-// The one batch type: documents laid end to end (THD). Padded [B, S] batches are the case of B equal documents.
+// The one batch type: documents laid end to end (THD). Padded [B, S] batches are the case of B equal
+// documents.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,16 +9,17 @@
 namespace tessera {
 
 /// All tensors are on the CPU when a dataset hands them out and on the model's device when a step uses them.
-/// Attention never crosses a document boundary, and padding is known from the two boundary lists, never guessed from
-/// a token value.
+/// Attention never crosses a document boundary, and padding is known from the two boundary lists, never
+/// guessed from a token value.
 struct PackedBatch {
-  at::Tensor tokens;             ///< int64 [T]
-  at::Tensor labels;             ///< int64 [T]: already shifted (labels[t] is the token after t), -100 is ignored
-  at::Tensor position_ids;       ///< int64 [T]: restarts at 0 in each document
-  at::Tensor cu_seqlens;         ///< int32 [n+1]: document i is tokens cu_seqlens_padded[i] .. + its real length
-  at::Tensor cu_seqlens_padded;  ///< int32 [n+1]: boundaries with each document's alignment padding; last is T
-  int64_t max_seqlen = 0;        ///< longest real document
-  int64_t label_count = 0;       ///< labels that are not -100
+  at::Tensor tokens;        ///< int64 [T]
+  at::Tensor labels;        ///< int64 [T]: already shifted (labels[t] is the token after t), -100 is ignored
+  at::Tensor position_ids;  ///< int64 [T]: restarts at 0 in each document
+  at::Tensor cu_seqlens;    ///< int32 [n+1]: document i is tokens cu_seqlens_padded[i] .. + its real length
+  at::Tensor
+      cu_seqlens_padded;    ///< int32 [n+1]: boundaries with each document's alignment padding; last is T
+  int64_t max_seqlen = 0;   ///< longest real document
+  int64_t label_count = 0;  ///< labels that are not -100
 
   int64_t tokens_count() const { return tokens.defined() ? tokens.numel() : 0; }
   int64_t documents() const { return cu_seqlens.defined() ? cu_seqlens.numel() - 1 : 0; }
@@ -25,7 +27,12 @@ struct PackedBatch {
 
 inline constexpr int64_t kIgnoredLabel = -100;
 
-/// Checks every promise above; throws Error(argument) naming the first that is broken. `vocab` bounds the tokens.
+/// Checks every promise above; throws Error(argument) naming the first that is broken. `vocab` bounds the
+/// tokens.
 void validate(const PackedBatch& batch, int64_t vocab);
+
+/// A number of 52 bits that differs, but for chance, between batches that differ in any token, label,
+/// position or boundary. The batch is valid.
+int64_t fingerprint(const PackedBatch& batch);
 
 }  // namespace tessera

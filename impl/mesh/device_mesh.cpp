@@ -7,8 +7,8 @@ namespace tessera {
 namespace {
 
 /// One order for all ranks.
-constexpr std::string_view kSubmeshes[] = {"pp", "dp_replicate", "dp_shard",    "cp",
-                                           "tp", "dp",           "dp_shard_cp", "dp_cp"};
+constexpr std::string_view kSubmeshes[] = {"pp", "dp_replicate", "dp_shard", "cp",    "tp",
+                                           "dp", "dp_shard_cp",  "dp_cp",    "model", "world"};
 
 }  // namespace
 

@@ -17,7 +17,7 @@ class DeviceMesh {
   const WorldPtr& world() const { return world_; }
   int rank() const { return world_->rank(); }
 
-  /// The group of this rank along one axis or a named sub-mesh (dp, dp_shard_cp, dp_cp). Size 1 groups exist too.
+  /// The group of this rank along one axis or a named sub-mesh (submesh_axes). Size 1 groups exist too.
   const GroupPtr& group(std::string_view name) const;
   int64_t size(std::string_view name) const { return mesh_.size_of(submesh_axes(name)); }
   int64_t index(std::string_view name) const { return mesh_.group_index(rank(), submesh_axes(name)); }

@@ -146,9 +146,11 @@ std::vector<Axis> submesh_axes(std::string_view name) {
   if (name == "dp") return {Axis::dp_replicate, Axis::dp_shard};
   if (name == "dp_shard_cp") return {Axis::dp_shard, Axis::cp};
   if (name == "dp_cp") return {Axis::dp_replicate, Axis::dp_shard, Axis::cp};
-  throw Error(Code::argument,
-              cat("mesh axis \"", name,
-                  "\" is unknown: expected pp, dp_replicate, dp_shard, cp, tp, dp, dp_shard_cp or dp_cp"));
+  if (name == "model") return {Axis::pp, Axis::cp, Axis::tp};
+  if (name == "world") return {Axis::pp, Axis::dp_replicate, Axis::dp_shard, Axis::cp, Axis::tp};
+  throw Error(Code::argument, cat("mesh axis \"", name,
+                                  "\" is unknown: expected pp, dp_replicate, dp_shard, cp, tp, dp, "
+                                  "dp_shard_cp, dp_cp, model or world"));
 }
 
 }  // namespace tessera

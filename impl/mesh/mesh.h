@@ -1,5 +1,5 @@
-// The device mesh: which rank sits where on the axes (pp, dp_replicate, dp_shard, cp, tp). Pure arithmetic, no
-// communication; DeviceMesh (mesh/device_mesh.h) adds process groups.
+// The device mesh: which rank sits where on the axes (pp, dp_replicate, dp_shard, cp, tp). Pure arithmetic,
+// no communication; DeviceMesh (mesh/device_mesh.h) adds process groups.
 #pragma once
 
 #include <array>
@@ -16,8 +16,9 @@ inline constexpr int kAxisCount = 5;
 
 std::string_view axis_name(Axis axis);
 
-/// Degrees as the user writes them: one may be -1 (inferred from the world size), 0 is an error. `ep` does not make
-/// ranks of its own: it regroups the non-pp ranks (see docs/parallelism.md) and must divide dp*cp*tp.
+/// Degrees as the user writes them: one may be -1 (inferred from the world size), 0 is an error. `ep` does
+/// not make ranks of its own: it regroups the non-pp ranks (see docs/parallelism.md) and must divide
+/// dp*cp*tp.
 struct MeshSpec {
   int64_t pp = 1;
   int64_t dp_replicate = 1;
@@ -46,8 +47,8 @@ class Mesh {
   int rank_of(const Coordinates& coordinates) const;
   int64_t coordinate(int rank, Axis axis) const { return coordinates(rank)[static_cast<int>(axis)]; }
 
-  /// The ranks that share all coordinates with `rank` except those on `axes`, in row-major order of `axes` as they
-  /// stand in the mesh (slowest first). Always contains `rank`.
+  /// The ranks that share all coordinates with `rank` except those on `axes`, in row-major order of `axes` as
+  /// they stand in the mesh (slowest first). Always contains `rank`.
   std::vector<int> group_ranks(int rank, const std::vector<Axis>& axes) const;
   /// Position of `rank` in group_ranks(rank, axes).
   int64_t group_index(int rank, const std::vector<Axis>& axes) const;
@@ -61,8 +62,9 @@ class Mesh {
   int64_t ep_ = 1;
 };
 
-/// Named sub-meshes: an axis name, or dp (dp_replicate, dp_shard: who reads different data), dp_shard_cp (who shards
-/// parameters), dp_cp (who sees different tokens: loss and token counts). Unknown names are an error listing them.
+/// Named sub-meshes: an axis name, or dp (dp_replicate, dp_shard: who reads different data), dp_shard_cp (who
+/// shards parameters), dp_cp (who sees different tokens), model (pp, cp, tp: who works on the same data),
+/// world (all). Unknown names are an error listing them.
 std::vector<Axis> submesh_axes(std::string_view name);
 
 }  // namespace tessera

@@ -186,6 +186,11 @@ void ShardedModel::publish_all() {
   }
 }
 
+int64_t ShardedModel::replicas(const ParamAddress& at) const {
+  const bool tp_copies = param(at).spec.tp.kind == Placement::Kind::replicate;
+  return mesh_->size("dp_replicate") * (tp_copies ? position_.tp_size : 1);
+}
+
 int64_t ShardedModel::storage_bytes() const {
   int64_t bytes = gradients_->buffer_bytes();
   for (const FsdpLayout& layout : layouts_) {

@@ -80,6 +80,9 @@ class ShardedModel {
   /// The ranks that share each tp part (dp_shard x cp).
   const GroupPtr& shard_group() const { return shard_group_; }
 
+  /// Ranks that hold the same elements of a parameter as this one, itself included.
+  int64_t replicas(const ParamAddress& at) const;
+
   /// Bytes of this rank's storage, for reports.
   int64_t storage_bytes() const;
 

@@ -36,6 +36,16 @@ std::vector<double> sum_over(Group& group, const std::vector<double>& mine) {
 
 }  // namespace
 
+// True when ranks that work on the same data (pp, cp, tp) were given different micro-batches.
+bool Trainer::Impl::differs_in_model_group(double digest) {
+  const GroupPtr& group = mesh->group("model");
+  if (group->size() == 1) return false;
+  const at::Tensor range = at::tensor({digest, -digest}, at::dtype(at::kDouble));
+  group->all_reduce({range}, ReduceOp::max)->wait();
+  const double* data = range.const_data_ptr<double>();
+  return data[0] != -data[1];
+}
+
 // One small all-reduce: global counts, and whether every rank has valid micro-batches, the same number of
 // them. It also is the point after which all ranks have finished writing their weights.
 StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches) {
@@ -43,6 +53,7 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
   std::optional<Error> invalid;
   int64_t labels = 0;
   int64_t tokens = 0;
+  uint64_t digest = 0;
   try {
     TESSERA_CHECK(!microbatches.empty(), argument, "the step has no micro-batches");
     for (size_t mb = 0; mb < microbatches.size(); ++mb) {
@@ -51,18 +62,23 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
       validate(batch, config.vocab_size);
       labels += batch.label_count;
       tokens += batch.tokens_count();
+      digest = digest * 31 + static_cast<uint64_t>(fingerprint(batch));
     }
   } catch (const Error& error) {
     invalid = error;
   }
   const auto count = static_cast<double>(microbatches.size());
-  const std::vector<double> sums =
-      sum_over(*loss_group, {static_cast<double>(labels), static_cast<double>(tokens), invalid ? 1.0 : 0.0,
-                             count, count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0});
+  // 52 bits fit a double exactly.
+  const bool differs = differs_in_model_group(static_cast<double>(digest >> 12));
+  const double share = mesh->index("model") == 0 ? 1.0 : 0.0;
+  const std::vector<double> sums = sum_over(
+      *mesh->group("world"),
+      {share * static_cast<double>(labels), share * static_cast<double>(tokens), invalid ? 1.0 : 0.0, count,
+       count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0, differs ? 1.0 : 0.0});
   weights_written = false;
   communication_seconds += seconds_since(start);
 
-  const int ranks = loss_group->size();
+  const int ranks = mesh->world()->size();
   if (invalid) throw AgreedError(*invalid);
   if (sums[2] > 0) {
     const auto bad = static_cast<int64_t>(sums[2]);
@@ -79,19 +95,27 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
         Error(Code::argument, cat("the number of micro-batches differs between ranks: this one has ",
                                   microbatches.size(), ", the mean is ", sums[3] / ranks)));
   }
+  if (sums[6] > 0) {
+    throw AgreedError(Error(
+        Code::argument, cat(static_cast<int64_t>(sums[6]),
+                            " ranks were given other micro-batches than the ranks of the same dp index")));
+  }
   return {static_cast<int64_t>(sums[0]), static_cast<int64_t>(sums[1])};
 }
 
 // The loss over all ranks, and the global gradient norm: replicas hold equal gradients, so each counts for
-// its share.
+// its share. All tp ranks form the same loss, which counts once.
 void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
   double squares = 0;
   if (with_norm) {
-    for (const ParamShard& shard : model->shards()) squares += kernels::sum_of_squares(shard.grad);
-    squares /= static_cast<double>(mesh->size("dp_replicate"));
+    for (size_t i = 0; i < model->shards().size(); ++i) {
+      squares += kernels::sum_of_squares(model->shards()[i].grad) /
+                 static_cast<double>(model->replicas(model->address(i)));
+    }
   }
   const Clock::time_point start = Clock::now();
-  const std::vector<double> sums = sum_over(*loss_group, {loss_sum, squares});
+  const double counted = mesh->index("tp") == 0 ? loss_sum : 0;
+  const std::vector<double> sums = sum_over(*mesh->group("world"), {counted, squares});
   communication_seconds += seconds_since(start);
   const double mine = loss_sum;
   loss_sum = sums[0];
@@ -103,7 +127,7 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
   const bool here = bad_loss ? !std::isfinite(mine) : !std::isfinite(squares);
   const at::Tensor first = at::empty({1}, at::dtype(at::kLong));
   first.fill_(here ? mesh->rank() : std::numeric_limits<int64_t>::max());
-  loss_group->all_reduce({first}, ReduceOp::min)->wait();
+  mesh->group("world")->all_reduce({first}, ReduceOp::min)->wait();
   const auto rank = static_cast<int>(first.data_ptr<int64_t>()[0]);
   model->gradients().zero();
   gradients_readable = false;
@@ -202,7 +226,8 @@ EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches
   input.recompute = Recompute::full;
   input.keep_activations = false;
   const ExecutionResult result = executor->run(compile_forward(step, Op::evaluate, false), input);
-  const std::vector<double> sums = sum_over(*loss_group, {result.loss_sum});
+  const double counted = mesh->index("tp") == 0 ? result.loss_sum : 0;
+  const std::vector<double> sums = sum_over(*mesh->group("world"), {counted});
   EvalMetrics out;
   out.label_tokens = totals.label_tokens;
   out.loss = totals.label_tokens > 0 ? sums[0] / static_cast<double>(totals.label_tokens) : 0;

@@ -31,7 +31,6 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   thread = std::this_thread::get_id();
   check_trainer_options(options, mesh->layout());
   optimizer = make_optimizer(options.optimizer);
-  loss_group = mesh->group("dp_cp");
   ParallelContext parallel;
   parallel.sequence_parallel = options.sequence_parallel;
   model = std::make_unique<ShardedModel>(mesh, build_units(config, parallel), sharding_options(options));

@@ -19,7 +19,8 @@ class AgreedError : public Error {
   explicit AgreedError(const Error& error) : Error(error) {}
 };
 
-/// What all ranks know of a step before it computes.
+/// What all ranks know of a step before it computes. Ranks of one dp index are given the same micro-batches,
+/// which count once.
 struct StepTotals {
   int64_t label_tokens = 0;
   int64_t tokens = 0;
@@ -38,6 +39,7 @@ struct Trainer::Impl {
   StepMetrics update_alone();
   EvalMetrics evaluate(const std::vector<PackedBatch>& microbatches);
   StepTotals agree_on(const std::vector<PackedBatch>& microbatches);
+  bool differs_in_model_group(double digest);
   void sum_loss_and_norm(bool with_norm);
   void update_weights();
   StepMetrics metrics(const StepTotals& totals, double seconds) const;
@@ -77,7 +79,6 @@ struct Trainer::Impl {
   std::unique_ptr<Optimizer> optimizer;
   std::vector<UnitTraits> traits;
   std::map<std::pair<int64_t, bool>, Program> programs;  ///< by micro-batches and whether they update
-  GroupPtr loss_group;                                   ///< the ranks that see different tokens
 
   int64_t steps = 0;
   bool weights_written = true;      ///< shared weights changed since all ranks met

@@ -1,5 +1,7 @@
 // PackedBatch: what the builders make, what validate() refuses, and the round trips to the other forms.
+#include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -172,4 +174,27 @@ TEST(BatchForms, SegmentRowsDoNotJoin) {
 }
 
 }  // namespace
+TEST(PackedBatch, FingerprintChangesWithEveryPartOfTheBatch) {
+  const auto make = [] {
+    PackedBatch batch;
+    batch.tokens = at::arange(6, at::kLong);
+    batch.labels = at::arange(6, at::kLong);
+    batch.position_ids = at::arange(6, at::kLong);
+    batch.cu_seqlens = at::tensor({0, 5}, at::kInt);
+    batch.cu_seqlens_padded = at::tensor({0, 6}, at::kInt);
+    batch.max_seqlen = 5;
+    batch.label_count = 6;
+    return batch;
+  };
+  const PackedBatch base = make();
+  EXPECT_EQ(fingerprint(base), fingerprint(make()));
+  for (at::Tensor PackedBatch::* part :
+       {&PackedBatch::tokens, &PackedBatch::labels, &PackedBatch::position_ids, &PackedBatch::cu_seqlens,
+        &PackedBatch::cu_seqlens_padded}) {
+    PackedBatch other = make();
+    (other.*part)[1].add_(1);
+    EXPECT_NE(fingerprint(base), fingerprint(other));
+  }
+}
+
 }  // namespace tessera

@@ -158,7 +158,8 @@ TEST(DeviceMesh, GroupsFollowTheMesh) {
   run_ranks(8, [](const WorldPtr& world) {
     const DeviceMesh mesh(world, {.pp = 2, .dp_shard = -1, .tp = 2});
     EXPECT_EQ(mesh.layout().describe(), "pp=2 dp_replicate=1 dp_shard=2 cp=1 tp=2");
-    for (const char* name : {"pp", "dp_replicate", "dp_shard", "cp", "tp", "dp", "dp_shard_cp", "dp_cp"}) {
+    for (const char* name :
+         {"pp", "dp_replicate", "dp_shard", "cp", "tp", "dp", "dp_shard_cp", "dp_cp", "model", "world"}) {
       const GroupPtr& group = mesh.group(name);
       EXPECT_EQ(group->size(), mesh.size(name));
       EXPECT_EQ(group->rank(), mesh.index(name));

@@ -39,8 +39,8 @@ std::string message_of(const MeshSpec& spec, int world) {
   return "no error";
 }
 
-const std::vector<std::string_view> kSubmeshes = {"pp", "dp_replicate", "dp_shard",    "cp",
-                                                  "tp", "dp",           "dp_shard_cp", "dp_cp"};
+const std::vector<std::string_view> kSubmeshes = {"pp", "dp_replicate", "dp_shard", "cp",    "tp",
+                                                  "dp", "dp_shard_cp",  "dp_cp",    "model", "world"};
 
 TEST(Mesh, CoordinatesRoundTripForAllShapesUpTo64Ranks) {
   for (int world = 1; world <= 64; ++world) {
@@ -132,9 +132,10 @@ TEST(Mesh, UnknownSubmeshListsTheNames) {
     submesh_axes("dpp");
     FAIL();
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(),
-                 "mesh axis \"dpp\" is unknown: expected pp, dp_replicate, dp_shard, cp, tp, dp, dp_shard_cp "
-                 "or dp_cp");
+    EXPECT_STREQ(
+        error.what(),
+        "mesh axis \"dpp\" is unknown: expected pp, dp_replicate, dp_shard, cp, tp, dp, dp_shard_cp, "
+        "dp_cp, model or world");
   }
 }
 

@@ -1,7 +1,8 @@
 /*
  * mesh.h - the ranks of a world laid out on the axes pp, dp_replicate, dp_shard, cp and tp (tp fastest: its ranks are
  * neighbours). Where a function takes the name of an axis, it also takes a sub-mesh: "dp" (who reads different data),
- * "dp_shard_cp" (who shares the weights), "dp_cp" (who sees different tokens).
+ * "dp_shard_cp" (who shares the weights), "dp_cp" (who sees different tokens), "model" (pp, cp and tp: who
+ * works on the same data), "world" (all).
  */
 #ifndef TESSERA_MESH_H
 #define TESSERA_MESH_H
