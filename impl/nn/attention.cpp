@@ -1,7 +1,7 @@
 // Causal self-attention over packed documents.
 #include "nn/attention.h"
 
-#include "kernels/attention.h"
+#include "context/attend.h"
 
 namespace tessera {
 
@@ -21,8 +21,8 @@ LinearSpec out_spec(const std::string& prefix, const AttentionSpec& spec) {
           spec.init_std,      LinearSpec::Style::rowwise};
 }
 
-std::vector<kernels::AttentionSpan> spans_of(const PackedBatch& batch) {
-  return kernels::document_spans(batch.cu_seqlens, batch.cu_seqlens_padded, batch.tokens_count());
+bool keeps_arguments(const Microbatch& mb) {
+  return !mb.context || mb.context->keeps_arguments();
 }
 
 }  // namespace
@@ -53,6 +53,10 @@ Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& wei
   return result;
 }
 
+bool Attention::makes_rotated_again(const Microbatch& mb, Recompute recompute) const {
+  return q_norm_ && recompute != Recompute::none && keeps_arguments(mb);
+}
+
 at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
                               const Microbatch& mb, Saved& saved, Recompute recompute) const {
   const int64_t tokens = x.size(0);
@@ -62,54 +66,63 @@ at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::
   const at::Tensor v = projected[2].view({tokens, -1, spec_.head_dim});
   const Rotated rotated = norm_and_rotate(weights, q, k, mb);
 
-  const kernels::AttentionOptions options{0, spec_.window};
-  const kernels::AttentionResult result =
-      kernels::attention(rotated.q, rotated.k, v, spans_of(*mb.batch), options);
+  const Attended attended = attend(rotated.q, rotated.k, v, *mb.batch, mb.context, {0, spec_.window});
 
-  // q and k are the projections before the norms, or, without norms, after the rotation that was done in
-  // place.
-  saved.push(q);
-  saved.push(k);
-  saved.push(v);
-  saved.push(result.out);
-  saved.push(result.lse);
-  if (q_norm_ && recompute == Recompute::none) {
-    saved.push(rotated.q);
-    saved.push(rotated.k);
-    saved.push(rotated.q_rstd);
-    saved.push(rotated.k_rstd);
+  saved.push(attended.kept.v);
+  saved.push(attended.kept.out);
+  saved.push(attended.kept.lse);
+  if (!keeps_arguments(mb)) saved.push(attended.out);
+  if (q_norm_) {  // the projections; without norms they were rotated in place and are not needed
+    saved.push(q);
+    saved.push(k);
   }
-  return out_.forward(weights, result.out.view({tokens, -1}));
+  if (!makes_rotated_again(mb, recompute)) {
+    saved.push(attended.kept.q);
+    saved.push(attended.kept.k);
+    if (q_norm_) {
+      saved.push(rotated.q_rstd);
+      saved.push(rotated.k_rstd);
+    }
+  }
+  return out_.forward(weights, attended.out.view({tokens, -1}));
 }
 
 at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
                                const at::Tensor& x, const Microbatch& mb, Saved& saved,
                                WeightGrads& grads) const {
   const int64_t tokens = x.size(0);
-  Rotated rotated;
-  if (q_norm_ && saved.recompute() == Recompute::none) {
-    rotated.k_rstd = saved.pop();
-    rotated.q_rstd = saved.pop();
-    rotated.k = saved.pop();
-    rotated.q = saved.pop();
+  AttendKept kept;
+  Rotated rotated;  // what the norms' backward needs
+  const bool again = makes_rotated_again(mb, saved.recompute());
+  if (!again) {
+    if (q_norm_) {
+      rotated.k_rstd = saved.pop();
+      rotated.q_rstd = saved.pop();
+    }
+    kept.k = saved.pop();
+    kept.q = saved.pop();
   }
-  const at::Tensor lse = saved.pop();
-  const at::Tensor out = saved.pop();
-  const at::Tensor v = saved.pop();
-  const at::Tensor k = saved.pop();
-  const at::Tensor q = saved.pop();
-  if (!q_norm_) {
-    rotated = {q, k, {}, {}};
-  } else if (!rotated.q.defined()) {
+  at::Tensor q, k;
+  if (q_norm_) {
+    k = saved.pop();
+    q = saved.pop();
+  }
+  at::Tensor out;
+  if (!keeps_arguments(mb)) out = saved.pop();
+  kept.lse = saved.pop();
+  kept.out = saved.pop();
+  kept.v = saved.pop();
+  if (!out.defined()) out = kept.out;
+  if (again) {
     rotated = norm_and_rotate(weights, q, k, mb);
+    kept.q = rotated.q;
+    kept.k = rotated.k;
   }
 
   const at::Tensor out_rows = out.view({tokens, -1});
   const at::Tensor dout = out_.grad_input(weights, dy).view({tokens, -1, spec_.head_dim});
   out_.grad_weights(out_rows, dy, grads);
-  const kernels::AttentionOptions options{0, spec_.window};
-  const kernels::AttentionGrads inner =
-      kernels::attention_backward(dout, rotated.q, rotated.k, v, out, lse, spans_of(*mb.batch), options);
+  const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, {0, spec_.window});
 
   const std::vector<at::Tensor> dprojected = qkv_.empty_grads(x);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});

@@ -50,6 +50,8 @@ class Attention {
   };
   Rotated norm_and_rotate(const std::vector<at::Tensor>& weights, const at::Tensor& q, const at::Tensor& k,
                           const Microbatch& mb) const;
+  /// With norms the projections are kept, from which q and k can be made again.
+  bool makes_rotated_again(const Microbatch& mb, Recompute recompute) const;
 
   AttentionSpec spec_;
   RopeCachePtr rope_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/group.h"
+#include "context/attend.h"
 #include "data/packed_batch.h"
 #include "tensor/placement.h"
 
@@ -71,6 +72,8 @@ struct Microbatch {
   double loss_scale = 1.0;
   /// Rows of logits that the head forms at a time; 0: chosen from the vocabulary.
   int64_t loss_chunk = 0;
+  /// Under context parallelism `batch` is this rank's part and attention goes through this; otherwise null.
+  ContextPlan* context = nullptr;
 };
 
 class Unit {
