@@ -4,7 +4,10 @@
  *   train recipe.yaml key=value...
  *
  * ranks=4: four rank threads in this process. No `ranks`: one rank of a launcher (torchrun, mpirun, srun), or alone.
+ * Rank 0 prints `loss STEP VALUE`. With output.dir the run ends with a checkpoint and a Hugging Face directory;
+ * output.resume=true goes on from that checkpoint. The same program in other languages: docs/languages.md.
  */
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,9 +50,10 @@ static void *run_rank(void *argument) {
     tessera_batch batch = {0};
     tessera_mesh_options layout;
     tessera_metrics metrics;
-    char text[1024];
+    char text[1024], checkpoint[1100];
     int32_t rank;
-    long step, steps;
+    int64_t step = 0, steps;
+    int output;
     job->failed = 1;
 
     tessera_mesh_options_init(&layout, sizeof layout);
@@ -61,19 +65,31 @@ static void *run_rank(void *argument) {
     TRY(tessera_trainer_create(mesh, model, job->config, &trainer, &err));
     TRY(tessera_dataset_open(job->config, mesh, model, &data, &err));
 
-    steps = atol(value_of(job->config, "train.steps", text));
-    for (step = 0; steps == 0 || step < steps; ++step) {
+    output = *value_of(job->config, "output.dir", text) != '\0';
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", text);
+    if (strcmp(value_of(job->config, "output.resume", text), "true") == 0) {
+        TRY(tessera_checkpoint_load(trainer, checkpoint, data, &err));
+        TRY(tessera_trainer_get_step_count(trainer, &step, &err));
+    }
+
+    steps = atoll(value_of(job->config, "train.steps", text));
+    while (steps == 0 || step < steps) {
         tessera_status status = tessera_dataset_next(data, &batch, &err);
         if (status == TESSERA_E_END) break;
         TRY(status);
         TRY(tessera_trainer_step(trainer, batch, &metrics, &err));
         tessera_batch_destroy(batch);
-        if (rank == 0) printf("step %ld loss %.4f %.0f tokens/s\n", step + 1, metrics.loss, metrics.tokens_per_s);
+        step = metrics.step;
+        if (rank == 0) printf("loss %" PRId64 " %.17g\n", step, metrics.loss);
     }
-    if (*value_of(job->config, "output.dir", text)) TRY(tessera_checkpoint_export(trainer, text, NULL, &err));
+    if (output) {
+        TRY(tessera_checkpoint_save(trainer, checkpoint, data, &err));
+        TRY(tessera_checkpoint_export(trainer, value_of(job->config, "output.dir", text), NULL, &err));
+    }
     TRY(tessera_world_close(job->world, &err));
     job->failed = 0;
 done: /* handles may go in any order, and {0} is fine */
+    if (job->failed) tessera_world_abort(job->world, err.message, NULL); /* the others need not wait for a timeout */
     tessera_batch_destroy(batch);
     tessera_dataset_destroy(data);
     tessera_trainer_destroy(trainer);
@@ -93,6 +109,7 @@ int main(int argc, char **argv) {
     char text[1024];
     int i, ranks, failed = 1;
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a reader of a pipe sees each step at once */
     TRY(tessera_config_create(&config, &err));
     for (i = 1; i < argc; ++i) { /* a recipe, then key=value pairs that override it */
         char *equals = strchr(argv[i], '=');

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles each public header alone, in every language standard, with every compiler found, with all warnings.
+# Compiles each public header alone, and tessera.hpp as C++ only, in every language standard, with every compiler found, with all warnings.
 # usage: check_headers.sh <include folder>
 set -eu
 include=$1
@@ -33,7 +33,7 @@ for cxx in g++ clang++ clang++-14 clang++-19; do
   command -v $cxx >/dev/null || continue
   for standard in c++11 c++14 c++17 c++20 c++2b; do
     supports $cxx c++ $standard || continue
-    for header in $headers; do try $cxx c++ $standard "$header"; done
+    for header in $headers tessera/tessera.hpp; do try $cxx c++ $standard "$header"; done
   done
 done
 [ $tried -gt 0 ] || exit 77

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Every function of the C interface is reachable from every language: its name occurs in the hand-written layer.
+# usage: check_coverage.sh <source tree>
+set -eu
+cd "$1"
+functions=$(sed -n 's/^ *\(tessera_[a-z0-9_]*\);/\1/p' capi/tessera.map)
+failed=0
+
+covers() { # language files...
+  language=$1
+  shift
+  text=$(cat "$@" 2>/dev/null) || return 0
+  missing=$(for function in $functions; do
+    printf '%s' "$text" | grep -qiw -- "$function" || echo "$function"
+  done)
+  [ -z "$missing" ] || { echo "$language lacks:" $missing; failed=1; }
+}
+
+covers c++ capi/include/tessera/tessera.hpp
+exit $failed
