@@ -100,6 +100,7 @@ GlooGroup::~GlooGroup() {
   fail(Error(Code::state, cat("group ", name(), " has ended")));
   // A queued job holds the group, so the last reference may be the worker's own.
   if (worker_.get_id() == std::this_thread::get_id()) {
+    *ended_in_worker_ = true;
     worker_.detach();
   } else {
     worker_.join();
@@ -212,6 +213,8 @@ WorkPtr GlooGroup::start(const Fingerprint& fingerprint, std::function<void()> b
 
 /// The worker: jobs in order. After a failure the rest get the same error.
 void GlooGroup::run_jobs() {
+  bool ended = false;
+  ended_in_worker_ = &ended;
   for (;;) {
     std::shared_ptr<Job> job;
     {
@@ -249,9 +252,8 @@ void GlooGroup::run_jobs() {
       changed_.notify_all();
     }
     job.reset();
-    const bool last = keep.use_count() == 1;
     keep.reset();
-    if (last) return;  // `this` is gone
+    if (ended) return;  // that was the last reference: `this` is gone
   }
 }
 

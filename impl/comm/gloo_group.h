@@ -81,6 +81,7 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
   std::optional<Error> failure_;
   std::vector<std::weak_ptr<GlooTransport::Pending>> pending_;
   std::vector<uint32_t> sent_;  ///< messages to each rank so far
+  bool* ended_in_worker_ = nullptr;  // on the worker's stack; used by the worker's thread only
   std::thread worker_;
 };
 
