@@ -17,4 +17,5 @@ covers() { # language files...
 }
 
 covers c++ capi/include/tessera/tessera.hpp
+covers rust bindings/rust/tessera/src/*.rs
 exit $failed

@@ -1,0 +1,57 @@
+//! What a step reports.
+
+use crate::error::Result;
+use crate::handle::check;
+use crate::sys;
+
+/// What a step reports. All ranks get the same loss, gradient norm and counts.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// From 1.
+    pub step: i64,
+    /// Sum of token losses over all ranks / label_tokens.
+    pub loss: f64,
+    /// Over all ranks, before clipping.
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Over all ranks.
+    pub tokens: i64,
+    /// Those trained on.
+    pub label_tokens: i64,
+    /// Wall time.
+    pub seconds: f64,
+    /// Over all ranks.
+    pub tokens_per_s: f64,
+    /// What this rank waited for others or moved data.
+    pub communication_seconds: f64,
+    /// Peak bytes of this rank; ranks of one process share the number.
+    pub memory: i64,
+}
+
+impl Metrics {
+    pub(crate) fn read(
+        call: impl FnOnce(*mut sys::tessera_metrics, *mut sys::tessera_error) -> sys::tessera_status,
+    ) -> Result<Self> {
+        let mut raw = sys::tessera_metrics::default();
+        check(|error| unsafe {
+            match sys::tessera_metrics_init(&mut raw, std::mem::size_of_val(&raw)) {
+                0 => call(&mut raw, error),
+                status => status,
+            }
+        })?;
+        Ok(Metrics {
+            step: raw.step,
+            loss: raw.loss,
+            grad_norm: raw.grad_norm,
+            lr: raw.lr,
+            tokens: raw.tokens,
+            label_tokens: raw.label_tokens,
+            seconds: raw.seconds,
+            tokens_per_s: raw.tokens_per_s,
+            communication_seconds: raw.communication_seconds,
+            memory: raw.memory,
+        })
+    }
+}
