@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "data/batch_builder.h"
-#include "data/document_store.h"
+#include "data/corpus.h"
+#include "data/dataset_options.h"
 #include "data/epoch_plan.h"
 #include "data/line_reader.h"
 #include "data/prepare.h"
@@ -15,46 +17,18 @@
 namespace tessera {
 namespace {
 
-bool one_of(const std::string& value, std::initializer_list<const char*> choices) {
-  return std::any_of(choices.begin(), choices.end(), [&](const char* choice) { return value == choice; });
-}
-
-void check_options(const DatasetOptions& o) {
-  TESSERA_CHECK(o.seq_len >= 1, argument, "data.seq_len=", o.seq_len, " must be at least 1");
-  TESSERA_CHECK(o.micro_batch >= 1, argument, "train.micro_batch=", o.micro_batch, " must be at least 1");
-  TESSERA_CHECK(o.global_batch >= 1, argument, "train.global_batch=", o.global_batch, " must be at least 1");
-  TESSERA_CHECK(o.dp_size >= 1, argument, "dp_size=", o.dp_size, " must be at least 1");
-  TESSERA_CHECK(o.dp_rank >= 0 && o.dp_rank < o.dp_size, argument, "dp_rank=", o.dp_rank,
-                " is not between 0 and dp_size-1=", o.dp_size - 1);
-  TESSERA_CHECK(
-      o.micro_batch <= o.global_batch / o.dp_size && o.global_batch % (o.micro_batch * o.dp_size) == 0,
-      argument, "train.global_batch=", o.global_batch,
-      " is not a multiple of train.micro_batch*dp=", o.micro_batch, "*", o.dp_size);
-  TESSERA_CHECK(o.epochs >= 0, argument, "data.epochs=", o.epochs, " must not be negative");
-  TESSERA_CHECK(one_of(o.on_error, {"fail", "skip"}), argument, "data.on_error=", o.on_error,
-                " must be fail or skip");
-  TESSERA_CHECK(one_of(o.pad_rows, {"auto", "yes", "no"}), argument, "data.pad_rows=", o.pad_rows,
-                " must be auto, yes or no");
-  TESSERA_CHECK(one_of(o.last_step, {"fill", "drop"}), argument, "data.last_step=", o.last_step,
-                " must be fill or drop");
-  TESSERA_CHECK(o.max_line_bytes >= 1, argument, "data.max_line_bytes=", o.max_line_bytes,
-                " must be at least 1");
-  TESSERA_CHECK(o.workers >= 0 && o.workers <= 1024, argument, "data.workers=", o.workers,
-                " must be between 0 and 1024");
-  parse_long_documents(o.long_documents, o.format);
-  check_plan_options(o);
-  row_layout(o);
-}
+constexpr int64_t kMostEpochs = int64_t{1} << 31;
 
 class PreparedDataset : public Dataset {
  public:
-  PreparedDataset(const DatasetOptions& options, std::shared_ptr<const DocumentStore> store)
-      : options_(options), store_(std::move(store)), layout_(row_layout(options)) {
-    const PrepareCounts& counts = store_->counts();
+  PreparedDataset(const DatasetOptions& options, Corpus corpus)
+      : options_(options), corpus_(std::move(corpus)), layout_(row_layout(options)) {
+    const PrepareCounts& counts = corpus_.counts();
     TESSERA_CHECK(
         options_.group == 1 || counts.bad_rows + counts.dropped + counts.split + counts.unlabelled == 0,
         argument, "data.group=", options_.group, " needs every document, but ",
         counts.bad_rows + counts.dropped + counts.split + counts.unlabelled, " were left out or split");
+    TESSERA_CHECK(corpus_.size() > 0, format, "no document to train on");
     start_epoch(0);
   }
 
@@ -66,7 +40,10 @@ class PreparedDataset : public Dataset {
     BatchBuilder builder(layout_);
     for (int64_t k = 0; k < options_.global_batch; ++k) {
       const bool filler = at_end();
-      if (!filler && row_ == plan_.rows.packs()) start_epoch(epoch_ + 1);
+      if (!filler && row_ == plan_.rows.packs()) {
+        phase_ = k;
+        start_epoch(epoch_ + 1);
+      }
       if (k >= first && k < first + per_rank) {
         if (!filler) add_row(builder, row_);
         builder.end_row();
@@ -82,7 +59,8 @@ class PreparedDataset : public Dataset {
     return nlohmann::json{{"version", 1},
                           {"epoch", epoch_},
                           {"row", row_},
-                          {"documents", store_->size()},
+                          {"phase", phase_},
+                          {"documents", corpus_.size()},
                           {"seed", options_.seed}}
         .dump();
   }
@@ -96,20 +74,24 @@ class PreparedDataset : public Dataset {
     };
     TESSERA_CHECK(number("version") == 1, unsupported, "data state has version ", number("version"),
                   ", not 1");
-    TESSERA_CHECK(number("documents") == store_->size(), state, "data state is of ", number("documents"),
-                  " documents, the data has ", store_->size());
+    TESSERA_CHECK(number("documents") == corpus_.size(), state, "data state is of ", number("documents"),
+                  " documents, the data has ", corpus_.size());
     TESSERA_CHECK(number("seed") == options_.seed, state, "data state is of seed ", number("seed"),
                   ", the dataset has ", options_.seed);
     const int64_t epoch = number("epoch");
     const int64_t row = number("row");
-    TESSERA_CHECK(epoch >= 0 && (options_.epochs == 0 || epoch < options_.epochs), format,
+    const int64_t phase = json.contains("phase") ? number("phase") : 0;
+    TESSERA_CHECK(epoch >= 0 && epoch < (options_.epochs == 0 ? kMostEpochs : options_.epochs), format,
                   "data state has epoch ", epoch);
-    EpochPlan plan = epoch == epoch_ ? plan_ : plan_epoch(*store_, options_, epoch);
+    TESSERA_CHECK(phase >= 0, format, "data state has phase ", phase);
+    const bool same = epoch == epoch_ && phase % options_.global_batch == phase_;
+    EpochPlan plan = same ? plan_ : plan_epoch(corpus_, options_, epoch, phase % options_.global_batch);
     TESSERA_CHECK(row >= 0 && row <= plan.rows.packs(), format, "data state has row ", row, " of ",
                   plan.rows.packs());
     plan_ = std::move(plan);
     epoch_ = epoch;
     row_ = row;
+    phase_ = phase % options_.global_batch;
   }
 
   int64_t steps_per_epoch() const override {
@@ -117,9 +99,9 @@ class PreparedDataset : public Dataset {
   }
 
   DatasetReport report() const override {
-    const PrepareCounts& counts = store_->counts();
+    const PrepareCounts& counts = corpus_.counts();
     DatasetReport out;
-    out.documents = store_->size();
+    out.documents = corpus_.size();
     out.tokens = counts.tokens;
     out.labels = counts.labels;
     out.rows = plan_.rows.packs();
@@ -131,6 +113,10 @@ class PreparedDataset : public Dataset {
     out.truncated = counts.truncated;
     out.split = counts.split;
     out.unlabelled = counts.unlabelled;
+    const std::vector<int64_t> draws = epoch_draws(corpus_, options_);
+    for (int64_t k = 0; k < corpus_.sources(); ++k)
+      out.sources.push_back({corpus_.source(k).name, corpus_.source(k).size(), corpus_.tokens(k),
+                             draws[static_cast<size_t>(k)]});
     return out;
   }
 
@@ -141,7 +127,7 @@ class PreparedDataset : public Dataset {
   bool full_step_left() const { return !last_epoch() || row_ + options_.global_batch <= plan_.rows.packs(); }
 
   void start_epoch(int64_t epoch) {
-    plan_ = plan_epoch(*store_, options_, epoch);
+    plan_ = plan_epoch(corpus_, options_, epoch, phase_);
     epoch_ = epoch;
     row_ = 0;
   }
@@ -149,7 +135,7 @@ class PreparedDataset : public Dataset {
   void add_row(BatchBuilder& builder, int64_t row) const {
     const Packing& rows = plan_.rows;
     for (int64_t i = rows.offsets[row]; i < rows.offsets[row + 1]; ++i) {
-      const DocumentView view = store_->document(rows.documents[i]);
+      const DocumentView view = corpus_.document(rows.documents[i]);
       if (rows.cuts.empty()) {
         builder.add(view.tokens, view.labels);
       } else {
@@ -161,26 +147,83 @@ class PreparedDataset : public Dataset {
   }
 
   DatasetOptions options_;
-  std::shared_ptr<const DocumentStore> store_;
+  Corpus corpus_;
   BatchLayout layout_;
   EpochPlan plan_;
   int64_t epoch_ = 0;
-  int64_t row_ = 0;  ///< rows of the epoch that steps have taken
+  int64_t row_ = 0;    ///< rows of the epoch that steps have taken
+  int64_t phase_ = 0;  ///< rows of earlier epochs in the step in which this one began
 };
+
+std::string joined(const std::vector<std::string>& paths) {
+  std::string out;
+  for (const std::string& path : paths) out += (out.empty() ? "" : ",") + path;
+  return out;
+}
+
+/// The part of a source's documents that data.part asks for.
+CorpusSource source_part(const DatasetOptions& options, std::string name,
+                         std::shared_ptr<const DocumentStore> store, size_t index) {
+  CorpusSource source{std::move(name), std::move(store), false, {}};
+  if (options.validation_split > 0) {
+    source.some = true;
+    source.chosen = split_documents(*source.store, options.part == "validation", options.validation_split,
+                                    options.group, options.seed, index);
+  }
+  return source;
+}
+
+CorpusSource open_source(const DatasetOptions& options, const std::vector<std::string>& paths, size_t index) {
+  DatasetOptions own = options;
+  own.paths = paths;
+  if (!options.formats.empty()) own.format = options.formats[index];
+  auto store = prepare_documents(expand_paths(paths), own, make_row_format(own));
+  return source_part(options, joined(paths), std::move(store), index);
+}
+
+/// `apart`: each entry of the paths is a source of its own.
+Corpus open_corpus(const DatasetOptions& options, bool apart) {
+  std::vector<CorpusSource> sources;
+  if (!apart) {
+    sources.push_back(open_source(options, options.paths, 0));
+  } else {
+    for (size_t k = 0; k < options.paths.size(); ++k)
+      sources.push_back(open_source(options, {options.paths[k]}, k));
+  }
+  return Corpus(std::move(sources));
+}
+
+void log_mix(const DatasetReport& report, const DatasetOptions& options) {
+  if (options.dp_rank != 0 || options.weights.empty()) return;
+  for (const SourceReport& source : report.sources)
+    log_info("an epoch takes ", source.draws, " of the ", source.documents, " documents of ", source.name);
+}
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
-  check_options(options);
-  const std::vector<std::string> files = expand_paths(options.paths);
-  return std::make_unique<PreparedDataset>(options,
-                                           prepare_documents(files, options, make_row_format(options)));
+std::unique_ptr<Dataset> open_dataset(const DatasetOptions& all_options) {
+  check_dataset_options(all_options);
+  const DatasetOptions options = options_of_part(all_options);
+  // Validation reads without weights, but what was set apart was set apart of each source.
+  const bool other_files = options.part == "validation" && !options.validation_paths.empty();
+  const bool apart = !other_files && !(all_options.weights.empty() && all_options.formats.empty());
+  auto dataset = std::make_unique<PreparedDataset>(options, open_corpus(options, apart));
+  log_mix(dataset->report(), options);
+  return dataset;
 }
 
-std::unique_ptr<Dataset> open_documents(const DatasetOptions& options,
+std::unique_ptr<Dataset> open_documents(const DatasetOptions& all_options,
                                         std::shared_ptr<const DocumentStore> documents) {
-  check_options(options);
-  return std::make_unique<PreparedDataset>(options, std::move(documents));
+  DatasetOptions options = all_options;
+  options.paths.clear();
+  options.weights.clear();
+  options.formats.clear();
+  options.validation_paths.clear();
+  check_dataset_options(options);
+  options = options_of_part(options);
+  std::vector<CorpusSource> sources;
+  sources.push_back(source_part(options, "the documents pushed", std::move(documents), 0));
+  return std::make_unique<PreparedDataset>(options, Corpus(std::move(sources)));
 }
 
 }  // namespace tessera

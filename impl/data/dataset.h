@@ -23,12 +23,21 @@ struct PrepareProgress {
 
 /// The options are data.* and train.* keys of the recipe; docs/data.md explains each.
 struct DatasetOptions {
-  std::vector<std::string> paths;  ///< files, directories or globs
-  std::string format = "tokens";   ///< tokens | text | chat | sharegpt | alpaca | prompt
-  std::string tokenizer;           ///< directory with tokenizer.json; needed for all formats but tokens
-  int64_t vocab_size = 0;          ///< bounds token ids; 0: not checked
-  int64_t seq_len = 1024;          ///< longest document, and the capacity of a pack
-  std::string packing = "none";    ///< none | next_fit | first_fit | ffd | bfd | wfd | optimal ...
+  std::vector<std::string> paths;  ///< data.path: files, directories or globs
+  /// data.weights: one for each entry of `paths`, whose entries are then sources that are mixed; empty: no
+  /// mixing.
+  std::vector<double> weights;
+  std::string weights_of = "documents";  ///< data.weights_of: documents | tokens: what the weights share out
+  std::vector<std::string> formats;      ///< data.formats: of each entry of `paths`; empty: `format` for all
+  /// data.validation_split: fraction (below 1) or number of rows, of each source, that do not train
+  double validation_split = 0;
+  std::vector<std::string> validation_paths;  ///< data.validation_path: files that validate instead
+  std::string part = "train";     ///< data.part: train | validation: of these two, the one to read
+  std::string format = "tokens";  ///< tokens | text | chat | sharegpt | alpaca | prompt
+  std::string tokenizer;          ///< directory with tokenizer.json; needed for all formats but tokens
+  int64_t vocab_size = 0;         ///< bounds token ids; 0: not checked
+  int64_t seq_len = 1024;         ///< longest document, and the capacity of a pack
+  std::string packing = "none";   ///< none | next_fit | first_fit | ffd | bfd | wfd | optimal ...
   /// drop | truncate | split | error | auto: split for format text, truncate for all others
   std::string long_documents = "auto";
   bool shuffle = false;
@@ -72,6 +81,14 @@ struct DatasetOptions {
   std::function<void(const PrepareProgress&)> progress;  ///< called from the preparing thread; may be empty
 };
 
+/// One entry of data.path under data.weights or data.formats, else all of them together.
+struct SourceReport {
+  std::string name;
+  int64_t documents = 0;
+  int64_t tokens = 0;
+  int64_t draws = 0;  ///< documents that an epoch takes from it; above `documents` some of them repeat
+};
+
 /// What a dataset holds; counts are over all dp ranks.
 struct DatasetReport {
   int64_t documents = 0;  ///< after dropping and splitting
@@ -82,6 +99,7 @@ struct DatasetReport {
   double efficiency = 0;    ///< tokens / tokens with padding, over the current epoch
   double pack_seconds = 0;  ///< time the packer took for the current epoch
   int64_t bad_rows = 0, dropped = 0, truncated = 0, split = 0, unlabelled = 0;
+  std::vector<SourceReport> sources;
 };
 
 class Dataset {
@@ -93,15 +111,18 @@ class Dataset {
   /// across the ends of epochs, so every step is full; after the last epoch the missing rows are single
   /// ignored tokens.
   virtual bool next(std::vector<PackedBatch>& microbatches) = 0;
-  /// Position in the data as JSON; restore() on any dp size continues with the same global order.
+  /// Position in the data as JSON, after the last step that next() returned; restore() on any dp size
+  /// continues with the same global order.
   virtual std::string state() const = 0;
+  /// Leaves the position as it was when it throws.
   virtual void restore(const std::string& state) = 0;
   virtual int64_t steps_per_epoch() const = 0;  ///< -1 when unknown (streams)
   virtual DatasetReport report() const { return {}; }
 };
 
-/// Reads and prepares all of the data before it returns. Throws Error(argument) for options that do not fit
-/// together, Error(format) "FILE:LINE: reason" for bad rows, Error(io | not_found) for files.
+/// Reads and prepares all of the data before it returns. Throws
+/// Error(argument) for options that do not fit together, Error(format) "FILE:LINE: reason" for bad rows,
+/// Error(io | not_found) for files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 class DocumentStore;

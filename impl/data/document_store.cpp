@@ -21,23 +21,24 @@ LongDocuments parse_long_documents(const std::string& name, const std::string& f
   return LongDocuments::error;
 }
 
-void DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
+bool DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
                                   int32_t next_label) {
-  const size_t begin = labels_.size();
-  labels_.insert(labels_.end(), labels.begin() + 1, labels.end());
-  labels_.push_back(next_label);
-  const auto count = std::count_if(labels_.begin() + static_cast<ptrdiff_t>(begin), labels_.end(),
-                                   [](int32_t label) { return label != kIgnored; });
+  const auto count =
+      std::count_if(labels.begin() + 1, labels.end(), [](int32_t label) { return label != kIgnored; }) +
+      (next_label != kIgnored ? 1 : 0);
   // A whole row stays: row k is document k. A piece of a longer one may go.
   if (count == 0 && part == Part::piece) {
-    labels_.resize(begin);
     ++counts_.unlabelled;
-    return;
+    return false;
   }
-  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  offsets_.push_back(static_cast<int64_t>(tokens_.size()));
+  data_.insert(data_.end(), tokens.begin(), tokens.end());
+  data_.insert(data_.end(), labels.begin() + 1, labels.end());
+  data_.push_back(next_label);
+  offsets_.push_back(offsets_.back() + static_cast<int64_t>(tokens.size()));
+  continues_.push_back(0);
   counts_.tokens += static_cast<int64_t>(tokens.size());
   counts_.labels += count;
+  return true;
 }
 
 void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const int32_t> labels,
@@ -60,13 +61,23 @@ void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const 
   } else {
     // The last token of a piece still predicts the first one of the next: splitting loses no label.
     ++counts_.split;
+    bool first = true;
     for (size_t begin = 0; begin < tokens.size(); begin += limit) {
       const size_t count = std::min(limit, tokens.size() - begin);
       const bool more = begin + count < tokens.size();
-      append(tokens.subspan(begin, count), labels.subspan(begin, count), Part::piece,
-             more ? labels[begin + count] : kIgnored);
+      if (!append(tokens.subspan(begin, count), labels.subspan(begin, count), Part::piece,
+                  more ? labels[begin + count] : kIgnored))
+        continue;
+      continues_.back() = first ? 0 : 1;
+      first = false;
     }
   }
+}
+
+void DocumentStoreBuilder::add_text(std::span<const int32_t> tokens) {
+  const size_t first = continues_.size();
+  add(tokens, tokens, LongDocuments::split);
+  std::fill(continues_.begin() + static_cast<ptrdiff_t>(first), continues_.end(), uint8_t{0});
 }
 
 void DocumentStoreBuilder::add_bad_row() {
@@ -77,13 +88,15 @@ void DocumentStoreBuilder::add_bad_row() {
 std::shared_ptr<const DocumentStore> DocumentStoreBuilder::finish() {
   struct Arrays {
     std::vector<int64_t> offsets;
-    std::vector<int32_t> tokens, labels;
+    std::vector<int32_t> data;
+    std::vector<uint8_t> continues;
   };
-  auto arrays = std::make_shared<Arrays>(Arrays{std::move(offsets_), std::move(tokens_), std::move(labels_)});
+  auto arrays =
+      std::make_shared<Arrays>(Arrays{std::move(offsets_), std::move(data_), std::move(continues_)});
   auto store = std::make_shared<DocumentStore>();
   store->offsets_ = arrays->offsets;
-  store->tokens_ = arrays->tokens;
-  store->labels_ = arrays->labels;
+  store->data_ = arrays->data;
+  store->continues_ = arrays->continues;
   store->counts_ = counts_;
   store->owner_ = std::move(arrays);
   return store;

@@ -32,20 +32,20 @@ class DocumentStore {
   int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   int64_t length(int64_t document) const { return offsets_[document + 1] - offsets_[document]; }
   DocumentView document(int64_t document) const {
-    const auto begin = static_cast<size_t>(offsets_[document]);
+    const auto begin = static_cast<size_t>(2 * offsets_[document]);
     const auto count = static_cast<size_t>(length(document));
-    return {tokens_.subspan(begin, count), labels_.subspan(begin, count)};
+    return {data_.subspan(begin, count), data_.subspan(begin + count, count)};
   }
-  std::span<const int64_t> offsets() const { return offsets_; }
-  std::span<const int32_t> tokens() const { return tokens_; }
-  std::span<const int32_t> labels() const { return labels_; }
+  /// Whether the document is a further piece of the row that its predecessor is of. Plain texts have no rows.
+  bool continues(int64_t document) const { return continues_[document] != 0; }
   const PrepareCounts& counts() const { return counts_; }
 
  private:
   friend class DocumentStoreBuilder;
-  friend std::shared_ptr<const DocumentStore> load_document_store(const std::string& path);
-  std::span<const int64_t> offsets_;
-  std::span<const int32_t> tokens_, labels_;
+  friend class TokenCacheFile;
+  std::span<const int64_t> offsets_;    ///< in tokens, one more than documents
+  std::span<const int32_t> data_;       ///< of each document its tokens, then its labels
+  std::span<const uint8_t> continues_;  ///< one a document
   PrepareCounts counts_;
   std::shared_ptr<const void> owner_;  ///< the vectors or the mapping behind the spans
 };
@@ -63,6 +63,9 @@ class DocumentStoreBuilder {
   /// rule error.
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels) { add(tokens, labels, rule_); }
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
+  /// Adds a plain text, split where it is longer than seq_len: its pieces stand for themselves, not for one
+  /// row.
+  void add_text(std::span<const int32_t> tokens);
   void add_bad_row();
   int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   const PrepareCounts& counts() const { return counts_; }
@@ -71,14 +74,15 @@ class DocumentStoreBuilder {
 
  private:
   enum class Part { whole, piece };
-  /// Labels are shifted here; `next_label` is that of the last token.
-  void append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
+  /// Labels are shifted here; `next_label` is that of the last token. False: left out.
+  bool append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
               int32_t next_label);
 
   int64_t seq_len_;
   LongDocuments rule_;
   std::vector<int64_t> offsets_{0};
-  std::vector<int32_t> tokens_, labels_;
+  std::vector<int32_t> data_;
+  std::vector<uint8_t> continues_;
   PrepareCounts counts_;
 };
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "data/mixture.h"
 #include "data/pack_order.h"
 #include "data/random.h"
 
@@ -27,12 +28,61 @@ PackOrder pack_order(const DatasetOptions& options) {
   return options.shuffle ? PackOrder::shuffled : PackOrder::data;
 }
 
+SplitMix64 shuffle_of(const DatasetOptions& options, int64_t source, int64_t pass) {
+  return seeded(options.seed, kShufflePurpose + (static_cast<uint64_t>(source) << 8), pass);
+}
+
+/// Groups that an epoch draws from each source of a mix.
+std::vector<int64_t> mix_draws(const Corpus& corpus, const DatasetOptions& options) {
+  check_weights(options.weights, static_cast<size_t>(corpus.sources()));
+  std::vector<int64_t> sizes(options.weights.size());
+  std::vector<double> weights = options.weights;
+  for (int64_t k = 0; k < corpus.sources(); ++k) {
+    const int64_t documents = corpus.source(k).size();
+    sizes[k] = documents / options.group;
+    // Shares of tokens become shares of documents by the mean length.
+    if (options.weights_of == "tokens" && corpus.tokens(k) > 0)
+      weights[k] *= static_cast<double>(sizes[k]) / static_cast<double>(corpus.tokens(k));
+  }
+  return mix_counts(sizes, weights);
+}
+
+/// The groups that source k gives to an epoch: it goes on where the epoch before stopped, pass after pass.
+std::vector<int64_t> source_groups(const Corpus& corpus, const DatasetOptions& options, int64_t k,
+                                   int64_t draws, int64_t epoch) {
+  const int64_t size = corpus.source(k).size() / options.group;
+  std::vector<int64_t> pass_order(static_cast<size_t>(size));
+  std::vector<int64_t> out(static_cast<size_t>(draws));
+  int64_t pass = -1;
+  for (int64_t i = 0; i < draws; ++i) {
+    // epoch and draws are below 2^31, see PreparedDataset::restore and mix_counts.
+    const int64_t place = epoch * draws + i;
+    if (place / size != pass) {
+      pass = place / size;
+      std::iota(pass_order.begin(), pass_order.end(), int64_t{0});
+      if (options.shuffle) shuffle(std::span(pass_order), shuffle_of(options, k, pass));
+    }
+    out[i] = corpus.first(k) + pass_order[place % size] * options.group;
+  }
+  return out;
+}
+
 /// The numbers of the first documents of each group, in the epoch's order.
-std::vector<int64_t> group_order(const DocumentStore& store, const DatasetOptions& options, int64_t epoch) {
-  std::vector<int64_t> order(static_cast<size_t>(store.size() / options.group));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  if (options.shuffle) shuffle(std::span(order), seeded(options.seed, kShufflePurpose, epoch));
-  for (int64_t& first : order) first *= options.group;
+std::vector<int64_t> group_order(const Corpus& corpus, const DatasetOptions& options, int64_t epoch) {
+  if (options.weights.empty()) {
+    std::vector<int64_t> order(static_cast<size_t>(corpus.size() / options.group));
+    std::iota(order.begin(), order.end(), int64_t{0});
+    if (options.shuffle) shuffle(std::span(order), shuffle_of(options, 0, epoch));
+    for (int64_t& first : order) first *= options.group;
+    return order;
+  }
+  const std::vector<int64_t> draws = mix_draws(corpus, options);
+  std::vector<std::vector<int64_t>> groups;
+  for (int64_t k = 0; k < corpus.sources(); ++k)
+    groups.push_back(source_groups(corpus, options, k, draws[k], epoch));
+  std::vector<size_t> taken(groups.size(), 0);
+  std::vector<int64_t> order;
+  for (const uint32_t k : mix_order(draws)) order.push_back(groups[k][taken[k]++]);
   return order;
 }
 
@@ -72,44 +122,60 @@ BatchLayout row_layout(const DatasetOptions& options) {
 void check_plan_options(const DatasetOptions& options) {
   if (options.packing != "none") parse_packer(options.packing);
   pack_order(options);
+  TESSERA_CHECK(options.weights_of == "documents" || options.weights_of == "tokens", argument,
+                "data.weights_of=", options.weights_of, " must be documents or tokens");
   TESSERA_CHECK(options.group >= 1, argument, "data.group=", options.group, " must be at least 1");
   TESSERA_CHECK(options.balance_window >= 0, argument, "data.balance_window=", options.balance_window,
                 " must not be negative");
 }
 
-EpochPlan plan_epoch(const DocumentStore& store, const DatasetOptions& options, int64_t epoch) {
+std::vector<int64_t> epoch_draws(const Corpus& corpus, const DatasetOptions& options) {
+  std::vector<int64_t> draws(static_cast<size_t>(corpus.sources()));
+  if (options.weights.empty()) {
+    for (int64_t k = 0; k < corpus.sources(); ++k) draws[k] = corpus.source(k).size();
+  } else {
+    draws = mix_draws(corpus, options);
+    for (int64_t& count : draws) count *= options.group;
+  }
+  return draws;
+}
+
+EpochPlan plan_epoch(const Corpus& corpus, const DatasetOptions& options, int64_t epoch, int64_t phase) {
   const BatchLayout layout = row_layout(options);
-  TESSERA_CHECK(store.size() % options.group == 0, argument, "data.group=", options.group,
-                " does not divide ", store.size(), " documents");
+  for (int64_t k = 0; k < corpus.sources(); ++k)
+    TESSERA_CHECK(corpus.source(k).size() % options.group == 0, argument, "data.group=", options.group,
+                  " does not divide ", corpus.source(k).size(), " documents",
+                  corpus.sources() > 1 ? " of " + corpus.source(k).name : "");
   std::vector<int64_t> documents;
-  documents.reserve(static_cast<size_t>(store.size()));
-  for (const int64_t first : group_order(store, options, epoch))
+  for (const int64_t first : group_order(corpus, options, epoch))
     for (int64_t k = 0; k < options.group; ++k) documents.push_back(first + k);
-  std::vector<int64_t> lengths(documents.size());
-  for (size_t i = 0; i < lengths.size(); ++i) lengths[i] = layout.aligned(store.length(documents[i]));
 
   EpochPlan plan;
+  std::vector<int64_t> real(documents.size());  // lengths by place in the epoch: a document may occur twice
+  std::vector<int64_t> lengths(documents.size());
+  int64_t aligned = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    real[i] = corpus.length(documents[i]);
+    lengths[i] = layout.aligned(real[i]);
+    plan.tokens += real[i];
+    aligned += lengths[i];
+  }
   const auto start = std::chrono::steady_clock::now();
   plan.rows = pack_documents(lengths, options);
   plan.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  // Orders by data go by the number in the store, not by the place in the shuffled list.
-  for (int64_t& document : plan.rows.documents) document = documents[document];
-  std::vector<int64_t> real(static_cast<size_t>(store.size()));
-  int64_t aligned = 0;
-  for (int64_t i = 0; i < store.size(); ++i) {
-    real[i] = store.length(i);
-    aligned += layout.aligned(real[i]);
-    plan.tokens += real[i];
-  }
   std::vector<int64_t> order = order_packs(plan.rows, real, pack_order(options), options.seed, epoch);
   if (options.balance)
     balance_steps(order, attention_costs(plan.rows, real), options.global_batch, options.balance_window,
-                  options.seed, epoch);
+                  options.seed, epoch, phase);
   plan.rows = permuted(plan.rows, order);
-  for (size_t i = 0; i < plan.rows.cuts.size(); ++i) {
-    Cut& cut = plan.rows.cuts[i];
-    cut.length = std::min(cut.length, real[plan.rows.documents[i]] - cut.begin);
+  for (size_t i = 0; i < plan.rows.documents.size(); ++i) {
+    int64_t& document = plan.rows.documents[i];
+    if (!plan.rows.cuts.empty()) {
+      Cut& cut = plan.rows.cuts[i];
+      cut.length = std::min(cut.length, real[document] - cut.begin);
+    }
+    document = documents[document];
   }
   plan.padded = layout.capacity > 0 ? plan.rows.packs() * layout.capacity : aligned;
   plan.lower_bound =

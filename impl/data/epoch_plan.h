@@ -5,14 +5,14 @@
 #include <memory>
 
 #include "data/batch_builder.h"
+#include "data/corpus.h"
 #include "data/dataset.h"
-#include "data/document_store.h"
 #include "data/packing.h"
 
 namespace tessera {
 
 struct EpochPlan {
-  Packing rows;        ///< documents of the store; cuts, if any, in real tokens
+  Packing rows;        ///< documents of the corpus; cuts, if any, in real tokens
   int64_t tokens = 0;  ///< real ones over all rows
   int64_t padded = 0;  ///< with alignment and padding to the capacity
   int64_t lower_bound = 0;
@@ -25,8 +25,12 @@ BatchLayout row_layout(const DatasetOptions& options);
 /// Throws Error(argument) for an unknown data.packing or data.order.
 void check_plan_options(const DatasetOptions& options);
 
+/// Documents that an epoch draws from each source: all of them, or under data.weights the counts of
+/// mix_counts.
+std::vector<int64_t> epoch_draws(const Corpus& corpus, const DatasetOptions& options);
+
 /// Deterministic in the options and the lengths, so every rank makes the same plan without talking to the
-/// others.
-EpochPlan plan_epoch(const DocumentStore& store, const DatasetOptions& options, int64_t epoch);
+/// others. `phase` rows of the step in which the epoch begins are of earlier epochs; only data.balance asks.
+EpochPlan plan_epoch(const Corpus& corpus, const DatasetOptions& options, int64_t epoch, int64_t phase = 0);
 
 }  // namespace tessera

@@ -58,17 +58,27 @@ std::vector<double> attention_costs(const Packing& packing, std::span<const int6
 }
 
 void balance_steps(std::vector<int64_t>& order, std::span<const double> costs, int64_t step, int64_t window,
-                   int64_t seed, int64_t epoch) {
+                   int64_t seed, int64_t epoch, int64_t phase) {
   TESSERA_CHECK(step >= 1, argument, "step=", step, " must be at least 1");
   TESSERA_CHECK(window >= 0, argument, "window=", window, " must not be negative");
+  TESSERA_CHECK(phase >= 0 && phase < step, argument, "phase=", phase,
+                " is not between 0 and step-1=", step - 1);
   const auto size = static_cast<int64_t>(order.size());
   const int64_t span = window > 0 && window <= size / step ? window * step : std::max<int64_t>(size, 1);
   SplitMix64 random = seeded(seed, kBalancePurpose, epoch);
   std::vector<int64_t> out;
   out.reserve(order.size());
-  for (int64_t begin = 0; begin < size; begin += span) {
-    std::vector<int64_t> part(order.begin() + begin, order.begin() + std::min(size, begin + span));
+  const int64_t head = std::min(size, (step - phase) % step);
+  for (int64_t begin = 0, end = 0; begin < size; begin = end) {
+    end = std::min(size, begin + span + (begin == 0 ? head : 0));
+    std::vector<int64_t> part(order.begin() + begin, order.begin() + end);
     std::stable_sort(part.begin(), part.end(), [&](int64_t a, int64_t b) { return costs[a] < costs[b]; });
+    if (begin == 0 && head > 0) {
+      const auto packs = std::span(part).last(static_cast<size_t>(head));
+      shuffle(packs, SplitMix64(random.next()));
+      out.insert(out.end(), packs.begin(), packs.end());
+      part.resize(part.size() - static_cast<size_t>(head));
+    }
     const auto steps = static_cast<int64_t>(part.size()) / step;
     std::vector<int64_t> sequence(static_cast<size_t>(steps));
     std::iota(sequence.begin(), sequence.end(), int64_t{0});

@@ -28,9 +28,12 @@ std::vector<double> attention_costs(const Packing& packing, std::span<const int6
 
 /// Rearranges `order` so that the packs of a step (each `step` consecutive ones) cost nearly the same, and no
 /// rank waits for another. Within each window of `window` steps (0: all) packs are sorted by cost and cut
-/// into steps, the steps are shuffled, and the packs of each step too.
+/// into steps, the steps are shuffled, and the packs of each step too. `phase` packs of the first step were
+/// laid before this order begins: the packs that complete it come first, and they are the costliest of the
+/// first window as those that fill no whole step at the end are the costliest of the last one, so that the
+/// step which two epochs share is even too.
 void balance_steps(std::vector<int64_t>& order, std::span<const double> costs, int64_t step, int64_t window,
-                   int64_t seed, int64_t epoch);
+                   int64_t seed, int64_t epoch, int64_t phase = 0);
 
 /// Mean over the steps of (most expensive pack / mean pack): what the slowest rank waits for, 1 is even.
 double step_imbalance(std::span<const int64_t> order, std::span<const double> costs, int64_t step);

@@ -119,7 +119,7 @@ class Preparation {
     }
     if (text.empty()) return;
     if (format_.text_end >= 0) text.push_back(format_.text_end);
-    builder_.add(text, text, LongDocuments::split);
+    builder_.add_text(text);
   }
 
   std::shared_ptr<const DocumentStore> finish() {

@@ -139,6 +139,12 @@ StepShape step_shape(const Config& config, const Mesh& mesh) {
 DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp_size) {
   DatasetOptions options;
   if (config.has("data.path")) options.paths = config.text_list("data.path");
+  if (config.has("data.weights")) options.weights = config.real_list("data.weights");
+  options.weights_of = config.text("data.weights_of");
+  if (config.has("data.formats")) options.formats = config.text_list("data.formats");
+  options.validation_split = config.real("data.validation_split");
+  if (config.has("data.validation_path")) options.validation_paths = config.text_list("data.validation_path");
+  options.part = config.text("data.part");
   options.format = config.text("data.format");
   options.tokenizer = config.get(config.has("data.tokenizer") ? "data.tokenizer" : "model.path");
   options.seq_len = config.integer("data.seq_len");

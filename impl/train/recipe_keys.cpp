@@ -64,6 +64,21 @@ void add_job_keys(Keys& keys) {
 void add_data_keys(Keys& keys) {
   keys.push_back(texts("data.path", "", "Files, directories or globs."));
   keys.push_back(
+      reals("data.weights", "", 0, kInfinity,
+            "One weight for each entry of data.path: they are mixed as sources with these shares, and "
+            "the smaller ones repeat. Absent: all documents once an epoch."));
+  keys.push_back(
+      choice("data.weights_of", "documents", {"documents", "tokens"}, "What data.weights shares out."));
+  keys.push_back(
+      texts("data.formats", "", "Format of each entry of data.path; absent: data.format for all."));
+  keys.push_back(
+      real("data.validation_split", "0", 0, kMaxCount,
+           "Rows of each source that do not train but validate: a fraction below 1, or their number. "
+           "Drawn by train.seed."));
+  keys.push_back(texts("data.validation_path", "", "Files that validate; not with data.validation_split."));
+  keys.push_back(choice("data.part", "train", {"train", "validation"},
+                        "Which part a dataset reads. validation: one pass in the order of the files."));
+  keys.push_back(
       choice("data.format", "tokens", {"tokens", "text", "chat", "sharegpt", "alpaca", "prompt"},
              "What a row holds. tokens: {\"input_ids\": [...], \"labels\": [...]}, labels in the positions "
              "of input_ids."));
