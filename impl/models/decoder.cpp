@@ -12,7 +12,6 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
   const int tp = parallel.tp ? parallel.tp->size() : 1;
   TESSERA_CHECK(tp == 1, unsupported, "tp=", tp, " is not supported yet: 1 is");
   const int cp = parallel.cp ? parallel.cp->size() : 1;
-  TESSERA_CHECK(cp == 1, unsupported, "cp=", cp, " is not supported yet: 1 is");
 
   const auto rope = std::make_shared<RopeCache>(config.head_dim, config.rope_theta, config.rope_scaling, cp);
   const double std = config.initializer_range;

@@ -39,6 +39,7 @@ struct Executor::Run {
       flow.mb.batch = &(*input.microbatches)[mb];
       flow.mb.loss_scale = input.loss_scale;
       flow.mb.loss_chunk = input.loss_chunk;
+      if (!input.contexts.empty()) flow.mb.context = input.contexts[mb];
       flow.saved.resize(model.units());
     }
   }

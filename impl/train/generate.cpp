@@ -1,6 +1,7 @@
 // Logits and text generation on the sharded model.
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -36,13 +37,25 @@ void check_tokens(const std::vector<int64_t>& prompt, int64_t vocab) {
 
 at::Tensor Trainer::Impl::run_logits(const Program& program, const PackedBatch& batch,
                                      const at::Tensor& rows) {
-  const std::vector<PackedBatch> batches = {batch};
+  const LocalBatches local = local_batches({batch});
+  // Under context parallelism each rank forms the logits of its own tokens.
+  at::Tensor place;
+  if (context && rows.defined())
+    place = at::index_select(context_inverse(local.split[0].layout, batch.tokens_count()), 0, rows)
+                .sub_(context->rank() * local.batches[0].tokens_count());
+  const at::Tensor own_rows = place.defined() ? place.clamp(0, local.batches[0].tokens_count() - 1) : rows;
+
   ExecutionInput input;
-  input.microbatches = &batches;
+  local.give_to(input);
   input.recompute = Recompute::full;
   input.keep_activations = false;
-  input.logit_rows = rows;
-  return executor->run(program, input).logits.at(0);
+  input.logit_rows = own_rows;
+  const at::Tensor logits = executor->run(program, input).logits.at(0);
+  if (!context) return logits;
+  if (!place.defined()) return context->gather(logits, local.split[0].layout, batch.tokens_count());
+  logits.masked_fill_(place.ne(own_rows).unsqueeze(1), 0);
+  context->group()->all_reduce({logits}, ReduceOp::sum)->wait();
+  return logits;
 }
 
 at::Tensor Trainer::Impl::logits(const PackedBatch& batch) {

@@ -139,6 +139,24 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
                           rank));
 }
 
+LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microbatches) const {
+  LocalBatches local;
+  if (!context) {
+    local.batches = microbatches;
+    return local;
+  }
+  for (const PackedBatch& batch : microbatches) {
+    local.split.push_back(context->shard(batch));
+    local.batches.push_back(local.split.back().local);
+  }
+  return local;
+}
+
+void LocalBatches::give_to(ExecutionInput& input) const {
+  input.microbatches = &batches;
+  for (const ContextBatch& batch : split) input.contexts.push_back(batch.plan.get());
+}
+
 void Trainer::Impl::update_weights() {
   const int64_t step = steps + 1;
   lr = learning_rate(options.schedule, options.lr, step);
@@ -178,8 +196,9 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   loss_sum = 0;
   grad_norm = 0;
 
+  const LocalBatches local = local_batches(microbatches);
   ExecutionInput input;
-  input.microbatches = &microbatches;
+  local.give_to(input);
   input.loss_scale = denominator > 0 ? 1.0 / static_cast<double>(denominator) : 0.0;
   input.loss_chunk = options.loss_chunk;
   input.recompute = options.recompute;
@@ -220,8 +239,9 @@ EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches
   communication_seconds = 0;
   const StepTotals totals = agree_on(microbatches);
   const StepOptions step = options_of_step(static_cast<int64_t>(microbatches.size()), false);
+  const LocalBatches local = local_batches(microbatches);
   ExecutionInput input;
-  input.microbatches = &microbatches;
+  local.give_to(input);
   input.loss_chunk = options.loss_chunk;
   input.recompute = Recompute::full;
   input.keep_activations = false;

@@ -14,8 +14,7 @@ void check_dtype(const char* key, at::ScalarType dtype) {
 }  // namespace
 
 void check_trainer_options(const TrainerOptions& options, const Mesh& mesh) {
-  for (const auto& [axis, name] :
-       {std::pair{Axis::pp, "pipeline"}, {Axis::cp, "context"}, {Axis::tp, "tensor"}}) {
+  for (const auto& [axis, name] : {std::pair{Axis::pp, "pipeline"}, {Axis::tp, "tensor"}}) {
     const int64_t size = mesh.size(axis);
     TESSERA_CHECK(size == 1, unsupported, axis_name(axis), "=", size, ": ", name,
                   " parallel is not available yet");

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "context/context_parallel.h"
 #include "data/packed_batch.h"
 #include "mesh/device_mesh.h"
 #include "models/model.h"
@@ -35,6 +36,7 @@ struct TrainerOptions {
   int64_t prefetch = 1;             ///< gathers in flight ahead of the compute
   bool defer_gradient_sync = true;  ///< under accumulation: reduce after the last micro-batch only
   bool sequence_parallel = false;
+  ContextOptions context;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   double lr = 1e-4;

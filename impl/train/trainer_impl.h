@@ -26,6 +26,14 @@ struct StepTotals {
   int64_t tokens = 0;
 };
 
+/// What this rank computes of the micro-batches of its dp index.
+struct LocalBatches {
+  std::vector<PackedBatch> batches;
+  std::vector<ContextBatch> split;  ///< empty when cp is 1
+
+  void give_to(ExecutionInput& input) const;
+};
+
 struct Trainer::Impl {
   Impl(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint,
        const TrainerOptions& options);
@@ -43,6 +51,8 @@ struct Trainer::Impl {
   void sum_loss_and_norm(bool with_norm);
   void update_weights();
   StepMetrics metrics(const StepTotals& totals, double seconds) const;
+
+  LocalBatches local_batches(const std::vector<PackedBatch>& microbatches) const;
 
   // generate.cpp.
   std::vector<int64_t> generate(const std::vector<int64_t>& prompt, const GenerateOptions& options);
@@ -73,7 +83,8 @@ struct Trainer::Impl {
   DeviceMeshPtr mesh;
   ModelConfig config;
   TrainerOptions options;
-  std::string source;  ///< the Hugging Face directory the weights came from, or empty
+  std::string source;                        ///< the Hugging Face directory the weights came from, or empty
+  std::unique_ptr<ContextParallel> context;  ///< null when cp is 1
   std::unique_ptr<ShardedModel> model;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Optimizer> optimizer;

@@ -39,9 +39,11 @@ TrainerOptions tiny_options() {
   return options;
 }
 
-PackedBatch documents_batch(int first, int count, int64_t vocab) {
+PackedBatch documents_batch(int first, int count, int64_t vocab, int joined) {
   if (count == 0) return {};
   BatchBuilder builder{BatchLayout{}};
+  std::vector<int32_t> all_tokens;
+  std::vector<int32_t> all_labels;
   for (int index = first; index < first + count; ++index) {
     std::mt19937 random(static_cast<unsigned>(index) + 1);
     const int length = 1 + static_cast<int>(random() % 13);
@@ -53,7 +55,12 @@ PackedBatch documents_batch(int first, int count, int64_t vocab) {
       const bool ignored = t + 1 == length || random() % 4 == 0;
       labels.push_back(ignored ? static_cast<int32_t>(kIgnoredLabel) : tokens[t + 1]);
     }
-    builder.add(tokens, labels);
+    all_tokens.insert(all_tokens.end(), tokens.begin(), tokens.end());
+    all_labels.insert(all_labels.end(), labels.begin(), labels.end());
+    if ((index + 1) % joined != 0 && index + 1 < first + count) continue;
+    builder.add(all_tokens, all_labels);
+    all_tokens.clear();
+    all_labels.clear();
   }
   return builder.finish();
 }
@@ -67,7 +74,7 @@ std::vector<PackedBatch> step_batches(const TrainingRun& run, int step, int dp_r
   for (int mb = 0; mb < run.microbatches; ++mb) {
     const int first = cut(mine, mb, run.microbatches);
     const int count = cut(mine, mb + 1, run.microbatches) - first;
-    batches.push_back(documents_batch(base + begin + first, count, run.config.vocab_size));
+    batches.push_back(documents_batch(base + begin + first, count, run.config.vocab_size, run.joined));
   }
   return batches;
 }

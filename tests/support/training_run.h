@@ -23,6 +23,7 @@ struct TrainingRun {
   int documents = 16;
   int microbatches = 1;
   int steps = 3;
+  int joined = 1;  ///< so many documents in a row are one long one
 };
 
 struct TrainingOutcome {
@@ -40,7 +41,7 @@ ModelConfig tiny_config(bool tied = false);
 TrainerOptions tiny_options();
 
 /// Document `index`: 1 to 13 tokens, some labels ignored; the same for every caller.
-PackedBatch documents_batch(int first, int count, int64_t vocab);
+PackedBatch documents_batch(int first, int count, int64_t vocab, int joined = 1);
 /// The micro-batches of one dp rank for one step.
 std::vector<PackedBatch> step_batches(const TrainingRun& run, int step, int dp_rank, int dp_size);
 
