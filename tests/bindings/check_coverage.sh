@@ -18,4 +18,5 @@ covers() { # language files...
 
 covers c++ capi/include/tessera/tessera.hpp
 covers rust bindings/rust/tessera/src/*.rs
+covers go bindings/go/*.go
 exit $failed
