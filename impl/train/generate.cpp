@@ -65,6 +65,8 @@ at::Tensor Trainer::Impl::logits(const PackedBatch& batch) {
   } catch (const Error& error) {
     throw AgreedError(error);  // every rank passes a batch of its own making, but passes one
   }
+  TESSERA_CHECK(!differs_in_model_group(static_cast<double>(fingerprint(batch))), argument,
+                "the ranks of a dp index were given different batches");
   publish_weights();
   const at::Tensor out = run_logits(compile_forward(options_of_step(1, false), Op::logits, false), batch, {});
   return options.precision.output == at::kFloat ? out : out.to(options.precision.output).to(at::kFloat);

@@ -99,13 +99,16 @@ StepShape step_shape(const Mesh& mesh, int64_t global_batch, int64_t micro_batch
                 "global_batch=", global_batch, " is not a multiple of micro_batch*dp=", micro_batch, "*", dp);
   StepShape shape;
   shape.microbatches = global_batch / (micro_batch * dp);
-  shape.tokens = micro_batch * seq_len;
+  const int64_t cp = mesh.size(Axis::cp);
+  shape.tokens = (micro_batch * seq_len + cp - 1) / cp;
   return shape;
 }
 
 TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,
                            const StepShape& shape) {
   check_trainer_options(options, mesh);
+  check_context_options(options.context, mesh.size(Axis::cp), mesh.size(Axis::tp), config.num_heads,
+                        config.num_kv_heads);
   TESSERA_CHECK(shape.microbatches >= 1 && shape.tokens >= 1, argument, "microbatches=", shape.microbatches,
                 " and tokens=", shape.tokens, " must be positive");
   const std::vector<std::unique_ptr<Unit>> members = build_units(config, {});

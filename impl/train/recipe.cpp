@@ -31,6 +31,22 @@ UnitPolicy unit_policy(const Config& config) {
   return policy;
 }
 
+ContextOptions context_options(const Config& config) {
+  using E = ContextExchange;
+  using L = ContextLayoutKind;
+  ContextOptions options;
+  const std::string exchange = config.text("parallel.cp_exchange");
+  for (const E known : {E::ring, E::all_gather, E::ulysses, E::ulysses_ring, E::ulysses_all_gather})
+    if (context_exchange_name(known) == exchange) options.exchange = known;
+  const std::string layout = config.text("parallel.cp_layout");
+  options.layout = options.exchange == E::ulysses ? L::row : L::zigzag;
+  for (const L known : {L::zigzag, L::document, L::row})
+    if (context_layout_name(known) == layout) options.layout = known;
+  options.ulysses = config.integer("parallel.cp_ulysses");
+  options.heads_k_stride = config.integer("parallel.cp_heads_k_stride");
+  return options;
+}
+
 OptimizerOptions optimizer_options(const Config& config) {
   OptimizerOptions options;
   options.name = config.text("optimizer.name");
@@ -108,6 +124,7 @@ TrainerOptions trainer_options(const Config& config) {
   options.prefetch = config.integer("memory.prefetch");
   options.defer_gradient_sync = config.flag("parallel.defer_gradient_sync");
   options.sequence_parallel = config.flag("parallel.sequence_parallel");
+  options.context = context_options(config);
   options.optimizer = optimizer_options(config);
   options.schedule = schedule_options(config);
   options.lr = config.real("optimizer.lr");

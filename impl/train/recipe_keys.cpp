@@ -122,7 +122,7 @@ void add_data_keys(Keys& keys) {
       choice("data.pad_rows", "auto", {"auto", "yes", "no"},
              "Whether rows are padded to data.seq_len. auto: packs are, single documents are not."));
   keys.push_back(integer("data.pad_multiple", "1", 1, 1 << 20,
-                         "Each document is aligned to a multiple of this and of twice parallel.cp."));
+                         "Each document is aligned to a multiple of this."));
   keys.push_back(integer("data.pad_token", "0", 0, 2147483647, "Token id of the padding."));
   keys.push_back(
       choice("data.last_step", "fill", {"fill", "drop"},
@@ -178,6 +178,18 @@ void add_parallel_keys(Keys& keys) {
   keys.push_back(integer("parallel.dp_shard", "-1", -1, kMaxDegree,
                          "Ranks that share one copy of the weights (FSDP2)."));
   keys.push_back(integer("parallel.cp", "1", -1, kMaxDegree, "Ranks that split each sequence."));
+  keys.push_back(choice("parallel.cp_exchange", "ring",
+                        {"ring", "all_gather", "ulysses", "ulysses_ring", "ulysses_all_gather"},
+                        "Under cp: how the queries of a rank meet the keys of the others."));
+  keys.push_back(choice("parallel.cp_layout", "auto", {"auto", "zigzag", "document", "row"},
+                        "Which tokens a cp rank has: two chunks of each document that balance causal "
+                        "attention, one chunk, or one of the row. auto: row for ulysses, else zigzag."));
+  keys.push_back(integer("parallel.cp_ulysses", "0", 0, kMaxDegree,
+                         "parallel.cp_exchange=ulysses_ring or ulysses_all_gather: neighbours that exchange "
+                         "heads; divides parallel.cp."));
+  keys.push_back(integer("parallel.cp_heads_k_stride", "0", 0, kMaxDegree,
+                         "Where keys are gathered: key heads that travel while those before them are "
+                         "computed; 0: all at once."));
   keys.push_back(integer("parallel.tp", "1", -1, kMaxDegree, "Ranks that split each matrix."));
   keys.push_back(
       integer("parallel.ep", "1", 1, kMaxDegree, "Ranks that split the experts; regroups the other ranks."));

@@ -58,11 +58,12 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
     TESSERA_CHECK(!microbatches.empty(), argument, "the step has no micro-batches");
     for (size_t mb = 0; mb < microbatches.size(); ++mb) {
       const PackedBatch& batch = microbatches[mb];
+      digest *= 31;  // also where there are no tokens: which micro-batch that is must agree too
       if (batch.tokens_count() == 0) continue;
       validate(batch, config.vocab_size);
       labels += batch.label_count;
       tokens += batch.tokens_count();
-      digest = digest * 31 + static_cast<uint64_t>(fingerprint(batch));
+      digest += static_cast<uint64_t>(fingerprint(batch));
     }
   } catch (const Error& error) {
     invalid = error;

@@ -31,11 +31,9 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   thread = std::this_thread::get_id();
   check_trainer_options(options, mesh->layout());
   optimizer = make_optimizer(options.optimizer);
-  if (mesh->size("cp") > 1) {
-    check_context_options(options.context, mesh->size("cp"), mesh->size("tp"), config.num_heads,
-                          config.num_kv_heads);
-    context = std::make_unique<ContextParallel>(*mesh, options.context);
-  }
+  check_context_options(options.context, mesh->size("cp"), mesh->size("tp"), config.num_heads,
+                        config.num_kv_heads);
+  if (mesh->size("cp") > 1) context = std::make_unique<ContextParallel>(*mesh, options.context);
   ParallelContext parallel;
   parallel.sequence_parallel = options.sequence_parallel;
   model = std::make_unique<ShardedModel>(mesh, build_units(config, parallel), sharding_options(options));
