@@ -6,7 +6,7 @@
 #include <system_error>
 #include <vector>
 
-#include "checkpoint/file_io.h"
+#include "core/file_io.h"
 #include "checkpoint/names.h"
 #include "core/error.h"
 

@@ -10,7 +10,7 @@
 
 #include "checkpoint/agreement.h"
 #include "checkpoint/box_io.h"
-#include "checkpoint/file_io.h"
+#include "core/file_io.h"
 #include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "checkpoint/ownership.h"

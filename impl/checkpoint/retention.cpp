@@ -6,7 +6,7 @@
 
 #include "checkpoint/agreement.h"
 #include "checkpoint/checkpoint_layout.h"
-#include "checkpoint/file_io.h"
+#include "core/file_io.h"
 #include "checkpoint/training_checkpoint.h"
 #include "core/error.h"
 #include "core/log.h"

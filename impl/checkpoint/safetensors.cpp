@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "checkpoint/box_io.h"
-#include "checkpoint/file_io.h"
+#include "core/file_io.h"
 #include "checkpoint/names.h"
 #include "core/error.h"
 

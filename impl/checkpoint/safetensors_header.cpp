@@ -7,7 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "checkpoint/file_io.h"
+#include "core/file_io.h"
 #include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "checkpoint/safetensors.h"

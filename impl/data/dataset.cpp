@@ -11,6 +11,7 @@
 #include "data/dataset_options.h"
 #include "data/epoch_plan.h"
 #include "data/line_reader.h"
+#include "data/prefetch.h"
 #include "data/prepare.h"
 #include "data/row_formats.h"
 
@@ -209,7 +210,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& all_options) {
   const bool apart = !other_files && !(all_options.weights.empty() && all_options.formats.empty());
   auto dataset = std::make_unique<PreparedDataset>(options, open_corpus(options, apart));
   log_mix(dataset->report(), options);
-  return dataset;
+  return with_prefetch(std::move(dataset), options.prefetch);
 }
 
 std::unique_ptr<Dataset> open_documents(const DatasetOptions& all_options,
@@ -223,7 +224,8 @@ std::unique_ptr<Dataset> open_documents(const DatasetOptions& all_options,
   options = options_of_part(options);
   std::vector<CorpusSource> sources;
   sources.push_back(source_part(options, "the documents pushed", std::move(documents), 0));
-  return std::make_unique<PreparedDataset>(options, Corpus(std::move(sources)));
+  return with_prefetch(std::make_unique<PreparedDataset>(options, Corpus(std::move(sources))),
+                       options.prefetch);
 }
 
 }  // namespace tessera

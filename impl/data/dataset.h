@@ -33,6 +33,7 @@ struct DatasetOptions {
   double validation_split = 0;
   std::vector<std::string> validation_paths;  ///< data.validation_path: files that validate instead
   std::string part = "train";     ///< data.part: train | validation: of these two, the one to read
+  int64_t prefetch = 0;           ///< data.prefetch: steps that a thread prepares ahead; 0: no thread
   std::string format = "tokens";  ///< tokens | text | chat | sharegpt | alpaca | prompt
   std::string tokenizer;          ///< directory with tokenizer.json; needed for all formats but tokens
   int64_t vocab_size = 0;         ///< bounds token ids; 0: not checked
@@ -118,6 +119,9 @@ class Dataset {
   virtual void restore(const std::string& state) = 0;
   virtual int64_t steps_per_epoch() const = 0;  ///< -1 when unknown (streams)
   virtual DatasetReport report() const { return {}; }
+  /// From any thread: a next() that is at work, or the following one, may end soon with Error(cancelled).
+  /// Until restore().
+  virtual void cancel() noexcept {}
 };
 
 /// Reads and prepares all of the data before it returns. Throws

@@ -79,6 +79,8 @@ void add_data_keys(Keys& keys) {
   keys.push_back(choice("data.part", "train", {"train", "validation"},
                         "Which part a dataset reads. validation: one pass in the order of the files."));
   keys.push_back(
+      integer("data.prefetch", "2", 0, 1024, "Steps whose batches a thread prepares ahead; 0: no thread."));
+  keys.push_back(
       choice("data.format", "tokens", {"tokens", "text", "chat", "sharegpt", "alpaca", "prompt"},
              "What a row holds. tokens: {\"input_ids\": [...], \"labels\": [...]}, labels in the positions "
              "of input_ids."));

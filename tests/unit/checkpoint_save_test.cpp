@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/crc32c.h"
+#include "core/crc32c.h"
 #include "checkpoint/retention.h"
 #include "checkpoint/training_checkpoint.h"
 #include "checkpoint_group.h"

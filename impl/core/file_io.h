@@ -1,5 +1,5 @@
-// Files as checkpoints need them: whole reads and writes at an offset, durable renames, errors that name the
-// path.
+// Files as checkpoints and caches need them: whole reads and writes at an offset, durable renames, errors
+// that name the path.
 #pragma once
 
 #include <cstdint>

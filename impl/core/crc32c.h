@@ -1,4 +1,4 @@
-// CRC-32C (Castagnoli, as in iSCSI and ext4): what checkpoints check their blocks with.
+// CRC-32C (Castagnoli, as in iSCSI and ext4): what checkpoints and caches check their blocks with.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // POSIX file calls with retries for short and interrupted transfers.
-#include "checkpoint/file_io.h"
+#include "core/file_io.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // CRC-32C by the SSE 4.2 instruction or by eight tables (slicing-by-8, Kounavis and Berry, 2005).
-#include "checkpoint/crc32c.h"
+#include "core/crc32c.h"
 
 #include <array>
 #include <cstring>
