@@ -157,6 +157,9 @@ def make_julia():
     for name, items in enums():
         out += [f"# enum tessera_{name}"] + [f"const {c} = Int32({v})" for c, v, _ in items] + [""]
     out += [f"const {n} = {v}" for n, v in macros()] + [""]
+    version = [v for n, v in macros() if n in ("TESSERA_VERSION_MAJOR", "TESSERA_VERSION_MINOR")]
+    # The name under which the loader knows it: Tessera.jl has opened it by its path before.
+    out += [f'const LIBRARY = "libtessera.so.{version[0]}.{version[1]}"', ""]
     for name in HANDLES:
         out += [f"struct Tessera{camel(name)}\n    id::UInt64\nend"]
     out.append("")
@@ -170,7 +173,7 @@ def make_julia():
             returns = "Cstring" if "char" in f.returns else julia_type(f.returns)
             types = "".join(julia_type(p.type) + "," for p in f.params)
             names = "".join(", " + p.name for p in f.params)
-            out.append(f"{f.name}({names[2:]}) =\n    ccall(symbol(:{f.name}), {returns}, ({types}){names})")
+            out.append(f"{f.name}({names[2:]}) =\n    ccall((:{f.name}, LIBRARY), {returns}, ({types}){names})")
     return "\n".join(out) + "\n"
 
 

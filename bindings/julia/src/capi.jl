@@ -114,6 +114,8 @@ const TESSERA_VERSION_PATCH = 0
 const TESSERA_ABI_VERSION = 1
 const TESSERA_FOREVER = -1
 
+const LIBRARY = "libtessera.so.0.1"
+
 struct TesseraConfig
     id::UInt64
 end
@@ -248,282 +250,282 @@ mutable struct TesseraEvent
 end
 
 tessera_status_name(status) =
-    ccall(symbol(:tessera_status_name), Cstring, (Int32,), status)
+    ccall((:tessera_status_name, LIBRARY), Cstring, (Int32,), status)
 tessera_status_string(status) =
-    ccall(symbol(:tessera_status_string), Cstring, (Int32,), status)
+    ccall((:tessera_status_string, LIBRARY), Cstring, (Int32,), status)
 tessera_handle_count(kind, out_count, err) =
-    ccall(symbol(:tessera_handle_count), Int32, (Int32,Ptr{Int64},Ptr{TesseraError},), kind, out_count, err)
+    ccall((:tessera_handle_count, LIBRARY), Int32, (Int32,Ptr{Int64},Ptr{TesseraError},), kind, out_count, err)
 tessera_version_string() =
-    ccall(symbol(:tessera_version_string), Cstring, ())
+    ccall((:tessera_version_string, LIBRARY), Cstring, ())
 tessera_abi_version() =
-    ccall(symbol(:tessera_abi_version), Int32, ())
+    ccall((:tessera_abi_version, LIBRARY), Int32, ())
 tessera_build_info(buf, cap, out_len, err) =
-    ccall(symbol(:tessera_build_info), Int32, (Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), buf, cap, out_len, err)
+    ccall((:tessera_build_info, LIBRARY), Int32, (Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), buf, cap, out_len, err)
 tessera_log_set_level(level, err) =
-    ccall(symbol(:tessera_log_set_level), Int32, (Int32,Ptr{TesseraError},), level, err)
+    ccall((:tessera_log_set_level, LIBRARY), Int32, (Int32,Ptr{TesseraError},), level, err)
 tessera_log_get_level(out_level, err) =
-    ccall(symbol(:tessera_log_get_level), Int32, (Ptr{Int32},Ptr{TesseraError},), out_level, err)
+    ccall((:tessera_log_get_level, LIBRARY), Int32, (Ptr{Int32},Ptr{TesseraError},), out_level, err)
 tessera_log_set_events(events, err) =
-    ccall(symbol(:tessera_log_set_events), Int32, (TesseraEvents,Ptr{TesseraError},), events, err)
+    ccall((:tessera_log_set_events, LIBRARY), Int32, (TesseraEvents,Ptr{TesseraError},), events, err)
 tessera_key_info_init(info, struct_size) =
-    ccall(symbol(:tessera_key_info_init), Int32, (Ptr{TesseraKeyInfo},Csize_t,), info, struct_size)
+    ccall((:tessera_key_info_init, LIBRARY), Int32, (Ptr{TesseraKeyInfo},Csize_t,), info, struct_size)
 tessera_config_create(out_config, err) =
-    ccall(symbol(:tessera_config_create), Int32, (Ptr{TesseraConfig},Ptr{TesseraError},), out_config, err)
+    ccall((:tessera_config_create, LIBRARY), Int32, (Ptr{TesseraConfig},Ptr{TesseraError},), out_config, err)
 tessera_config_destroy(config) =
-    ccall(symbol(:tessera_config_destroy), Int32, (TesseraConfig,), config)
+    ccall((:tessera_config_destroy, LIBRARY), Int32, (TesseraConfig,), config)
 tessera_config_set(config, key, value, err) =
-    ccall(symbol(:tessera_config_set), Int32, (TesseraConfig,Cstring,Cstring,Ptr{TesseraError},), config, key, value, err)
+    ccall((:tessera_config_set, LIBRARY), Int32, (TesseraConfig,Cstring,Cstring,Ptr{TesseraError},), config, key, value, err)
 tessera_config_get(config, key, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_config_get), Int32, (TesseraConfig,Cstring,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), config, key, buf, cap, out_len, err)
+    ccall((:tessera_config_get, LIBRARY), Int32, (TesseraConfig,Cstring,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), config, key, buf, cap, out_len, err)
 tessera_config_load(config, path, err) =
-    ccall(symbol(:tessera_config_load), Int32, (TesseraConfig,Cstring,Ptr{TesseraError},), config, path, err)
+    ccall((:tessera_config_load, LIBRARY), Int32, (TesseraConfig,Cstring,Ptr{TesseraError},), config, path, err)
 tessera_config_load_text(config, yaml, err) =
-    ccall(symbol(:tessera_config_load_text), Int32, (TesseraConfig,Cstring,Ptr{TesseraError},), config, yaml, err)
+    ccall((:tessera_config_load_text, LIBRARY), Int32, (TesseraConfig,Cstring,Ptr{TesseraError},), config, yaml, err)
 tessera_config_get_text(config, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_config_get_text), Int32, (TesseraConfig,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), config, buf, cap, out_len, err)
+    ccall((:tessera_config_get_text, LIBRARY), Int32, (TesseraConfig,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), config, buf, cap, out_len, err)
 tessera_key_count(out_count, err) =
-    ccall(symbol(:tessera_key_count), Int32, (Ptr{Int64},Ptr{TesseraError},), out_count, err)
+    ccall((:tessera_key_count, LIBRARY), Int32, (Ptr{Int64},Ptr{TesseraError},), out_count, err)
 tessera_key_get(index, out_info, err) =
-    ccall(symbol(:tessera_key_get), Int32, (Int64,Ptr{TesseraKeyInfo},Ptr{TesseraError},), index, out_info, err)
+    ccall((:tessera_key_get, LIBRARY), Int32, (Int64,Ptr{TesseraKeyInfo},Ptr{TesseraError},), index, out_info, err)
 tessera_key_describe(key, out_info, err) =
-    ccall(symbol(:tessera_key_describe), Int32, (Cstring,Ptr{TesseraKeyInfo},Ptr{TesseraError},), key, out_info, err)
+    ccall((:tessera_key_describe, LIBRARY), Int32, (Cstring,Ptr{TesseraKeyInfo},Ptr{TesseraError},), key, out_info, err)
 tessera_world_options_init(options, struct_size) =
-    ccall(symbol(:tessera_world_options_init), Int32, (Ptr{TesseraWorldOptions},Csize_t,), options, struct_size)
+    ccall((:tessera_world_options_init, LIBRARY), Int32, (Ptr{TesseraWorldOptions},Csize_t,), options, struct_size)
 tessera_world_options_load(options, config, err) =
-    ccall(symbol(:tessera_world_options_load), Int32, (Ptr{TesseraWorldOptions},TesseraConfig,Ptr{TesseraError},), options, config, err)
+    ccall((:tessera_world_options_load, LIBRARY), Int32, (Ptr{TesseraWorldOptions},TesseraConfig,Ptr{TesseraError},), options, config, err)
 tessera_world_create(options, out_world, err) =
-    ccall(symbol(:tessera_world_create), Int32, (Ptr{TesseraWorldOptions},Ptr{TesseraWorld},Ptr{TesseraError},), options, out_world, err)
+    ccall((:tessera_world_create, LIBRARY), Int32, (Ptr{TesseraWorldOptions},Ptr{TesseraWorld},Ptr{TesseraError},), options, out_world, err)
 tessera_world_create_from_environment(options, out_world, err) =
-    ccall(symbol(:tessera_world_create_from_environment), Int32, (Ptr{TesseraWorldOptions},Ptr{TesseraWorld},Ptr{TesseraError},), options, out_world, err)
+    ccall((:tessera_world_create_from_environment, LIBRARY), Int32, (Ptr{TesseraWorldOptions},Ptr{TesseraWorld},Ptr{TesseraError},), options, out_world, err)
 tessera_world_create_threads(size, options, out_worlds, err) =
-    ccall(symbol(:tessera_world_create_threads), Int32, (Int32,Ptr{TesseraWorldOptions},Ptr{TesseraWorld},Ptr{TesseraError},), size, options, out_worlds, err)
+    ccall((:tessera_world_create_threads, LIBRARY), Int32, (Int32,Ptr{TesseraWorldOptions},Ptr{TesseraWorld},Ptr{TesseraError},), size, options, out_worlds, err)
 tessera_world_destroy(world) =
-    ccall(symbol(:tessera_world_destroy), Int32, (TesseraWorld,), world)
+    ccall((:tessera_world_destroy, LIBRARY), Int32, (TesseraWorld,), world)
 tessera_world_close(world, err) =
-    ccall(symbol(:tessera_world_close), Int32, (TesseraWorld,Ptr{TesseraError},), world, err)
+    ccall((:tessera_world_close, LIBRARY), Int32, (TesseraWorld,Ptr{TesseraError},), world, err)
 tessera_world_close_async(world, out_future, err) =
-    ccall(symbol(:tessera_world_close_async), Int32, (TesseraWorld,Ptr{TesseraFuture},Ptr{TesseraError},), world, out_future, err)
+    ccall((:tessera_world_close_async, LIBRARY), Int32, (TesseraWorld,Ptr{TesseraFuture},Ptr{TesseraError},), world, out_future, err)
 tessera_world_abort(world, reason, err) =
-    ccall(symbol(:tessera_world_abort), Int32, (TesseraWorld,Cstring,Ptr{TesseraError},), world, reason, err)
+    ccall((:tessera_world_abort, LIBRARY), Int32, (TesseraWorld,Cstring,Ptr{TesseraError},), world, reason, err)
 tessera_world_get_rank(world, out_rank, err) =
-    ccall(symbol(:tessera_world_get_rank), Int32, (TesseraWorld,Ptr{Int32},Ptr{TesseraError},), world, out_rank, err)
+    ccall((:tessera_world_get_rank, LIBRARY), Int32, (TesseraWorld,Ptr{Int32},Ptr{TesseraError},), world, out_rank, err)
 tessera_world_get_size(world, out_size, err) =
-    ccall(symbol(:tessera_world_get_size), Int32, (TesseraWorld,Ptr{Int32},Ptr{TesseraError},), world, out_size, err)
+    ccall((:tessera_world_get_size, LIBRARY), Int32, (TesseraWorld,Ptr{Int32},Ptr{TesseraError},), world, out_size, err)
 tessera_mesh_options_init(options, struct_size) =
-    ccall(symbol(:tessera_mesh_options_init), Int32, (Ptr{TesseraMeshOptions},Csize_t,), options, struct_size)
+    ccall((:tessera_mesh_options_init, LIBRARY), Int32, (Ptr{TesseraMeshOptions},Csize_t,), options, struct_size)
 tessera_mesh_options_load(options, config, err) =
-    ccall(symbol(:tessera_mesh_options_load), Int32, (Ptr{TesseraMeshOptions},TesseraConfig,Ptr{TesseraError},), options, config, err)
+    ccall((:tessera_mesh_options_load, LIBRARY), Int32, (Ptr{TesseraMeshOptions},TesseraConfig,Ptr{TesseraError},), options, config, err)
 tessera_mesh_create(world, options, out_mesh, err) =
-    ccall(symbol(:tessera_mesh_create), Int32, (TesseraWorld,Ptr{TesseraMeshOptions},Ptr{TesseraMesh},Ptr{TesseraError},), world, options, out_mesh, err)
+    ccall((:tessera_mesh_create, LIBRARY), Int32, (TesseraWorld,Ptr{TesseraMeshOptions},Ptr{TesseraMesh},Ptr{TesseraError},), world, options, out_mesh, err)
 tessera_mesh_create_async(world, options, out_future, err) =
-    ccall(symbol(:tessera_mesh_create_async), Int32, (TesseraWorld,Ptr{TesseraMeshOptions},Ptr{TesseraFuture},Ptr{TesseraError},), world, options, out_future, err)
+    ccall((:tessera_mesh_create_async, LIBRARY), Int32, (TesseraWorld,Ptr{TesseraMeshOptions},Ptr{TesseraFuture},Ptr{TesseraError},), world, options, out_future, err)
 tessera_mesh_destroy(mesh) =
-    ccall(symbol(:tessera_mesh_destroy), Int32, (TesseraMesh,), mesh)
+    ccall((:tessera_mesh_destroy, LIBRARY), Int32, (TesseraMesh,), mesh)
 tessera_mesh_get_size(mesh, axis, out_size, err) =
-    ccall(symbol(:tessera_mesh_get_size), Int32, (TesseraMesh,Cstring,Ptr{Int64},Ptr{TesseraError},), mesh, axis, out_size, err)
+    ccall((:tessera_mesh_get_size, LIBRARY), Int32, (TesseraMesh,Cstring,Ptr{Int64},Ptr{TesseraError},), mesh, axis, out_size, err)
 tessera_mesh_get_index(mesh, axis, out_index, err) =
-    ccall(symbol(:tessera_mesh_get_index), Int32, (TesseraMesh,Cstring,Ptr{Int64},Ptr{TesseraError},), mesh, axis, out_index, err)
+    ccall((:tessera_mesh_get_index, LIBRARY), Int32, (TesseraMesh,Cstring,Ptr{Int64},Ptr{TesseraError},), mesh, axis, out_index, err)
 tessera_mesh_get_ranks(mesh, axis, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_mesh_get_ranks), Int32, (TesseraMesh,Cstring,Ptr{Int32},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), mesh, axis, buf, cap, out_len, err)
+    ccall((:tessera_mesh_get_ranks, LIBRARY), Int32, (TesseraMesh,Cstring,Ptr{Int32},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), mesh, axis, buf, cap, out_len, err)
 tessera_mesh_get_text(mesh, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_mesh_get_text), Int32, (TesseraMesh,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), mesh, buf, cap, out_len, err)
+    ccall((:tessera_mesh_get_text, LIBRARY), Int32, (TesseraMesh,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), mesh, buf, cap, out_len, err)
 tessera_tensor_create(dtype, dims, n_dims, data, bytes, out_tensor, err) =
-    ccall(symbol(:tessera_tensor_create), Int32, (Int32,Ptr{Int64},Int64,Ptr{Cvoid},Csize_t,Ptr{TesseraTensor},Ptr{TesseraError},), dtype, dims, n_dims, data, bytes, out_tensor, err)
+    ccall((:tessera_tensor_create, LIBRARY), Int32, (Int32,Ptr{Int64},Int64,Ptr{Cvoid},Csize_t,Ptr{TesseraTensor},Ptr{TesseraError},), dtype, dims, n_dims, data, bytes, out_tensor, err)
 tessera_tensor_create_view(dtype, dims, n_dims, data, bytes, out_tensor, err) =
-    ccall(symbol(:tessera_tensor_create_view), Int32, (Int32,Ptr{Int64},Int64,Ptr{Cvoid},Csize_t,Ptr{TesseraTensor},Ptr{TesseraError},), dtype, dims, n_dims, data, bytes, out_tensor, err)
+    ccall((:tessera_tensor_create_view, LIBRARY), Int32, (Int32,Ptr{Int64},Int64,Ptr{Cvoid},Csize_t,Ptr{TesseraTensor},Ptr{TesseraError},), dtype, dims, n_dims, data, bytes, out_tensor, err)
 tessera_tensor_create_dlpack(dlpack, out_tensor, err) =
-    ccall(symbol(:tessera_tensor_create_dlpack), Int32, (Ptr{Cvoid},Ptr{TesseraTensor},Ptr{TesseraError},), dlpack, out_tensor, err)
+    ccall((:tessera_tensor_create_dlpack, LIBRARY), Int32, (Ptr{Cvoid},Ptr{TesseraTensor},Ptr{TesseraError},), dlpack, out_tensor, err)
 tessera_tensor_destroy(tensor) =
-    ccall(symbol(:tessera_tensor_destroy), Int32, (TesseraTensor,), tensor)
+    ccall((:tessera_tensor_destroy, LIBRARY), Int32, (TesseraTensor,), tensor)
 tessera_tensor_get_dtype(tensor, out_dtype, err) =
-    ccall(symbol(:tessera_tensor_get_dtype), Int32, (TesseraTensor,Ptr{Int32},Ptr{TesseraError},), tensor, out_dtype, err)
+    ccall((:tessera_tensor_get_dtype, LIBRARY), Int32, (TesseraTensor,Ptr{Int32},Ptr{TesseraError},), tensor, out_dtype, err)
 tessera_tensor_get_dims(tensor, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_tensor_get_dims), Int32, (TesseraTensor,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tensor, buf, cap, out_len, err)
+    ccall((:tessera_tensor_get_dims, LIBRARY), Int32, (TesseraTensor,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tensor, buf, cap, out_len, err)
 tessera_tensor_get_data(tensor, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_tensor_get_data), Int32, (TesseraTensor,Ptr{Cvoid},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tensor, buf, cap, out_len, err)
+    ccall((:tessera_tensor_get_data, LIBRARY), Int32, (TesseraTensor,Ptr{Cvoid},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tensor, buf, cap, out_len, err)
 tessera_tensor_set_data(tensor, data, bytes, err) =
-    ccall(symbol(:tessera_tensor_set_data), Int32, (TesseraTensor,Ptr{Cvoid},Csize_t,Ptr{TesseraError},), tensor, data, bytes, err)
+    ccall((:tessera_tensor_set_data, LIBRARY), Int32, (TesseraTensor,Ptr{Cvoid},Csize_t,Ptr{TesseraError},), tensor, data, bytes, err)
 tessera_tensor_get_dlpack(tensor, out_dlpack, err) =
-    ccall(symbol(:tessera_tensor_get_dlpack), Int32, (TesseraTensor,Ptr{Ptr{Cvoid}},Ptr{TesseraError},), tensor, out_dlpack, err)
+    ccall((:tessera_tensor_get_dlpack, LIBRARY), Int32, (TesseraTensor,Ptr{Ptr{Cvoid}},Ptr{TesseraError},), tensor, out_dlpack, err)
 tessera_mesh_barrier(mesh, axis, err) =
-    ccall(symbol(:tessera_mesh_barrier), Int32, (TesseraMesh,Cstring,Ptr{TesseraError},), mesh, axis, err)
+    ccall((:tessera_mesh_barrier, LIBRARY), Int32, (TesseraMesh,Cstring,Ptr{TesseraError},), mesh, axis, err)
 tessera_mesh_barrier_async(mesh, axis, out_future, err) =
-    ccall(symbol(:tessera_mesh_barrier_async), Int32, (TesseraMesh,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, out_future, err)
+    ccall((:tessera_mesh_barrier_async, LIBRARY), Int32, (TesseraMesh,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, out_future, err)
 tessera_mesh_all_reduce(mesh, axis, tensor, reduce, err) =
-    ccall(symbol(:tessera_mesh_all_reduce), Int32, (TesseraMesh,Cstring,TesseraTensor,Int32,Ptr{TesseraError},), mesh, axis, tensor, reduce, err)
+    ccall((:tessera_mesh_all_reduce, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,Int32,Ptr{TesseraError},), mesh, axis, tensor, reduce, err)
 tessera_mesh_all_reduce_async(mesh, axis, tensor, reduce, out_future, err) =
-    ccall(symbol(:tessera_mesh_all_reduce_async), Int32, (TesseraMesh,Cstring,TesseraTensor,Int32,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, tensor, reduce, out_future, err)
+    ccall((:tessera_mesh_all_reduce_async, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,Int32,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, tensor, reduce, out_future, err)
 tessera_mesh_all_gather(mesh, axis, input, output, err) =
-    ccall(symbol(:tessera_mesh_all_gather), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraError},), mesh, axis, input, output, err)
+    ccall((:tessera_mesh_all_gather, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraError},), mesh, axis, input, output, err)
 tessera_mesh_all_gather_async(mesh, axis, input, output, out_future, err) =
-    ccall(symbol(:tessera_mesh_all_gather_async), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, input, output, out_future, err)
+    ccall((:tessera_mesh_all_gather_async, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, input, output, out_future, err)
 tessera_mesh_reduce_scatter(mesh, axis, input, output, reduce, err) =
-    ccall(symbol(:tessera_mesh_reduce_scatter), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Int32,Ptr{TesseraError},), mesh, axis, input, output, reduce, err)
+    ccall((:tessera_mesh_reduce_scatter, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Int32,Ptr{TesseraError},), mesh, axis, input, output, reduce, err)
 tessera_mesh_reduce_scatter_async(mesh, axis, input, output, reduce, out_future, err) =
-    ccall(symbol(:tessera_mesh_reduce_scatter_async), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Int32,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, input, output, reduce, out_future, err)
+    ccall((:tessera_mesh_reduce_scatter_async, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Int32,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, input, output, reduce, out_future, err)
 tessera_mesh_all_to_all(mesh, axis, input, output, err) =
-    ccall(symbol(:tessera_mesh_all_to_all), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraError},), mesh, axis, input, output, err)
+    ccall((:tessera_mesh_all_to_all, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraError},), mesh, axis, input, output, err)
 tessera_mesh_all_to_all_async(mesh, axis, input, output, out_future, err) =
-    ccall(symbol(:tessera_mesh_all_to_all_async), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, input, output, out_future, err)
+    ccall((:tessera_mesh_all_to_all_async, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,TesseraTensor,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, input, output, out_future, err)
 tessera_mesh_broadcast(mesh, axis, tensor, root, err) =
-    ccall(symbol(:tessera_mesh_broadcast), Int32, (TesseraMesh,Cstring,TesseraTensor,Int64,Ptr{TesseraError},), mesh, axis, tensor, root, err)
+    ccall((:tessera_mesh_broadcast, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,Int64,Ptr{TesseraError},), mesh, axis, tensor, root, err)
 tessera_mesh_broadcast_async(mesh, axis, tensor, root, out_future, err) =
-    ccall(symbol(:tessera_mesh_broadcast_async), Int32, (TesseraMesh,Cstring,TesseraTensor,Int64,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, tensor, root, out_future, err)
+    ccall((:tessera_mesh_broadcast_async, LIBRARY), Int32, (TesseraMesh,Cstring,TesseraTensor,Int64,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, axis, tensor, root, out_future, err)
 tessera_model_open(directory, out_model, err) =
-    ccall(symbol(:tessera_model_open), Int32, (Cstring,Ptr{TesseraModel},Ptr{TesseraError},), directory, out_model, err)
+    ccall((:tessera_model_open, LIBRARY), Int32, (Cstring,Ptr{TesseraModel},Ptr{TesseraError},), directory, out_model, err)
 tessera_model_create(config_json, out_model, err) =
-    ccall(symbol(:tessera_model_create), Int32, (Cstring,Ptr{TesseraModel},Ptr{TesseraError},), config_json, out_model, err)
+    ccall((:tessera_model_create, LIBRARY), Int32, (Cstring,Ptr{TesseraModel},Ptr{TesseraError},), config_json, out_model, err)
 tessera_model_destroy(model) =
-    ccall(symbol(:tessera_model_destroy), Int32, (TesseraModel,), model)
+    ccall((:tessera_model_destroy, LIBRARY), Int32, (TesseraModel,), model)
 tessera_model_get_text(model, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_model_get_text), Int32, (TesseraModel,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, buf, cap, out_len, err)
+    ccall((:tessera_model_get_text, LIBRARY), Int32, (TesseraModel,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, buf, cap, out_len, err)
 tessera_model_get_parameter_count(model, out_count, err) =
-    ccall(symbol(:tessera_model_get_parameter_count), Int32, (TesseraModel,Ptr{Int64},Ptr{TesseraError},), model, out_count, err)
+    ccall((:tessera_model_get_parameter_count, LIBRARY), Int32, (TesseraModel,Ptr{Int64},Ptr{TesseraError},), model, out_count, err)
 tessera_batch_create(out_batch, err) =
-    ccall(symbol(:tessera_batch_create), Int32, (Ptr{TesseraBatch},Ptr{TesseraError},), out_batch, err)
+    ccall((:tessera_batch_create, LIBRARY), Int32, (Ptr{TesseraBatch},Ptr{TesseraError},), out_batch, err)
 tessera_batch_destroy(batch) =
-    ccall(symbol(:tessera_batch_destroy), Int32, (TesseraBatch,), batch)
+    ccall((:tessera_batch_destroy, LIBRARY), Int32, (TesseraBatch,), batch)
 tessera_batch_push(batch, tokens, labels, n_tokens, lengths, n_lengths, err) =
-    ccall(symbol(:tessera_batch_push), Int32, (TesseraBatch,Ptr{Int64},Ptr{Int64},Int64,Ptr{Int64},Int64,Ptr{TesseraError},), batch, tokens, labels, n_tokens, lengths, n_lengths, err)
+    ccall((:tessera_batch_push, LIBRARY), Int32, (TesseraBatch,Ptr{Int64},Ptr{Int64},Int64,Ptr{Int64},Int64,Ptr{TesseraError},), batch, tokens, labels, n_tokens, lengths, n_lengths, err)
 tessera_batch_count(batch, out_count, err) =
-    ccall(symbol(:tessera_batch_count), Int32, (TesseraBatch,Ptr{Int64},Ptr{TesseraError},), batch, out_count, err)
+    ccall((:tessera_batch_count, LIBRARY), Int32, (TesseraBatch,Ptr{Int64},Ptr{TesseraError},), batch, out_count, err)
 tessera_batch_count_tokens(batch, out_tokens, out_labels, err) =
-    ccall(symbol(:tessera_batch_count_tokens), Int32, (TesseraBatch,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), batch, out_tokens, out_labels, err)
+    ccall((:tessera_batch_count_tokens, LIBRARY), Int32, (TesseraBatch,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), batch, out_tokens, out_labels, err)
 tessera_batch_get_array(batch, index, array, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_batch_get_array), Int32, (TesseraBatch,Int64,Int32,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), batch, index, array, buf, cap, out_len, err)
+    ccall((:tessera_batch_get_array, LIBRARY), Int32, (TesseraBatch,Int64,Int32,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), batch, index, array, buf, cap, out_len, err)
 tessera_dataset_open(config, mesh, model, out_dataset, err) =
-    ccall(symbol(:tessera_dataset_open), Int32, (TesseraConfig,TesseraMesh,TesseraModel,Ptr{TesseraDataset},Ptr{TesseraError},), config, mesh, model, out_dataset, err)
+    ccall((:tessera_dataset_open, LIBRARY), Int32, (TesseraConfig,TesseraMesh,TesseraModel,Ptr{TesseraDataset},Ptr{TesseraError},), config, mesh, model, out_dataset, err)
 tessera_dataset_create(config, mesh, model, out_dataset, err) =
-    ccall(symbol(:tessera_dataset_create), Int32, (TesseraConfig,TesseraMesh,TesseraModel,Ptr{TesseraDataset},Ptr{TesseraError},), config, mesh, model, out_dataset, err)
+    ccall((:tessera_dataset_create, LIBRARY), Int32, (TesseraConfig,TesseraMesh,TesseraModel,Ptr{TesseraDataset},Ptr{TesseraError},), config, mesh, model, out_dataset, err)
 tessera_dataset_destroy(dataset) =
-    ccall(symbol(:tessera_dataset_destroy), Int32, (TesseraDataset,), dataset)
+    ccall((:tessera_dataset_destroy, LIBRARY), Int32, (TesseraDataset,), dataset)
 tessera_dataset_push(dataset, tokens, labels, count, err) =
-    ccall(symbol(:tessera_dataset_push), Int32, (TesseraDataset,Ptr{Int64},Ptr{Int64},Int64,Ptr{TesseraError},), dataset, tokens, labels, count, err)
+    ccall((:tessera_dataset_push, LIBRARY), Int32, (TesseraDataset,Ptr{Int64},Ptr{Int64},Int64,Ptr{TesseraError},), dataset, tokens, labels, count, err)
 tessera_dataset_push_end(dataset, err) =
-    ccall(symbol(:tessera_dataset_push_end), Int32, (TesseraDataset,Ptr{TesseraError},), dataset, err)
+    ccall((:tessera_dataset_push_end, LIBRARY), Int32, (TesseraDataset,Ptr{TesseraError},), dataset, err)
 tessera_dataset_next(dataset, out_batch, err) =
-    ccall(symbol(:tessera_dataset_next), Int32, (TesseraDataset,Ptr{TesseraBatch},Ptr{TesseraError},), dataset, out_batch, err)
+    ccall((:tessera_dataset_next, LIBRARY), Int32, (TesseraDataset,Ptr{TesseraBatch},Ptr{TesseraError},), dataset, out_batch, err)
 tessera_dataset_get_state(dataset, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_dataset_get_state), Int32, (TesseraDataset,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), dataset, buf, cap, out_len, err)
+    ccall((:tessera_dataset_get_state, LIBRARY), Int32, (TesseraDataset,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), dataset, buf, cap, out_len, err)
 tessera_dataset_set_state(dataset, state, err) =
-    ccall(symbol(:tessera_dataset_set_state), Int32, (TesseraDataset,Cstring,Ptr{TesseraError},), dataset, state, err)
+    ccall((:tessera_dataset_set_state, LIBRARY), Int32, (TesseraDataset,Cstring,Ptr{TesseraError},), dataset, state, err)
 tessera_dataset_count_steps(dataset, out_steps, err) =
-    ccall(symbol(:tessera_dataset_count_steps), Int32, (TesseraDataset,Ptr{Int64},Ptr{TesseraError},), dataset, out_steps, err)
+    ccall((:tessera_dataset_count_steps, LIBRARY), Int32, (TesseraDataset,Ptr{Int64},Ptr{TesseraError},), dataset, out_steps, err)
 tessera_metrics_init(metrics, struct_size) =
-    ccall(symbol(:tessera_metrics_init), Int32, (Ptr{TesseraMetrics},Csize_t,), metrics, struct_size)
+    ccall((:tessera_metrics_init, LIBRARY), Int32, (Ptr{TesseraMetrics},Csize_t,), metrics, struct_size)
 tessera_generate_options_init(options, struct_size) =
-    ccall(symbol(:tessera_generate_options_init), Int32, (Ptr{TesseraGenerateOptions},Csize_t,), options, struct_size)
+    ccall((:tessera_generate_options_init, LIBRARY), Int32, (Ptr{TesseraGenerateOptions},Csize_t,), options, struct_size)
 tessera_trainer_create(mesh, model, config, out_trainer, err) =
-    ccall(symbol(:tessera_trainer_create), Int32, (TesseraMesh,TesseraModel,TesseraConfig,Ptr{TesseraTrainer},Ptr{TesseraError},), mesh, model, config, out_trainer, err)
+    ccall((:tessera_trainer_create, LIBRARY), Int32, (TesseraMesh,TesseraModel,TesseraConfig,Ptr{TesseraTrainer},Ptr{TesseraError},), mesh, model, config, out_trainer, err)
 tessera_trainer_create_async(mesh, model, config, out_future, err) =
-    ccall(symbol(:tessera_trainer_create_async), Int32, (TesseraMesh,TesseraModel,TesseraConfig,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, model, config, out_future, err)
+    ccall((:tessera_trainer_create_async, LIBRARY), Int32, (TesseraMesh,TesseraModel,TesseraConfig,Ptr{TesseraFuture},Ptr{TesseraError},), mesh, model, config, out_future, err)
 tessera_trainer_destroy(trainer) =
-    ccall(symbol(:tessera_trainer_destroy), Int32, (TesseraTrainer,), trainer)
+    ccall((:tessera_trainer_destroy, LIBRARY), Int32, (TesseraTrainer,), trainer)
 tessera_trainer_set_events(trainer, events, err) =
-    ccall(symbol(:tessera_trainer_set_events), Int32, (TesseraTrainer,TesseraEvents,Ptr{TesseraError},), trainer, events, err)
+    ccall((:tessera_trainer_set_events, LIBRARY), Int32, (TesseraTrainer,TesseraEvents,Ptr{TesseraError},), trainer, events, err)
 tessera_trainer_step(trainer, batch, out_metrics, err) =
-    ccall(symbol(:tessera_trainer_step), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, batch, out_metrics, err)
+    ccall((:tessera_trainer_step, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, batch, out_metrics, err)
 tessera_trainer_step_async(trainer, batch, out_future, err) =
-    ccall(symbol(:tessera_trainer_step_async), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, out_future, err)
+    ccall((:tessera_trainer_step_async, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, out_future, err)
 tessera_trainer_forward_backward(trainer, batch, label_tokens, out_metrics, err) =
-    ccall(symbol(:tessera_trainer_forward_backward), Int32, (TesseraTrainer,TesseraBatch,Int64,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, batch, label_tokens, out_metrics, err)
+    ccall((:tessera_trainer_forward_backward, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Int64,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, batch, label_tokens, out_metrics, err)
 tessera_trainer_forward_backward_async(trainer, batch, label_tokens, out_future, err) =
-    ccall(symbol(:tessera_trainer_forward_backward_async), Int32, (TesseraTrainer,TesseraBatch,Int64,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, label_tokens, out_future, err)
+    ccall((:tessera_trainer_forward_backward_async, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Int64,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, label_tokens, out_future, err)
 tessera_trainer_optimizer_step(trainer, out_metrics, err) =
-    ccall(symbol(:tessera_trainer_optimizer_step), Int32, (TesseraTrainer,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, out_metrics, err)
+    ccall((:tessera_trainer_optimizer_step, LIBRARY), Int32, (TesseraTrainer,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, out_metrics, err)
 tessera_trainer_optimizer_step_async(trainer, out_future, err) =
-    ccall(symbol(:tessera_trainer_optimizer_step_async), Int32, (TesseraTrainer,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, out_future, err)
+    ccall((:tessera_trainer_optimizer_step_async, LIBRARY), Int32, (TesseraTrainer,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, out_future, err)
 tessera_trainer_zero_grad(trainer, err) =
-    ccall(symbol(:tessera_trainer_zero_grad), Int32, (TesseraTrainer,Ptr{TesseraError},), trainer, err)
+    ccall((:tessera_trainer_zero_grad, LIBRARY), Int32, (TesseraTrainer,Ptr{TesseraError},), trainer, err)
 tessera_trainer_get_step_count(trainer, out_steps, err) =
-    ccall(symbol(:tessera_trainer_get_step_count), Int32, (TesseraTrainer,Ptr{Int64},Ptr{TesseraError},), trainer, out_steps, err)
+    ccall((:tessera_trainer_get_step_count, LIBRARY), Int32, (TesseraTrainer,Ptr{Int64},Ptr{TesseraError},), trainer, out_steps, err)
 tessera_trainer_evaluate(trainer, batch, out_metrics, err) =
-    ccall(symbol(:tessera_trainer_evaluate), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, batch, out_metrics, err)
+    ccall((:tessera_trainer_evaluate, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraMetrics},Ptr{TesseraError},), trainer, batch, out_metrics, err)
 tessera_trainer_evaluate_async(trainer, batch, out_future, err) =
-    ccall(symbol(:tessera_trainer_evaluate_async), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, out_future, err)
+    ccall((:tessera_trainer_evaluate_async, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, out_future, err)
 tessera_trainer_generate(trainer, prompt, n_prompt, options, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_trainer_generate), Int32, (TesseraTrainer,Ptr{Int64},Int64,Ptr{TesseraGenerateOptions},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), trainer, prompt, n_prompt, options, buf, cap, out_len, err)
+    ccall((:tessera_trainer_generate, LIBRARY), Int32, (TesseraTrainer,Ptr{Int64},Int64,Ptr{TesseraGenerateOptions},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), trainer, prompt, n_prompt, options, buf, cap, out_len, err)
 tessera_trainer_generate_async(trainer, prompt, n_prompt, options, out_future, err) =
-    ccall(symbol(:tessera_trainer_generate_async), Int32, (TesseraTrainer,Ptr{Int64},Int64,Ptr{TesseraGenerateOptions},Ptr{TesseraFuture},Ptr{TesseraError},), trainer, prompt, n_prompt, options, out_future, err)
+    ccall((:tessera_trainer_generate_async, LIBRARY), Int32, (TesseraTrainer,Ptr{Int64},Int64,Ptr{TesseraGenerateOptions},Ptr{TesseraFuture},Ptr{TesseraError},), trainer, prompt, n_prompt, options, out_future, err)
 tessera_trainer_get_logits(trainer, batch, out_logits, err) =
-    ccall(symbol(:tessera_trainer_get_logits), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraTensor},Ptr{TesseraError},), trainer, batch, out_logits, err)
+    ccall((:tessera_trainer_get_logits, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraTensor},Ptr{TesseraError},), trainer, batch, out_logits, err)
 tessera_trainer_get_logits_async(trainer, batch, out_future, err) =
-    ccall(symbol(:tessera_trainer_get_logits_async), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, out_future, err)
+    ccall((:tessera_trainer_get_logits_async, LIBRARY), Int32, (TesseraTrainer,TesseraBatch,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, batch, out_future, err)
 tessera_trainer_count_parameters(trainer, out_count, err) =
-    ccall(symbol(:tessera_trainer_count_parameters), Int32, (TesseraTrainer,Ptr{Int64},Ptr{TesseraError},), trainer, out_count, err)
+    ccall((:tessera_trainer_count_parameters, LIBRARY), Int32, (TesseraTrainer,Ptr{Int64},Ptr{TesseraError},), trainer, out_count, err)
 tessera_trainer_get_parameter_name(trainer, index, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_trainer_get_parameter_name), Int32, (TesseraTrainer,Int64,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), trainer, index, buf, cap, out_len, err)
+    ccall((:tessera_trainer_get_parameter_name, LIBRARY), Int32, (TesseraTrainer,Int64,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), trainer, index, buf, cap, out_len, err)
 tessera_trainer_get_parameter(trainer, name, out_tensor, err) =
-    ccall(symbol(:tessera_trainer_get_parameter), Int32, (TesseraTrainer,Cstring,Ptr{TesseraTensor},Ptr{TesseraError},), trainer, name, out_tensor, err)
+    ccall((:tessera_trainer_get_parameter, LIBRARY), Int32, (TesseraTrainer,Cstring,Ptr{TesseraTensor},Ptr{TesseraError},), trainer, name, out_tensor, err)
 tessera_trainer_get_parameter_async(trainer, name, out_future, err) =
-    ccall(symbol(:tessera_trainer_get_parameter_async), Int32, (TesseraTrainer,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, name, out_future, err)
+    ccall((:tessera_trainer_get_parameter_async, LIBRARY), Int32, (TesseraTrainer,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, name, out_future, err)
 tessera_trainer_get_gradient(trainer, name, out_tensor, err) =
-    ccall(symbol(:tessera_trainer_get_gradient), Int32, (TesseraTrainer,Cstring,Ptr{TesseraTensor},Ptr{TesseraError},), trainer, name, out_tensor, err)
+    ccall((:tessera_trainer_get_gradient, LIBRARY), Int32, (TesseraTrainer,Cstring,Ptr{TesseraTensor},Ptr{TesseraError},), trainer, name, out_tensor, err)
 tessera_trainer_get_gradient_async(trainer, name, out_future, err) =
-    ccall(symbol(:tessera_trainer_get_gradient_async), Int32, (TesseraTrainer,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, name, out_future, err)
+    ccall((:tessera_trainer_get_gradient_async, LIBRARY), Int32, (TesseraTrainer,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, name, out_future, err)
 tessera_trainer_set_parameter(trainer, name, tensor, err) =
-    ccall(symbol(:tessera_trainer_set_parameter), Int32, (TesseraTrainer,Cstring,TesseraTensor,Ptr{TesseraError},), trainer, name, tensor, err)
+    ccall((:tessera_trainer_set_parameter, LIBRARY), Int32, (TesseraTrainer,Cstring,TesseraTensor,Ptr{TesseraError},), trainer, name, tensor, err)
 tessera_trainer_set_parameter_async(trainer, name, tensor, out_future, err) =
-    ccall(symbol(:tessera_trainer_set_parameter_async), Int32, (TesseraTrainer,Cstring,TesseraTensor,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, name, tensor, out_future, err)
+    ccall((:tessera_trainer_set_parameter_async, LIBRARY), Int32, (TesseraTrainer,Cstring,TesseraTensor,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, name, tensor, out_future, err)
 tessera_trainer_get_program(trainer, microbatches, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_trainer_get_program), Int32, (TesseraTrainer,Int64,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), trainer, microbatches, buf, cap, out_len, err)
+    ccall((:tessera_trainer_get_program, LIBRARY), Int32, (TesseraTrainer,Int64,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), trainer, microbatches, buf, cap, out_len, err)
 tessera_checkpoint_save(trainer, directory, dataset, err) =
-    ccall(symbol(:tessera_checkpoint_save), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraError},), trainer, directory, dataset, err)
+    ccall((:tessera_checkpoint_save, LIBRARY), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraError},), trainer, directory, dataset, err)
 tessera_checkpoint_save_async(trainer, directory, dataset, out_future, err) =
-    ccall(symbol(:tessera_checkpoint_save_async), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, directory, dataset, out_future, err)
+    ccall((:tessera_checkpoint_save_async, LIBRARY), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, directory, dataset, out_future, err)
 tessera_checkpoint_load(trainer, directory, dataset, err) =
-    ccall(symbol(:tessera_checkpoint_load), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraError},), trainer, directory, dataset, err)
+    ccall((:tessera_checkpoint_load, LIBRARY), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraError},), trainer, directory, dataset, err)
 tessera_checkpoint_load_async(trainer, directory, dataset, out_future, err) =
-    ccall(symbol(:tessera_checkpoint_load_async), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, directory, dataset, out_future, err)
+    ccall((:tessera_checkpoint_load_async, LIBRARY), Int32, (TesseraTrainer,Cstring,TesseraDataset,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, directory, dataset, out_future, err)
 tessera_checkpoint_export(trainer, directory, dtype, err) =
-    ccall(symbol(:tessera_checkpoint_export), Int32, (TesseraTrainer,Cstring,Cstring,Ptr{TesseraError},), trainer, directory, dtype, err)
+    ccall((:tessera_checkpoint_export, LIBRARY), Int32, (TesseraTrainer,Cstring,Cstring,Ptr{TesseraError},), trainer, directory, dtype, err)
 tessera_checkpoint_export_async(trainer, directory, dtype, out_future, err) =
-    ccall(symbol(:tessera_checkpoint_export_async), Int32, (TesseraTrainer,Cstring,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, directory, dtype, out_future, err)
+    ccall((:tessera_checkpoint_export_async, LIBRARY), Int32, (TesseraTrainer,Cstring,Cstring,Ptr{TesseraFuture},Ptr{TesseraError},), trainer, directory, dtype, out_future, err)
 tessera_tokenizer_open(directory, out_tokenizer, err) =
-    ccall(symbol(:tessera_tokenizer_open), Int32, (Cstring,Ptr{TesseraTokenizer},Ptr{TesseraError},), directory, out_tokenizer, err)
+    ccall((:tessera_tokenizer_open, LIBRARY), Int32, (Cstring,Ptr{TesseraTokenizer},Ptr{TesseraError},), directory, out_tokenizer, err)
 tessera_tokenizer_destroy(tokenizer) =
-    ccall(symbol(:tessera_tokenizer_destroy), Int32, (TesseraTokenizer,), tokenizer)
+    ccall((:tessera_tokenizer_destroy, LIBRARY), Int32, (TesseraTokenizer,), tokenizer)
 tessera_tokenizer_count(tokenizer, out_count, err) =
-    ccall(symbol(:tessera_tokenizer_count), Int32, (TesseraTokenizer,Ptr{Int64},Ptr{TesseraError},), tokenizer, out_count, err)
+    ccall((:tessera_tokenizer_count, LIBRARY), Int32, (TesseraTokenizer,Ptr{Int64},Ptr{TesseraError},), tokenizer, out_count, err)
 tessera_tokenizer_encode(tokenizer, text, bytes, add_special, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_tokenizer_encode), Int32, (TesseraTokenizer,Cstring,Csize_t,Int32,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, text, bytes, add_special, buf, cap, out_len, err)
+    ccall((:tessera_tokenizer_encode, LIBRARY), Int32, (TesseraTokenizer,Cstring,Csize_t,Int32,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, text, bytes, add_special, buf, cap, out_len, err)
 tessera_tokenizer_decode(tokenizer, ids, n_ids, skip_special, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_tokenizer_decode), Int32, (TesseraTokenizer,Ptr{Int64},Int64,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, ids, n_ids, skip_special, buf, cap, out_len, err)
+    ccall((:tessera_tokenizer_decode, LIBRARY), Int32, (TesseraTokenizer,Ptr{Int64},Int64,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, ids, n_ids, skip_special, buf, cap, out_len, err)
 tessera_tokenizer_get_chat_text(tokenizer, conversation, add_generation_prompt, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_tokenizer_get_chat_text), Int32, (TesseraTokenizer,Cstring,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, conversation, add_generation_prompt, buf, cap, out_len, err)
+    ccall((:tessera_tokenizer_get_chat_text, LIBRARY), Int32, (TesseraTokenizer,Cstring,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, conversation, add_generation_prompt, buf, cap, out_len, err)
 tessera_tokenizer_encode_chat(tokenizer, conversation, tokens, labels, cap, out_len, err) =
-    ccall(symbol(:tessera_tokenizer_encode_chat), Int32, (TesseraTokenizer,Cstring,Ptr{Int64},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, conversation, tokens, labels, cap, out_len, err)
+    ccall((:tessera_tokenizer_encode_chat, LIBRARY), Int32, (TesseraTokenizer,Cstring,Ptr{Int64},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, conversation, tokens, labels, cap, out_len, err)
 tessera_pack_create(packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err) =
-    ccall(symbol(:tessera_pack_create), Int32, (Cstring,Ptr{Int64},Int64,Int64,Int64,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err)
+    ccall((:tessera_pack_create, LIBRARY), Int32, (Cstring,Ptr{Int64},Int64,Int64,Int64,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err)
 tessera_plan_get_text(model, config, world_size, part, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_plan_get_text), Int32, (TesseraModel,TesseraConfig,Int64,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, config, world_size, part, buf, cap, out_len, err)
+    ccall((:tessera_plan_get_text, LIBRARY), Int32, (TesseraModel,TesseraConfig,Int64,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, config, world_size, part, buf, cap, out_len, err)
 tessera_future_destroy(future) =
-    ccall(symbol(:tessera_future_destroy), Int32, (TesseraFuture,), future)
+    ccall((:tessera_future_destroy, LIBRARY), Int32, (TesseraFuture,), future)
 tessera_future_poll(future, out_done, err) =
-    ccall(symbol(:tessera_future_poll), Int32, (TesseraFuture,Ptr{Int32},Ptr{TesseraError},), future, out_done, err)
+    ccall((:tessera_future_poll, LIBRARY), Int32, (TesseraFuture,Ptr{Int32},Ptr{TesseraError},), future, out_done, err)
 tessera_future_wait(future, timeout_ns, err) =
-    ccall(symbol(:tessera_future_wait), Int32, (TesseraFuture,Int64,Ptr{TesseraError},), future, timeout_ns, err)
+    ccall((:tessera_future_wait, LIBRARY), Int32, (TesseraFuture,Int64,Ptr{TesseraError},), future, timeout_ns, err)
 tessera_future_wait_any(futures, count, timeout_ns, out_index, err) =
-    ccall(symbol(:tessera_future_wait_any), Int32, (Ptr{TesseraFuture},Int64,Int64,Ptr{Int64},Ptr{TesseraError},), futures, count, timeout_ns, out_index, err)
+    ccall((:tessera_future_wait_any, LIBRARY), Int32, (Ptr{TesseraFuture},Int64,Int64,Ptr{Int64},Ptr{TesseraError},), futures, count, timeout_ns, out_index, err)
 tessera_future_cancel(future, err) =
-    ccall(symbol(:tessera_future_cancel), Int32, (TesseraFuture,Ptr{TesseraError},), future, err)
+    ccall((:tessera_future_cancel, LIBRARY), Int32, (TesseraFuture,Ptr{TesseraError},), future, err)
 tessera_future_get_result(future, err) =
-    ccall(symbol(:tessera_future_get_result), Int32, (TesseraFuture,Ptr{TesseraError},), future, err)
+    ccall((:tessera_future_get_result, LIBRARY), Int32, (TesseraFuture,Ptr{TesseraError},), future, err)
 tessera_future_get_metrics(future, out_metrics, err) =
-    ccall(symbol(:tessera_future_get_metrics), Int32, (TesseraFuture,Ptr{TesseraMetrics},Ptr{TesseraError},), future, out_metrics, err)
+    ccall((:tessera_future_get_metrics, LIBRARY), Int32, (TesseraFuture,Ptr{TesseraMetrics},Ptr{TesseraError},), future, out_metrics, err)
 tessera_future_get_tokens(future, buf, cap, out_len, err) =
-    ccall(symbol(:tessera_future_get_tokens), Int32, (TesseraFuture,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), future, buf, cap, out_len, err)
+    ccall((:tessera_future_get_tokens, LIBRARY), Int32, (TesseraFuture,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), future, buf, cap, out_len, err)
 tessera_future_get_tensor(future, out_tensor, err) =
-    ccall(symbol(:tessera_future_get_tensor), Int32, (TesseraFuture,Ptr{TesseraTensor},Ptr{TesseraError},), future, out_tensor, err)
+    ccall((:tessera_future_get_tensor, LIBRARY), Int32, (TesseraFuture,Ptr{TesseraTensor},Ptr{TesseraError},), future, out_tensor, err)
 tessera_future_get_mesh(future, out_mesh, err) =
-    ccall(symbol(:tessera_future_get_mesh), Int32, (TesseraFuture,Ptr{TesseraMesh},Ptr{TesseraError},), future, out_mesh, err)
+    ccall((:tessera_future_get_mesh, LIBRARY), Int32, (TesseraFuture,Ptr{TesseraMesh},Ptr{TesseraError},), future, out_mesh, err)
 tessera_future_get_trainer(future, out_trainer, err) =
-    ccall(symbol(:tessera_future_get_trainer), Int32, (TesseraFuture,Ptr{TesseraTrainer},Ptr{TesseraError},), future, out_trainer, err)
+    ccall((:tessera_future_get_trainer, LIBRARY), Int32, (TesseraFuture,Ptr{TesseraTrainer},Ptr{TesseraError},), future, out_trainer, err)
 tessera_event_init(event, struct_size) =
-    ccall(symbol(:tessera_event_init), Int32, (Ptr{TesseraEvent},Csize_t,), event, struct_size)
+    ccall((:tessera_event_init, LIBRARY), Int32, (Ptr{TesseraEvent},Csize_t,), event, struct_size)
 tessera_events_create(capacity, out_events, err) =
-    ccall(symbol(:tessera_events_create), Int32, (Int64,Ptr{TesseraEvents},Ptr{TesseraError},), capacity, out_events, err)
+    ccall((:tessera_events_create, LIBRARY), Int32, (Int64,Ptr{TesseraEvents},Ptr{TesseraError},), capacity, out_events, err)
 tessera_events_destroy(events) =
-    ccall(symbol(:tessera_events_destroy), Int32, (TesseraEvents,), events)
+    ccall((:tessera_events_destroy, LIBRARY), Int32, (TesseraEvents,), events)
 tessera_events_next(events, timeout_ns, out_event, err) =
-    ccall(symbol(:tessera_events_next), Int32, (TesseraEvents,Int64,Ptr{TesseraEvent},Ptr{TesseraError},), events, timeout_ns, out_event, err)
+    ccall((:tessera_events_next, LIBRARY), Int32, (TesseraEvents,Int64,Ptr{TesseraEvent},Ptr{TesseraError},), events, timeout_ns, out_event, err)

@@ -1,0 +1,11 @@
+#!/bin/sh
+# The tests of Tessera.jl against the library in BUILD_DIR. Exit status 77: no Julia.
+# usage: run_tests.sh BUILD_DIR
+set -eu
+build=$(realpath "$1")
+cd "$(dirname "$0")"
+. ./environment.sh
+# On one thread, where ranks are tasks that must let each other run, and on four.
+for threads in 1 4; do
+  OMP_NUM_THREADS=1 JULIA_NUM_THREADS=$threads "$julia" --startup-file=no --color=no test/runtests.jl
+done

@@ -1,0 +1,107 @@
+# Models, batches, datasets, tokenizers, plans and packing.
+
+"A Hugging Face directory."
+open_model(directory::AbstractString) = Model(handle(CAPI.TesseraModel, CAPI.tessera_model_open, directory))
+"""
+    Model(config_json)
+
+An architecture from the text of a config.json; trainers start it from seeded random weights. `open_model` reads a directory.
+"""
+Model(config_json::AbstractString) = Model(handle(CAPI.TesseraModel, CAPI.tessera_model_create, config_json))
+Base.string(model::Model) = text(CAPI.tessera_model_get_text, model)
+parameter_count(model::Model) = value(Int64, CAPI.tessera_model_get_parameter_count, model)
+
+"What a job will do, as text."
+plan(model::Model, config::Config, world_size; part = CAPI.TESSERA_PLAN_SUMMARY) =
+    text(CAPI.tessera_plan_get_text, model, config, world_size, part)
+
+"The pack of each document, from 0, and how many packs there are."
+function pack(packer, lengths, capacity; seed = 0)
+    lengths = collect(Int64, lengths)
+    packs = Vector{Int64}(undef, length(lengths))
+    count = Ref{Int64}(0)
+    call(CAPI.tessera_pack_create, packer, lengths, length(lengths), capacity, seed, packs, count)
+    return packs, count[]
+end
+
+"One rank's share of a step: micro-batches, each of which is some documents end to end."
+Batch() = Batch(handle(CAPI.TesseraBatch, CAPI.tessera_batch_create))
+labels_in(::Nothing, tokens) = C_NULL
+function labels_in(labels, tokens)
+    length(labels) == length(tokens) || throw(bad_argument("$(length(labels)) labels for $(length(tokens)) tokens"))
+    return collect(Int64, labels)
+end
+"Appends one micro-batch; without labels the tokens are their own. Token ids count from 0, as everywhere."
+function Base.push!(batch::Batch, tokens, lengths; labels = nothing)
+    call(CAPI.tessera_batch_push, batch, collect(Int64, tokens), labels_in(labels, tokens), length(tokens),
+         collect(Int64, lengths), length(lengths))
+    return batch
+end
+Base.length(batch::Batch) = Int(value(Int64, CAPI.tessera_batch_count, batch))
+"Tokens, and labels that are trained on."
+function count_tokens(batch::Batch)
+    tokens, labels = Ref{Int64}(0), Ref{Int64}(0)
+    call(CAPI.tessera_batch_count_tokens, batch, tokens, labels)
+    return tokens[], labels[]
+end
+"One array (a CAPI.TESSERA_BATCH_*) of micro-batch `index`, from 1."
+batch_array(batch::Batch, index, which) = array(Int64, CAPI.tessera_batch_get_array, batch, index - 1, which)
+
+"""
+    Dataset(config, mesh = nothing, model = nothing)
+
+The files of data.*; a loop over it takes this rank's share of each step until the data is used up. `pushed_dataset` makes one without
+files: `push!` documents, then `push_end!`.
+"""
+Dataset(config::Config, mesh = nothing, model = nothing) = dataset(CAPI.tessera_dataset_open, config, mesh, model)
+pushed_dataset(config::Config, mesh = nothing, model = nothing) = dataset(CAPI.tessera_dataset_create, config, mesh, model)
+dataset(f, config, mesh, model) = GC.@preserve mesh model Dataset(
+    handle(CAPI.TesseraDataset, f, config, or_null(CAPI.TesseraMesh, mesh), or_null(CAPI.TesseraModel, model)))
+function Base.push!(data::Dataset, tokens; labels = nothing)
+    call(CAPI.tessera_dataset_push, data, collect(Int64, tokens), labels_in(labels, tokens), length(tokens))
+    return data
+end
+push_end!(data::Dataset) = call(CAPI.tessera_dataset_push_end, data)
+"This rank's share of the next step; nothing when the data is used up."
+function next!(data::Dataset)
+    out = Ref(CAPI.TesseraBatch(0))
+    return call_or(CAPI.TESSERA_E_END, CAPI.tessera_dataset_next, data, out) ? Batch(out[]) : nothing
+end
+function Base.iterate(data::Dataset, _ = nothing)
+    batch = next!(data)
+    return batch === nothing ? nothing : (batch, nothing)
+end
+Base.IteratorSize(::Type{Dataset}) = Base.SizeUnknown()
+Base.eltype(::Type{Dataset}) = Batch
+"The position in the data, as text for `set_state!`."
+state(data::Dataset) = text(CAPI.tessera_dataset_get_state, data)
+set_state!(data::Dataset, state) = call(CAPI.tessera_dataset_set_state, data, state)
+"Steps in one pass; -1 when that is not known."
+count_steps(data::Dataset) = Int(value(Int64, CAPI.tessera_dataset_count_steps, data))
+
+"Text to token ids and back, as the Hugging Face directory says."
+Tokenizer(directory::AbstractString) = Tokenizer(handle(CAPI.TesseraTokenizer, CAPI.tessera_tokenizer_open, directory))
+Base.length(tokenizer::Tokenizer) = Int(value(Int64, CAPI.tessera_tokenizer_count, tokenizer))
+function encode(tokenizer::Tokenizer, text::AbstractString; add_special = true)
+    bytes = Vector{UInt8}(codeunits(String(text)))
+    push!(bytes, 0)  # the string need not end with a NUL for the library, but for Cstring
+    GC.@preserve bytes array(Int64, encode_bytes, tokenizer, bytes, length(bytes) - 1, Int32(add_special))
+end
+# The text has a length of its own and may hold NULs, which Cstring refuses.
+encode_bytes(tokenizer, bytes, n, special, buf, cap, len, err) =
+    CAPI.tessera_tokenizer_encode(tokenizer, Cstring(pointer(bytes)), n, special, buf, cap, len, err)
+decode(tokenizer::Tokenizer, ids; skip_special = false) =
+    text(CAPI.tessera_tokenizer_decode, tokenizer, collect(Int64, ids), length(ids), Int32(skip_special))
+"A conversation (JSON) as the chat template prints it."
+chat_text(tokenizer::Tokenizer, conversation; add_generation_prompt = false) =
+    text(CAPI.tessera_tokenizer_get_chat_text, tokenizer, conversation, Int32(add_generation_prompt))
+"A conversation (JSON) as tokens and labels."
+function encode_chat(tokenizer::Tokenizer, conversation)
+    labels = Int64[]
+    function both(tokenizer, conversation, buf, cap, len, err)
+        resize!(labels, cap)
+        return CAPI.tessera_tokenizer_encode_chat(tokenizer, conversation, buf, labels, cap, len, err)
+    end
+    tokens = array(Int64, both, tokenizer, conversation)
+    return tokens, resize!(labels, length(tokens))
+end
