@@ -1,0 +1,663 @@
+"""Tessera from Python: training of transformer language models over many devices, through the C library libtessera.
+
+A thin layer on ctypes without dependencies. Owners are closed with close(), with `with`, or by the garbage collector; use of a
+closed owner raises ValueError, as that of a closed file does. Other failures raise tessera.Error with code, name and rank. Calls
+release the interpreter's lock, so ranks can be threads.
+"""
+import ctypes
+import threading
+from ctypes import byref, c_char, c_int32, c_int64, c_size_t
+
+from . import capi
+from ._library import Error, Owner, array, bad_argument, call, call_or, fill, handle, i64, library, null_or, number, raw, text, utf8
+
+__all__ = ["Batch", "Config", "Dataset", "Error", "Events", "Future", "Mesh", "Model", "Tensor", "Tokenizer", "Trainer", "World",
+           "capi", "pack", "plan", "run_ranks", "run_rank"]
+
+
+def version():
+    return library.tessera_version_string().decode()
+
+
+def build_info():
+    return text(library.tessera_build_info)
+
+
+def status_name(code):
+    return library.tessera_status_name(code).decode()
+
+
+def status_text(code):
+    return library.tessera_status_string(code).decode()
+
+
+def handle_count(kind=capi.KIND_ANY):
+    """Live native objects of a kind, to find leaks."""
+    return number(c_int64, library.tessera_handle_count, kind)
+
+
+def set_log_level(level):
+    call(library.tessera_log_set_level, level)
+
+
+def log_level():
+    return number(c_int32, library.tessera_log_get_level)
+
+
+def set_log_events(events):
+    """Log lines go to a queue; None: to stderr again."""
+    call(library.tessera_log_set_events, null_or(capi.Events, events))
+
+
+class Config(Owner):
+    """All settings: config["optimizer.lr"] = 3e-4. Keyword-like settings come as a dict."""
+
+    _type = capi.Config
+
+    def __init__(self, settings=()):
+        super().__init__(handle(capi.Config, library.tessera_config_create))
+        for key, value in dict(settings).items():
+            self[key] = value
+
+    def __setitem__(self, key, value):
+        call(library.tessera_config_set, self, utf8(key), utf8(value))
+
+    def __getitem__(self, key):
+        return text(library.tessera_config_get, self, utf8(key))
+
+    def load(self, path):
+        call(library.tessera_config_load, self, utf8(path))
+        return self
+
+    def load_text(self, yaml):
+        call(library.tessera_config_load_text, self, utf8(yaml))
+        return self
+
+    def yaml(self):
+        return text(library.tessera_config_get_text, self)
+
+
+def describe_key(key):
+    return _key_info(fill(capi.KeyInfo, library.tessera_key_info_init, library.tessera_key_describe, utf8(key)))
+
+
+def keys():
+    return [_key_info(fill(capi.KeyInfo, library.tessera_key_info_init, library.tessera_key_get, i))
+            for i in range(number(c_int64, library.tessera_key_count))]
+
+
+def _key_info(info):
+    out = {name: getattr(info, name).decode() for name in ("name", "default_value", "choices", "doc")}
+    return {**out, "type": info.type, "min": info.min if info.has_min else None, "max": info.max if info.has_max else None}
+
+
+def _metrics_of(struct):
+    return {name: getattr(struct, name) for name, _ in struct._fields_ if name != "struct_size"}
+
+
+def _options(struct, init, values):
+    """A struct of options; unknown names raise TypeError."""
+    options = struct()
+    init(byref(options), ctypes.sizeof(options))
+    fields = {name for name, _ in struct._fields_} - {"struct_size"}
+    for name, value in values.items():
+        if name not in fields:
+            raise TypeError(f"there is no option {name}")
+        setattr(options, name, utf8(value) if isinstance(value, str) else value)
+    return options
+
+
+class Future(Owner):
+    """Work under way. Closing it does not stop the work."""
+
+    _type = capi.Future
+
+    def __init__(self, take, function, *arguments):
+        self._take, self._keep = take, arguments
+        super().__init__(handle(capi.Future, function, *arguments))
+
+    def done(self):
+        done = number(c_int32, library.tessera_future_poll, self) != 0
+        self._keep = () if done else self._keep
+        return done
+
+    def wait(self, timeout=None):
+        """False when `timeout` seconds passed first."""
+        ns = capi.FOREVER if timeout is None else int(timeout * 1e9)
+        return call_or(capi.E_TIMEOUT, library.tessera_future_wait, self, ns)
+
+    def result(self):
+        """Waits, then returns what the blocking form returns. Objects are handed over once."""
+        self.wait()
+        self._keep = ()
+        call(library.tessera_future_get_result, self)
+        return self._take(self)
+
+    def cancel(self):
+        call(library.tessera_future_cancel, self)
+
+
+def wait_any(futures, timeout=None):
+    """The index of the first future that has ended; None when `timeout` seconds passed first."""
+    handles = (capi.Future * len(futures))(*map(raw, futures))
+    index = c_int64()
+    ns = capi.FOREVER if timeout is None else int(timeout * 1e9)
+    done = call_or(capi.E_TIMEOUT, library.tessera_future_wait_any, handles, len(futures), ns, byref(index))
+    return index.value if done else None
+
+
+def _take_nothing(future):
+    return None
+
+
+def _take_metrics(future):
+    return _metrics_of(fill(capi.Metrics, library.tessera_metrics_init, library.tessera_future_get_metrics, future))
+
+
+def _take_tokens(future):
+    return array(c_int64, library.tessera_future_get_tokens, future)
+
+
+def _take_tensor(future):
+    return Tensor(handle(capi.Tensor, library.tessera_future_get_tensor, future))
+
+
+def _take_mesh(future):
+    return Mesh._of(handle(capi.Mesh, library.tessera_future_get_mesh, future))
+
+
+def _take_trainer(future):
+    return Trainer._of(handle(capi.Trainer, library.tessera_future_get_trainer, future))
+
+
+class Events(Owner):
+    """A queue of metrics, log lines, failures and checkpoints."""
+
+    _type = capi.Events
+
+    def __init__(self, capacity=0):
+        super().__init__(handle(capi.Events, library.tessera_events_create, capacity))
+
+    def next(self, timeout=None):
+        """The oldest event as a dict; None when none came within `timeout` seconds."""
+        event = capi.Event()
+        library.tessera_event_init(byref(event), ctypes.sizeof(event))
+        ns = capi.FOREVER if timeout is None else int(timeout * 1e9)
+        if not call_or(capi.E_TIMEOUT, library.tessera_events_next, self, ns, byref(event)):
+            return None
+        return {**_metrics_of(event), "message": event.message.decode(errors="replace")}
+
+
+class World(Owner):
+    """One rank's seat in a job. Options are the fields of tessera_world_options."""
+
+    _type = capi.World
+
+    @staticmethod
+    def _options(config, options):
+        made = _options(capi.WorldOptions, library.tessera_world_options_init, {})
+        if config is not None:
+            call(library.tessera_world_options_load, byref(made), config)
+        for name, value in options.items():
+            if name not in dict(capi.WorldOptions._fields_):
+                raise TypeError(f"there is no option {name}")
+            setattr(made, name, utf8(value) if isinstance(value, str) else value)
+        return made
+
+    def __init__(self, config=None, **options):
+        made = self._options(config, options)
+        super().__init__(handle(capi.World, library.tessera_world_create, byref(made)))
+
+    @classmethod
+    def from_environment(cls, config=None, **options):
+        """The rank that torchrun, mpirun or srun describes; without a launcher one rank."""
+        made = cls._options(config, options)
+        return cls._of(handle(capi.World, library.tessera_world_create_from_environment, byref(made)))
+
+    @classmethod
+    def threads(cls, size, config=None, **options):
+        """All ranks of a job in this process."""
+        made = cls._options(config, options)
+        if not 0 < size <= 65536:
+            raise bad_argument(f"size={size} ranks in one process")
+        handles = (capi.World * size)()
+        call(library.tessera_world_create_threads, size, byref(made), handles)
+        return [cls._of(capi.World(one.id)) for one in handles]
+
+    @property
+    def rank(self):
+        return number(c_int32, library.tessera_world_get_rank, self)
+
+    @property
+    def size(self):
+        return number(c_int32, library.tessera_world_get_size, self)
+
+    def leave(self):
+        """Orderly end with all ranks; close() alone leaves them a failed peer."""
+        call(library.tessera_world_close, self)
+
+    def leave_async(self):
+        return Future(_take_nothing, library.tessera_world_close_async, self)
+
+    def abort(self, reason):
+        """Tells all ranks that this one cannot go on."""
+        call(library.tessera_world_abort, self, utf8(str(reason).replace("\0", " ")))
+
+
+def run_rank(work, world):
+    """Runs work(world) on one rank, then leaves the job. When it raises, the other ranks are told."""
+    try:
+        work(world)
+        world.leave()
+    except BaseException as failure:
+        if world.is_open:
+            world.abort(failure)
+        raise
+
+
+def run_ranks(size, work, config=None, **options):
+    """Runs work(world) on a thread for each of `size` ranks. The exception that came first is raised, not its echoes."""
+    failures = []
+
+    def run(world):
+        with world:
+            try:
+                run_rank(work, world)
+            except BaseException as failure:  # goes to the caller
+                failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(world,)) for world in World.threads(size, config, **options)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for failure in failures:
+        if not (isinstance(failure, Error) and failure.code == capi.E_PEER_FAILED):
+            raise failure
+    if failures:
+        raise failures[0]
+
+
+_ELEMENTS = {capi.DTYPE_F32: "f", capi.DTYPE_F64: "d", capi.DTYPE_F16: "e", capi.DTYPE_BF16: "H", capi.DTYPE_I64: "q",
+             capi.DTYPE_I32: "i", capi.DTYPE_U8: "B"}
+
+
+class Tensor(Owner):
+    """A tensor in row-major order; its elements come and go as objects with the buffer protocol (bytes, array, numpy)."""
+
+    _type = capi.Tensor
+
+    @staticmethod
+    def _make(function, dtype, dims, data, size):
+        return Tensor(handle(capi.Tensor, function, dtype, i64(dims), len(dims), data, size))
+
+    @classmethod
+    def zeros(cls, dtype, dims):
+        return cls._make(library.tessera_tensor_create, dtype, dims, None, 0)
+
+    @classmethod
+    def of(cls, dtype, dims, data):
+        """A copy of `data`."""
+        content = memoryview(data).tobytes()
+        return cls._make(library.tessera_tensor_create, dtype, dims, content, len(content))
+
+    @classmethod
+    def view(cls, dtype, dims, data):
+        """A tensor on the memory of a writable buffer, which collectives read and write in place."""
+        memory = (c_char * memoryview(data).nbytes).from_buffer(data)
+        tensor = cls._make(library.tessera_tensor_create_view, dtype, dims, memory, len(memory))
+        tensor._memory = memory
+        return tensor
+
+    @classmethod
+    def from_dlpack(cls, pointer):
+        """Takes over a DLManagedTensorVersioned; on an exception the caller keeps it."""
+        return cls(handle(capi.Tensor, library.tessera_tensor_create_dlpack, pointer))
+
+    def dlpack(self):
+        """The address of a DLManagedTensorVersioned without a copy; the caller releases it by its deleter."""
+        return number(ctypes.c_void_p, library.tessera_tensor_get_dlpack, self)
+
+    @property
+    def dtype(self):
+        return number(c_int32, library.tessera_tensor_get_dtype, self)
+
+    @property
+    def dims(self):
+        return array(c_int64, library.tessera_tensor_get_dims, self)
+
+    def data(self):
+        """A copy of the elements as a memoryview of the tensor's shape; those of bf16 as their 16 bits."""
+        length = c_size_t()
+        call_or(capi.E_BUFFER, library.tessera_tensor_get_data, self, None, 0, byref(length))
+        content = bytearray(length.value)
+        memory = (c_char * len(content)).from_buffer(content)
+        call(library.tessera_tensor_get_data, self, memory, len(content), byref(length))
+        dims = self.dims
+        return memoryview(content).cast(_ELEMENTS[self.dtype], dims) if dims else memoryview(content).cast(_ELEMENTS[self.dtype])
+
+    def set_data(self, data):
+        content = memoryview(data).tobytes()
+        call(library.tessera_tensor_set_data, self, content, len(content))
+
+
+class Mesh(Owner):
+    """The ranks of a world laid out on axes. Degrees are keywords: dp_shard=4, tp=2."""
+
+    _type = capi.Mesh
+
+    @staticmethod
+    def _options(config, degrees):
+        options = _options(capi.MeshOptions, library.tessera_mesh_options_init, {})
+        if config is not None:
+            call(library.tessera_mesh_options_load, byref(options), config)
+        for name, value in degrees.items():
+            if name not in dict(capi.MeshOptions._fields_):
+                raise TypeError(f"a mesh has no {name}")
+            setattr(options, name, value)
+        return options
+
+    def __init__(self, world, config=None, **degrees):
+        super().__init__(handle(capi.Mesh, library.tessera_mesh_create, world, byref(self._options(config, degrees))))
+
+    @classmethod
+    def create_async(cls, world, config=None, **degrees):
+        return Future(_take_mesh, library.tessera_mesh_create_async, world, byref(cls._options(config, degrees)))
+
+    def size(self, axis):
+        return number(c_int64, library.tessera_mesh_get_size, self, utf8(axis))
+
+    def index(self, axis):
+        return number(c_int64, library.tessera_mesh_get_index, self, utf8(axis))
+
+    def ranks(self, axis):
+        return array(c_int32, library.tessera_mesh_get_ranks, self, utf8(axis))
+
+    def __str__(self):
+        return text(library.tessera_mesh_get_text, self)
+
+    def barrier(self, axis):
+        call(library.tessera_mesh_barrier, self, utf8(axis))
+
+    def all_reduce(self, axis, tensor, reduce=capi.REDUCE_SUM):
+        call(library.tessera_mesh_all_reduce, self, utf8(axis), tensor, reduce)
+
+    def all_gather(self, axis, input, output):
+        call(library.tessera_mesh_all_gather, self, utf8(axis), input, output)
+
+    def reduce_scatter(self, axis, input, output, reduce=capi.REDUCE_SUM):
+        call(library.tessera_mesh_reduce_scatter, self, utf8(axis), input, output, reduce)
+
+    def all_to_all(self, axis, input, output):
+        call(library.tessera_mesh_all_to_all, self, utf8(axis), input, output)
+
+    def broadcast(self, axis, tensor, root):
+        call(library.tessera_mesh_broadcast, self, utf8(axis), tensor, root)
+
+    def barrier_async(self, axis):
+        return Future(_take_nothing, library.tessera_mesh_barrier_async, self, utf8(axis))
+
+    def all_reduce_async(self, axis, tensor, reduce=capi.REDUCE_SUM):
+        return Future(_take_nothing, library.tessera_mesh_all_reduce_async, self, utf8(axis), tensor, reduce)
+
+    def all_gather_async(self, axis, input, output):
+        return Future(_take_nothing, library.tessera_mesh_all_gather_async, self, utf8(axis), input, output)
+
+    def reduce_scatter_async(self, axis, input, output, reduce=capi.REDUCE_SUM):
+        return Future(_take_nothing, library.tessera_mesh_reduce_scatter_async, self, utf8(axis), input, output, reduce)
+
+    def all_to_all_async(self, axis, input, output):
+        return Future(_take_nothing, library.tessera_mesh_all_to_all_async, self, utf8(axis), input, output)
+
+    def broadcast_async(self, axis, tensor, root):
+        return Future(_take_nothing, library.tessera_mesh_broadcast_async, self, utf8(axis), tensor, root)
+
+
+class Model(Owner):
+    """An architecture from the text of a config.json; Model.open reads a Hugging Face directory."""
+
+    _type = capi.Model
+
+    def __init__(self, config_json):
+        super().__init__(handle(capi.Model, library.tessera_model_create, utf8(config_json)))
+
+    @classmethod
+    def open(cls, directory):
+        return cls._of(handle(capi.Model, library.tessera_model_open, utf8(directory)))
+
+    def __str__(self):
+        return text(library.tessera_model_get_text, self)
+
+    @property
+    def parameter_count(self):
+        return number(c_int64, library.tessera_model_get_parameter_count, self)
+
+
+def plan(model, config, world_size, part=capi.PLAN_SUMMARY):
+    """What a job will do, as text."""
+    return text(library.tessera_plan_get_text, model, config, world_size, part)
+
+
+def pack(packer, lengths, capacity, seed=0):
+    """The pack of each document, and how many packs there are."""
+    packs, count = (c_int64 * (len(lengths) or 1))(), c_int64()
+    call(library.tessera_pack_create, utf8(packer), i64(lengths), len(lengths), capacity, seed, packs, byref(count))
+    return list(packs[:len(lengths)]), count.value
+
+
+def _labels(labels, tokens):
+    if labels is not None and len(labels) != len(tokens):
+        raise bad_argument(f"{len(labels)} labels for {len(tokens)} tokens")
+    return None if labels is None else i64(labels)
+
+
+class Batch(Owner):
+    """One rank's share of a step: micro-batches, each of which is some documents end to end."""
+
+    _type = capi.Batch
+
+    def __init__(self):
+        super().__init__(handle(capi.Batch, library.tessera_batch_create))
+
+    def push(self, tokens, lengths, labels=None):
+        call(library.tessera_batch_push, self, i64(tokens), _labels(labels, tokens), len(tokens), i64(lengths), len(lengths))
+
+    def __len__(self):
+        return number(c_int64, library.tessera_batch_count, self)
+
+    def count_tokens(self):
+        tokens, labels = c_int64(), c_int64()
+        call(library.tessera_batch_count_tokens, self, byref(tokens), byref(labels))
+        return tokens.value, labels.value
+
+    def array(self, index, which):
+        """One array (a capi.BATCH_*) of micro-batch `index`."""
+        return array(c_int64, library.tessera_batch_get_array, self, index, which)
+
+
+class Dataset(Owner):
+    """The files of data.*; iterating gives this rank's share of each step. Dataset.create makes one that is pushed."""
+
+    _type = capi.Dataset
+
+    def __init__(self, config, mesh=None, model=None):
+        super().__init__(self._make(library.tessera_dataset_open, config, mesh, model))
+
+    @classmethod
+    def create(cls, config, mesh=None, model=None):
+        return cls._of(cls._make(library.tessera_dataset_create, config, mesh, model))
+
+    @staticmethod
+    def _make(function, config, mesh, model):
+        return handle(capi.Dataset, function, config, null_or(capi.Mesh, mesh), null_or(capi.Model, model))
+
+    def push(self, tokens, labels=None):
+        call(library.tessera_dataset_push, self, i64(tokens), _labels(labels, tokens), len(tokens))
+
+    def push_end(self):
+        call(library.tessera_dataset_push_end, self)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = capi.Batch()
+        if not call_or(capi.E_END, library.tessera_dataset_next, self, byref(batch)):
+            raise StopIteration
+        return Batch._of(batch)
+
+    @property
+    def state(self):
+        return text(library.tessera_dataset_get_state, self)
+
+    @state.setter
+    def state(self, state):
+        call(library.tessera_dataset_set_state, self, utf8(state))
+
+    def count_steps(self):
+        return number(c_int64, library.tessera_dataset_count_steps, self)
+
+
+class Tokenizer(Owner):
+    """Text to token ids and back, as a Hugging Face directory says."""
+
+    _type = capi.Tokenizer
+
+    def __init__(self, directory):
+        super().__init__(handle(capi.Tokenizer, library.tessera_tokenizer_open, utf8(directory)))
+
+    def __len__(self):
+        return number(c_int64, library.tessera_tokenizer_count, self)
+
+    def encode(self, words, add_special=True):
+        content = words.encode()
+        return array(c_int64, library.tessera_tokenizer_encode, self, content, len(content), int(add_special))
+
+    def decode(self, ids, skip_special=False):
+        return text(library.tessera_tokenizer_decode, self, i64(ids), len(ids), int(skip_special))
+
+    def chat_text(self, conversation, add_generation_prompt=False):
+        return text(library.tessera_tokenizer_get_chat_text, self, utf8(conversation), int(add_generation_prompt))
+
+    def encode_chat(self, conversation):
+        """A conversation (JSON) as tokens and labels."""
+        labels = None
+
+        def both(tokenizer, json, tokens, cap, length, err):
+            nonlocal labels
+            labels = (c_int64 * cap)()
+            return library.tessera_tokenizer_encode_chat(tokenizer, json, tokens, labels, cap, length, err)
+
+        tokens = array(c_int64, both, self, utf8(conversation))
+        return tokens, list(labels[:len(tokens)])
+
+
+class Trainer(Owner):
+    """One rank's part of training a model on a mesh. What waits for other ranks has a twin ..._async that returns a Future."""
+
+    _type = capi.Trainer
+
+    def __init__(self, mesh, model, config=None):
+        super().__init__(handle(capi.Trainer, library.tessera_trainer_create, mesh, model, null_or(capi.Config, config)))
+
+    @classmethod
+    def create_async(cls, mesh, model, config=None):
+        return Future(_take_trainer, library.tessera_trainer_create_async, mesh, model, null_or(capi.Config, config))
+
+    def set_events(self, events):
+        call(library.tessera_trainer_set_events, self, null_or(capi.Events, events))
+
+    def _measure(self, function, *arguments):
+        return _metrics_of(fill(capi.Metrics, library.tessera_metrics_init, function, self, *arguments))
+
+    def step(self, batch):
+        return self._measure(library.tessera_trainer_step, batch)
+
+    def forward_backward(self, batch, label_tokens=0):
+        return self._measure(library.tessera_trainer_forward_backward, batch, label_tokens)
+
+    def optimizer_step(self):
+        return self._measure(library.tessera_trainer_optimizer_step)
+
+    def evaluate(self, batch):
+        return self._measure(library.tessera_trainer_evaluate, batch)
+
+    def step_async(self, batch):
+        return Future(_take_metrics, library.tessera_trainer_step_async, self, batch)
+
+    def forward_backward_async(self, batch, label_tokens=0):
+        return Future(_take_metrics, library.tessera_trainer_forward_backward_async, self, batch, label_tokens)
+
+    def optimizer_step_async(self):
+        return Future(_take_metrics, library.tessera_trainer_optimizer_step_async, self)
+
+    def evaluate_async(self, batch):
+        return Future(_take_metrics, library.tessera_trainer_evaluate_async, self, batch)
+
+    def zero_grad(self):
+        call(library.tessera_trainer_zero_grad, self)
+
+    @property
+    def step_count(self):
+        return number(c_int64, library.tessera_trainer_get_step_count, self)
+
+    @staticmethod
+    def _generate_options(options):
+        return byref(_options(capi.GenerateOptions, library.tessera_generate_options_init, options))
+
+    def generate(self, prompt, **options):
+        """The tokens that follow the prompt; max_new_tokens, temperature, top_k, top_p, seed."""
+        return array(c_int64, library.tessera_trainer_generate, self, i64(prompt), len(prompt), self._generate_options(options))
+
+    def generate_async(self, prompt, **options):
+        return Future(_take_tokens, library.tessera_trainer_generate_async, self, i64(prompt), len(prompt),
+                      self._generate_options(options))
+
+    def logits(self, batch):
+        return Tensor(handle(capi.Tensor, library.tessera_trainer_get_logits, self, batch))
+
+    def logits_async(self, batch):
+        return Future(_take_tensor, library.tessera_trainer_get_logits_async, self, batch)
+
+    def parameter_names(self):
+        count = number(c_int64, library.tessera_trainer_count_parameters, self)
+        return [text(library.tessera_trainer_get_parameter_name, self, i) for i in range(count)]
+
+    def parameter(self, name):
+        return Tensor(handle(capi.Tensor, library.tessera_trainer_get_parameter, self, utf8(name)))
+
+    def parameter_async(self, name):
+        return Future(_take_tensor, library.tessera_trainer_get_parameter_async, self, utf8(name))
+
+    def gradient(self, name):
+        return Tensor(handle(capi.Tensor, library.tessera_trainer_get_gradient, self, utf8(name)))
+
+    def gradient_async(self, name):
+        return Future(_take_tensor, library.tessera_trainer_get_gradient_async, self, utf8(name))
+
+    def set_parameter(self, name, tensor):
+        call(library.tessera_trainer_set_parameter, self, utf8(name), tensor)
+
+    def set_parameter_async(self, name, tensor):
+        return Future(_take_nothing, library.tessera_trainer_set_parameter_async, self, utf8(name), tensor)
+
+    def program(self, microbatches):
+        return text(library.tessera_trainer_get_program, self, microbatches)
+
+    def save(self, directory, data=None):
+        call(library.tessera_checkpoint_save, self, utf8(directory), null_or(capi.Dataset, data))
+
+    def save_async(self, directory, data=None):
+        return Future(_take_nothing, library.tessera_checkpoint_save_async, self, utf8(directory), null_or(capi.Dataset, data))
+
+    def load(self, directory, data=None):
+        call(library.tessera_checkpoint_load, self, utf8(directory), null_or(capi.Dataset, data))
+
+    def load_async(self, directory, data=None):
+        return Future(_take_nothing, library.tessera_checkpoint_load_async, self, utf8(directory), null_or(capi.Dataset, data))
+
+    def export(self, directory, dtype=None):
+        call(library.tessera_checkpoint_export, self, utf8(directory), dtype and utf8(dtype))
+
+    def export_async(self, directory, dtype=None):
+        return Future(_take_nothing, library.tessera_checkpoint_export_async, self, utf8(directory), dtype and utf8(dtype))
