@@ -145,7 +145,13 @@ const std::byte* LocalGroup::resolve(int peer, const local::Entry& entry, local:
     case local::Where::inlined:
       return slot == nullptr ? nullptr : layout_.inlined(*slot) + entry.offset;
     case local::Where::staged:
-      return staging_.peer_segment(peer, entry.index) + entry.offset;
+      try {
+        return staging_.peer_segment(peer, entry.index) + entry.offset;
+      } catch (const Error& error) {
+        if (error.code() != Code::peer_failed) throw;
+        throw Error(error.code(), cat("rank ", world_rank(peer), " is gone: ", error.what()),
+                    world_rank(peer));
+      }
     case local::Where::allocated:
       return allocated_[entry.index].parts[peer]->data() + entry.offset;
   }

@@ -85,6 +85,7 @@ SharedMemoryPtr SharedFile::attach(const std::string& address, size_t bytes) {
     // In another process namespace the same number is another process: the name tells.
     char target[128] = {};
     const bool readable = readlink(path.c_str(), target, sizeof target - 1) > 0;
+    if (!readable && errno == ENOENT) throw Error(Code::peer_failed, cat("process ", pid, " has ended"));
     if (!readable) throw os_error(cat("reading ", path), errno);
     TESSERA_CHECK(std::string(target).find(name) != std::string::npos, io, path, " is not the memory file ",
                   name, ": ranks of backend=local must share the host's process namespace");

@@ -23,8 +23,8 @@ class SharedFile {
   const std::string& address() const { return address_; }
   const SharedMemoryPtr& memory() const { return memory_; }
 
-  /// Maps the file of another process (or of this one). Throws io when the address cannot be reached or is
-  /// not what it says.
+  /// Maps the file of another process (or of this one). Throws peer_failed when that process has ended, io
+  /// when the address cannot be reached or is not what it says.
   static SharedMemoryPtr attach(const std::string& address, size_t bytes);
 
  private:

@@ -5,12 +5,15 @@
 #include <ATen/ops/amax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -62,6 +65,12 @@ LocalLabels local_labels(const at::Tensor& labels, int64_t vocab_begin, int64_t 
 
 CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor& labels,
                                       int64_t vocab_begin) {
+  if (logits.dim() == 2 && logits.size(1) == 0) {
+    const auto f32 = logits.options().dtype(at::kFloat);
+    const int64_t n = logits.size(0);
+    return {at::full({n}, -std::numeric_limits<float>::infinity(), f32), at::zeros({n}, f32),
+            at::zeros({n}, f32)};
+  }
   check_shapes(logits, labels);
   if (loops_apply(logits)) {
     const int64_t n = logits.size(0), v = logits.size(1);
@@ -86,6 +95,7 @@ CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor
 
 void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int64_t vocab_begin,
                         const at::Tensor& lse, double grad_scale) {
+  if (logits.numel() == 0) return;
   check_shapes(logits, labels);
   TESSERA_CHECK(lse.dim() == 1 && lse.size(0) == logits.size(0) && lse.scalar_type() == at::kFloat, argument,
                 "cross_entropy_grad: lse is ", lse.sizes(), ", float32 [", logits.size(0), "] expected");

@@ -26,8 +26,8 @@ struct CrossEntropyStats {
 };
 
 /// Statistics of logits [n, V_local], whose first column is vocabulary entry `vocab_begin`. Labels outside
-/// the slice belong to another rank. Ranks then combine: M = allmax(max), S = allsum(sum * exp(max - M)), t =
-/// allsum(target); the loss of a row is log(S) + M - t.
+/// the slice belong to another rank; a slice without entries has max -inf and sum 0. Ranks then combine: M =
+/// allmax(max), S = allsum(sum * exp(max - M)), t = allsum(target); the loss of a row is log(S) + M - t.
 CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor& labels,
                                       int64_t vocab_begin);
 

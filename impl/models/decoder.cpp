@@ -8,16 +8,28 @@
 
 namespace tessera {
 
-std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, const ParallelContext& parallel) {
-  const int tp = parallel.tp ? parallel.tp->size() : 1;
-  TESSERA_CHECK(tp == 1, unsupported, "tp=", tp, " is not supported yet: 1 is");
-  const int cp = parallel.cp ? parallel.cp->size() : 1;
+namespace {
 
-  const auto rope = std::make_shared<RopeCache>(config.head_dim, config.rope_theta, config.rope_scaling, cp);
+void check_split(const ModelConfig& config, int64_t tp) {
+  TESSERA_CHECK(config.num_heads % tp == 0, argument, "tp=", tp,
+                " does not divide num_attention_heads=", config.num_heads);
+  TESSERA_CHECK(config.num_kv_heads % tp == 0 || tp % config.num_kv_heads == 0, argument, "tp=", tp,
+                " and num_key_value_heads=", config.num_kv_heads, " do not divide one another");
+  TESSERA_CHECK(config.intermediate_size % tp == 0, argument, "tp=", tp,
+                " does not divide intermediate_size=", config.intermediate_size);
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, const ParallelContext& parallel) {
+  check_split(config, parallel.tp_size);
+  const TensorRegion region(parallel, /*split=*/true);
+
+  const auto rope = std::make_shared<RopeCache>(config.head_dim, config.rope_theta, config.rope_scaling);
   const double std = config.initializer_range;
   std::vector<std::unique_ptr<Unit>> units;
-  units.push_back(
-      std::make_unique<EmbeddingUnit>("model.embed_tokens", config.vocab_size, config.hidden_size, std));
+  units.push_back(std::make_unique<EmbeddingUnit>("model.embed_tokens", config.vocab_size, config.hidden_size,
+                                                  std, region));
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     DecoderLayerSpec spec;
     spec.attention = {config.hidden_size,
@@ -29,14 +41,16 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                       config.attention_bias,
                       config.qk_norm,
                       config.rms_norm_eps,
-                      std};
-    spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std};
+                      std,
+                      region};
+    spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, region};
     spec.norm_eps = config.rms_norm_eps;
+    spec.sequence_parallel = region.sequence_parallel();
     units.push_back(std::make_unique<DecoderLayer>(cat("model.layers.", layer), spec, rope));
   }
   units.push_back(std::make_unique<DecoderHead>("model.norm", "lm_head", config.vocab_size,
                                                 config.hidden_size, config.rms_norm_eps, std,
-                                                config.tie_embeddings));
+                                                config.tie_embeddings, region));
   return units;
 }
 

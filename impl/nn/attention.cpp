@@ -9,16 +9,21 @@ namespace {
 
 std::vector<LinearSpec> qkv_specs(const std::string& prefix, const AttentionSpec& spec) {
   const auto projection = [&](const char* name, int64_t heads) {
-    return LinearSpec{prefix + name, spec.hidden,   heads * spec.head_dim,
-                      spec.qkv_bias, spec.init_std, LinearSpec::Style::colwise};
+    LinearSpec layer{prefix + name, spec.hidden, heads * spec.head_dim, spec.qkv_bias, spec.init_std};
+    layer.style = spec.region.split() ? LinearSpec::Style::colwise : LinearSpec::Style::replicate;
+    // Fewer heads than ranks: neighbours hold the same one.
+    if (spec.region.split() && heads < spec.region.size()) layer.parts = heads;
+    return layer;
   };
   return {projection(".q_proj", spec.heads), projection(".k_proj", spec.kv_heads),
           projection(".v_proj", spec.kv_heads)};
 }
 
 LinearSpec out_spec(const std::string& prefix, const AttentionSpec& spec) {
-  return {prefix + ".o_proj", spec.heads * spec.head_dim, spec.hidden, spec.out_bias,
-          spec.init_std,      LinearSpec::Style::rowwise};
+  return {
+      prefix + ".o_proj", spec.heads * spec.head_dim,
+      spec.hidden,        spec.out_bias,
+      spec.init_std,      spec.region.split() ? LinearSpec::Style::rowwise : LinearSpec::Style::replicate};
 }
 
 bool keeps_arguments(const Microbatch& mb) {
@@ -34,8 +39,9 @@ Attention::Attention(const std::string& prefix, const AttentionSpec& spec, RopeC
       qkv_(qkv_specs(prefix, spec), params),
       out_(out_spec(prefix, spec), params) {
   if (!spec.qk_norm) return;
-  q_norm_.emplace(prefix + ".q_norm", spec.head_dim, spec.norm_eps, params);
-  k_norm_.emplace(prefix + ".k_norm", spec.head_dim, spec.norm_eps, params);
+  const bool partial = spec.region.split();
+  q_norm_.emplace(prefix + ".q_norm", spec.head_dim, spec.norm_eps, params, partial);
+  k_norm_.emplace(prefix + ".k_norm", spec.head_dim, spec.norm_eps, params, partial);
 }
 
 Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& weights, const at::Tensor& q,
@@ -59,8 +65,8 @@ bool Attention::makes_rotated_again(const Microbatch& mb, Recompute recompute) c
 
 at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
                               const Microbatch& mb, Saved& saved, Recompute recompute) const {
-  const int64_t tokens = x.size(0);
-  const std::vector<at::Tensor> projected = qkv_.forward(weights, x);
+  const int64_t tokens = mb.batch->tokens_count();
+  const std::vector<at::Tensor> projected = qkv_.forward(weights, spec_.region.enter(x, tokens));
   const at::Tensor q = projected[0].view({tokens, -1, spec_.head_dim});
   const at::Tensor k = projected[1].view({tokens, -1, spec_.head_dim});
   const at::Tensor v = projected[2].view({tokens, -1, spec_.head_dim});
@@ -84,13 +90,17 @@ at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::
       saved.push(rotated.k_rstd);
     }
   }
-  return out_.forward(weights, attended.out.view({tokens, -1}));
+  const at::Tensor partial =
+      out_.forward(weights, attended.out.view({tokens, -1}), spec_.region.carries_bias());
+  return spec_.region.leave(partial);
 }
 
 at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
                                const at::Tensor& x, const Microbatch& mb, Saved& saved,
                                WeightGrads& grads) const {
-  const int64_t tokens = x.size(0);
+  const int64_t tokens = mb.batch->tokens_count();
+  PendingTensor inside_dy = spec_.region.start_leave_backward(dy, tokens);
+  PendingTensor inside_x = spec_.region.start_enter(x, tokens);
   AttendKept kept;
   Rotated rotated;  // what the norms' backward needs
   const bool again = makes_rotated_again(mb, saved.recompute());
@@ -120,11 +130,12 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   }
 
   const at::Tensor out_rows = out.view({tokens, -1});
-  const at::Tensor dout = out_.grad_input(weights, dy).view({tokens, -1, spec_.head_dim});
-  out_.grad_weights(out_rows, dy, grads);
+  const at::Tensor doutput = inside_dy.wait();
+  const at::Tensor dout = out_.grad_input(weights, doutput).view({tokens, -1, spec_.head_dim});
+  out_.grad_weights(out_rows, doutput, grads);
   const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, {0, spec_.window});
 
-  const std::vector<at::Tensor> dprojected = qkv_.empty_grads(x);
+  const std::vector<at::Tensor> dprojected = qkv_.empty_grads(doutput);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});
   const at::Tensor dk = dprojected[1].view({tokens, -1, spec_.head_dim});
   const kernels::RopeTable& table = rope_->table(*mb.batch);
@@ -140,9 +151,10 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   }
   dprojected[2].copy_(inner.dv.view({tokens, -1}));
 
-  const at::Tensor dx = qkv_.grad_input(weights, dprojected);
-  qkv_.grad_weights(x, dprojected, grads);
-  return dx;
+  // The input gradient is summed over the ranks while the weight gradients are formed.
+  PendingTensor dx = spec_.region.start_enter_backward(qkv_.grad_input(weights, dprojected));
+  qkv_.grad_weights(inside_x.wait(), dprojected, grads);
+  return dx.wait();
 }
 
 }  // namespace tessera

@@ -9,6 +9,7 @@
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/rope.h"
+#include "nn/tensor_region.h"
 #include "nn/unit.h"
 
 namespace tessera {
@@ -24,6 +25,7 @@ struct AttentionSpec {
   bool qk_norm = false;
   double norm_eps = 1e-6;
   double init_std = 0.02;
+  TensorRegion region;  ///< heads are cut over it
 };
 
 class Attention {
@@ -53,7 +55,7 @@ class Attention {
   /// With norms the projections are kept, from which q and k can be made again.
   bool makes_rotated_again(const Microbatch& mb, Recompute recompute) const;
 
-  AttentionSpec spec_;
+  AttentionSpec spec_;  // heads of the whole model
   RopeCachePtr rope_;
   LinearGroup qkv_;
   Linear out_;

@@ -9,8 +9,10 @@ DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& sp
     : Unit(prefix),
       attention_(prefix + ".self_attn", spec.attention, std::move(rope), params_),
       mlp_(prefix + ".mlp", spec.mlp, params_),
-      attention_norm_(prefix + ".input_layernorm", spec.attention.hidden, spec.norm_eps, params_),
-      mlp_norm_(prefix + ".post_attention_layernorm", spec.attention.hidden, spec.norm_eps, params_) {}
+      attention_norm_(prefix + ".input_layernorm", spec.attention.hidden, spec.norm_eps, params_,
+                      spec.sequence_parallel),
+      mlp_norm_(prefix + ".post_attention_layernorm", spec.attention.hidden, spec.norm_eps, params_,
+                spec.sequence_parallel) {}
 
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {
   Unit::bind(std::move(weights));
@@ -36,7 +38,7 @@ at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, 
   const at::Tensor attended = attention_.forward(weights_, first.y, mb, kept, inner);
   dropped.clear();
   const kernels::AddRmsNormResult second = mlp_norm_.forward_add(weights_, attended, input);
-  at::Tensor output = mlp_.forward(weights_, second.y, kept, inner);
+  at::Tensor output = mlp_.forward(weights_, second.y, mb, kept, inner);
   kernels::add_to(output, second.sum);
 
   if (recompute == Recompute::none) {
@@ -74,7 +76,7 @@ at::Tensor DecoderLayer::backward_kept(const at::Tensor& grad_output, const Micr
     second = mlp_norm_.forward(weights_, middle);
   }
 
-  const at::Tensor dnormed = mlp_.backward(weights_, grad_output, second.y, saved, grads);
+  const at::Tensor dnormed = mlp_.backward(weights_, grad_output, second.y, mb, saved, grads);
   const at::Tensor dmiddle = mlp_norm_.backward(weights_, dnormed, middle, second.rstd, grad_output, grads);
   second = {};
   if (!first.y.defined()) first = attention_norm_.forward(weights_, input);

@@ -12,6 +12,7 @@ struct DecoderLayerSpec {
   AttentionSpec attention;
   MlpSpec mlp;
   double norm_eps = 1e-6;
+  bool sequence_parallel = false;  ///< the norms see this rank's rows only
 };
 
 class DecoderLayer : public Unit {

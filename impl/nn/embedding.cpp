@@ -5,25 +5,35 @@
 
 namespace tessera {
 
-EmbeddingUnit::EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std)
-    : Unit(prefix) {
+EmbeddingUnit::EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std,
+                             const TensorRegion& region)
+    : Unit(prefix), vocab_(vocab), region_(region) {
   ParamSpec spec;
   spec.name = prefix + ".weight";
   spec.shape = {vocab, hidden};
   spec.init = {Init::Kind::normal, init_std};
-  spec.tp = Placement::shard(0);
+  if (region.split()) spec.tp = Placement::shard(0);
   params_.push_back(std::move(spec));
+}
+
+int64_t EmbeddingUnit::first_row() const {
+  return tp_box(params_[0], region_.split() ? region_.rank() : 0, region_.split() ? region_.size() : 1)
+      .offset[0];
 }
 
 at::Tensor EmbeddingUnit::forward(const at::Tensor& /*input*/, const Microbatch& mb, Saved& saved,
                                   Recompute recompute) {
   saved.set_recompute(recompute);
-  return kernels::embedding(weights_[0], mb.batch->tokens);
+  // Tokens of other ranks' rows give zero rows, so that the ranks' sum is the embedding.
+  return region_.leave(kernels::embedding(weights_[0], mb.batch->tokens, first_row(), vocab_));
 }
 
 at::Tensor EmbeddingUnit::backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& /*saved*/,
                                    WeightGrads& grads) {
-  grads.add_rows(0, mb.batch->tokens, grad_output);
+  const at::Tensor inside = region_.start_leave_backward(grad_output, mb.batch->tokens_count()).wait();
+  const int64_t first = first_row();
+  const at::Tensor& tokens = mb.batch->tokens;
+  grads.add_rows(0, first == 0 ? tokens : tokens.sub(first), inside);
   return {};
 }
 

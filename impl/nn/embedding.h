@@ -1,19 +1,28 @@
 // The first unit of a decoder: token embedding.
 #pragma once
 
+#include "nn/tensor_region.h"
 #include "nn/unit.h"
 
 namespace tessera {
 
 class EmbeddingUnit : public Unit {
  public:
-  /// Weight `prefix`.weight [vocab, hidden].
-  EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std);
+  /// Weight `prefix`.weight [vocab, hidden], whose rows may be cut over `region`.
+  EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std,
+                const TensorRegion& region);
 
   at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                      Recompute recompute) override;
   at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                       WeightGrads& grads) override;
+
+ private:
+  /// The token of this rank's first row.
+  int64_t first_row() const;
+
+  int64_t vocab_;
+  TensorRegion region_;
 };
 
 }  // namespace tessera

@@ -1,7 +1,9 @@
 // The last unit of a decoder.
 #include "nn/head.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -23,8 +25,12 @@ constexpr int64_t kFewestRows = 128;
 }  // namespace
 
 DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, int64_t vocab,
-                         int64_t hidden, double norm_eps, double init_std, bool tied)
-    : HeadUnit(projection_prefix), vocab_(vocab), norm_(norm_prefix, hidden, norm_eps, params_) {
+                         int64_t hidden, double norm_eps, double init_std, bool tied,
+                         const TensorRegion& region)
+    : HeadUnit(projection_prefix),
+      vocab_(vocab),
+      region_(region),
+      norm_(norm_prefix, hidden, norm_eps, params_, region.sequence_parallel()) {
   if (tied) {
     borrowed_.push_back({0, 0});
     return;
@@ -33,28 +39,75 @@ DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& proj
   projection.name = projection_prefix + ".weight";
   projection.shape = {vocab, hidden};
   projection.init = {Init::Kind::normal, init_std};
-  projection.tp = Placement::shard(0);
+  if (region.split()) projection.tp = Placement::shard(0);
   params_.push_back(std::move(projection));
 }
 
 int64_t DecoderHead::chunk_rows(const at::Tensor& normed, const Microbatch& mb) const {
   if (mb.loss_chunk > 0) return mb.loss_chunk;
-  // Enough rows to keep the GEMMs efficient, few enough to keep logits small beside the activations.
-  const int64_t row_bytes = vocab_ * normed.element_size();
-  return std::max(kFewestRows, kLogitsBytes / row_bytes);
+  // Enough rows to keep the GEMMs efficient, few enough to keep logits small beside the activations. All
+  // ranks cut alike, whatever their share of the vocabulary.
+  const int64_t entries = region_.split() ? (vocab_ + region_.size() - 1) / region_.size() : vocab_;
+  return std::max(kFewestRows, kLogitsBytes / (entries * normed.element_size()));
+}
+
+// The first vocabulary entry of this rank (torch.chunk's rule, as in tp_box).
+int64_t DecoderHead::first_entry() const {
+  if (!region_.split()) return 0;
+  return std::min(vocab_, (vocab_ + region_.size() - 1) / region_.size() * region_.rank());
+}
+
+// Rows without a label are left out of every GEMM, not masked afterwards. Under sequence parallelism they are
+// known only after the norm, when all tokens are together.
+DecoderHead::Normed DecoderHead::normalise(const at::Tensor& input, const at::Tensor& rows,
+                                           int64_t tokens) const {
+  const bool all = rows.size(0) == tokens;
+  if (!region_.sequence_parallel()) {
+    const at::Tensor x = all ? input : input.index_select(0, rows);
+    const kernels::RmsNormResult normed = norm_.forward(weights_, x);
+    return {x, normed.rstd, normed.y};
+  }
+  const kernels::RmsNormResult normed = norm_.forward(weights_, input);
+  const at::Tensor y = region_.enter(normed.y, tokens);
+  return {input, normed.rstd, all ? y : y.index_select(0, rows)};
+}
+
+at::Tensor DecoderHead::backward_norm(const at::Tensor& input, const at::Tensor& dy, const Normed& normed,
+                                      const at::Tensor& rows, int64_t tokens, WeightGrads& grads) const {
+  const bool all = rows.size(0) == tokens;
+  if (region_.sequence_parallel()) {
+    const at::Tensor whole =
+        all ? dy : at::zeros({tokens, dy.size(1)}, dy.options()).index_copy_(0, rows, dy);
+    const at::Tensor mine = region_.start_enter_backward(whole).wait();
+    return norm_.backward(weights_, mine, normed.x, normed.rstd, {}, grads);
+  }
+  const at::Tensor sum = region_.start_enter_backward(dy).wait();
+  const at::Tensor dx = norm_.backward(weights_, sum, normed.x, normed.rstd, {}, grads);
+  return all ? dx : at::zeros_like(input).index_copy_(0, rows, dx);
+}
+
+double DecoderHead::chunk_loss(const at::Tensor& logits, const at::Tensor& targets,
+                               const double* grad_scale) const {
+  if (!region_.split()) return kernels::cross_entropy(logits, targets, grad_scale);
+  const kernels::CrossEntropyStats own = kernels::cross_entropy_stats(logits, targets, first_entry());
+  const at::Tensor max = own.max.clone();
+  region_.all_reduce(max, ReduceOp::max);
+  const at::Tensor sums = at::stack({own.sum.mul(own.max.sub(max).exp_()), own.target});
+  region_.all_reduce(sums, ReduceOp::sum);
+  const at::Tensor lse = sums.select(0, 0).log().add_(max);
+  if (grad_scale) kernels::cross_entropy_grad(logits, targets, first_entry(), lse, *grad_scale);
+  return lse.sub(sums.select(0, 1)).sum(at::kDouble).item<double>();
 }
 
 HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) {
   const at::Tensor& labels = mb.batch->labels;
+  const int64_t tokens = labels.size(0);
   const at::Tensor rows = labels.ne(kIgnoredLabel).nonzero().squeeze(1);
   const int64_t count = rows.size(0);
-  const bool all = count == input.size(0);
-  // Rows without a label are left out of every GEMM, not masked afterwards.
-  const at::Tensor x = all ? input : input.index_select(0, rows);
-  const at::Tensor targets = all ? labels : labels.index_select(0, rows);
+  const at::Tensor targets = count == tokens ? labels : labels.index_select(0, rows);
   const at::Tensor& projection = weights_[kProjection];
 
-  const kernels::RmsNormResult normed = norm_.forward(weights_, x);
+  const Normed normed = normalise(input, rows, tokens);
   LossResult result;
   at::Tensor dnormed;
   if (grads) dnormed = at::empty_like(normed.y);
@@ -63,8 +116,7 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     const int64_t size = std::min(chunk, count - begin);
     const at::Tensor part = normed.y.narrow(0, begin, size);
     const at::Tensor logits = kernels::linear(part, projection);
-    result.loss_sum +=
-        kernels::cross_entropy(logits, targets.narrow(0, begin, size), grads ? &mb.loss_scale : nullptr);
+    result.loss_sum += chunk_loss(logits, targets.narrow(0, begin, size), grads ? &mb.loss_scale : nullptr);
     if (!grads) continue;
     dnormed.narrow(0, begin, size).copy_(kernels::linear_grad_input(logits, projection));
     grads->linear(kProjection, part, logits);
@@ -78,14 +130,22 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     result.grad_input = at::zeros_like(input);
     return result;
   }
-  const at::Tensor dx = norm_.backward(weights_, dnormed, x, normed.rstd, {}, *grads);
-  result.grad_input = all ? dx : at::zeros_like(input).index_copy_(0, rows, dx);
+  result.grad_input = backward_norm(input, dnormed, normed, rows, tokens, *grads);
   return result;
 }
 
 at::Tensor DecoderHead::logits(const at::Tensor& input, const at::Tensor& rows) {
-  const at::Tensor normed = norm_.forward(weights_, input.index_select(0, rows)).y;
-  return kernels::linear(normed, weights_[kProjection]).to(at::kFloat);
+  const at::Tensor whole = region_.enter(input, input.size(0) * region_.size());
+  const at::Tensor normed = norm_.forward(weights_, whole.index_select(0, rows)).y;
+  const at::Tensor own = kernels::linear(normed, weights_[kProjection]).to(at::kFloat);
+  if (!region_.split()) return own;
+  // Ranks hold ceil(V / size) entries, the last ones fewer: transposed, the vocabulary is the rows.
+  const int64_t entries = (vocab_ + region_.size() - 1) / region_.size();
+  const at::Tensor mine = at::zeros({entries, own.size(0)}, own.options());
+  mine.narrow(0, 0, own.size(1)).copy_(own.t());
+  const at::Tensor all = at::empty({entries * region_.size(), own.size(0)}, own.options());
+  region_.group()->all_gather({all}, {mine})->wait();
+  return all.narrow(0, 0, vocab_).t().contiguous();
 }
 
 at::Tensor DecoderHead::forward(const at::Tensor& /*input*/, const Microbatch& /*mb*/, Saved& /*saved*/,

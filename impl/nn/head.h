@@ -2,6 +2,7 @@
 #pragma once
 
 #include "nn/norm.h"
+#include "nn/tensor_region.h"
 #include "nn/unit.h"
 
 namespace tessera {
@@ -9,9 +10,11 @@ namespace tessera {
 class DecoderHead : public HeadUnit {
  public:
   /// Norm `norm_prefix`.weight [hidden] and projection `projection_prefix`.weight [vocab, hidden]; with
-  /// `tied` the projection is borrowed from weight 0 of unit 0.
+  /// `tied` the projection is borrowed from weight 0 of unit 0. The vocabulary may be cut over `region`:
+  /// then each rank forms the logits of its own entries only, and ranks exchange three numbers a token
+  /// (vocab-parallel cross-entropy: Shoeybi et al., 2019).
   DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, int64_t vocab,
-              int64_t hidden, double norm_eps, double init_std, bool tied);
+              int64_t hidden, double norm_eps, double init_std, bool tied, const TensorRegion& region);
 
   LossResult loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) override;
   at::Tensor logits(const at::Tensor& input, const at::Tensor& rows) override;
@@ -23,9 +26,24 @@ class DecoderHead : public HeadUnit {
                       WeightGrads& grads) override;
 
  private:
+  /// The head's input after the norm and in front of the projection.
+  struct Normed {
+    at::Tensor
+        x;  ///< what was normalised: rows with labels, or, under sequence parallelism, this rank's rows
+    at::Tensor rstd;  ///< of it
+    at::Tensor y;     ///< [labelled rows, H]
+  };
+  Normed normalise(const at::Tensor& input, const at::Tensor& rows, int64_t tokens) const;
+  /// The input's gradient from that of Normed::y, partial where the vocabulary is cut.
+  at::Tensor backward_norm(const at::Tensor& input, const at::Tensor& dy, const Normed& normed,
+                           const at::Tensor& rows, int64_t tokens, WeightGrads& grads) const;
+  /// Loss of the rows, whose logits become their gradient when `grad_scale` is given.
+  double chunk_loss(const at::Tensor& logits, const at::Tensor& targets, const double* grad_scale) const;
   int64_t chunk_rows(const at::Tensor& normed, const Microbatch& mb) const;
+  int64_t first_entry() const;
 
   int64_t vocab_;
+  TensorRegion region_;
   RmsNorm norm_;
 };
 

@@ -33,12 +33,14 @@ at::Tensor side_by_side(const std::vector<at::Tensor>& weights, const std::vecto
 
 Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
     : weight_(static_cast<int>(params.size())) {
-  const bool colwise = spec.style == LinearSpec::Style::colwise;
+  using Style = LinearSpec::Style;
   ParamSpec weight;
   weight.name = spec.prefix + ".weight";
   weight.shape = {spec.out, spec.in};
   weight.init = {Init::Kind::normal, spec.init_std};
-  weight.tp = Placement::shard(colwise ? 0 : 1);
+  if (spec.style == Style::colwise) weight.tp = Placement::shard(0, spec.parts);
+  if (spec.style == Style::rowwise) weight.tp = Placement::shard(1);
+  weight.tp_partial = spec.parts > 0;
   params.push_back(std::move(weight));
   if (!spec.bias) return;
 
@@ -48,12 +50,14 @@ Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
   bias.shape = {spec.out};
   bias.init = {Init::Kind::zeros, 0};
   bias.decay = false;
-  bias.tp = colwise ? Placement::shard(0) : Placement::replicate();
+  if (spec.style == Style::colwise) bias.tp = Placement::shard(0, spec.parts);
+  bias.tp_partial = spec.parts > 0;
   params.push_back(std::move(bias));
 }
 
-at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
-  return kernels::linear(x, weights[weight_], bias_ >= 0 ? weights[bias_] : at::Tensor());
+at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                           bool with_bias) const {
+  return kernels::linear(x, weights[weight_], bias_ >= 0 && with_bias ? weights[bias_] : at::Tensor());
 }
 
 at::Tensor Linear::grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const {
@@ -71,8 +75,6 @@ LinearGroup::LinearGroup(const std::vector<LinearSpec>& specs, std::vector<Param
   for (const LinearSpec& spec : specs) {
     std::vector<ParamSpec> own;
     layers_.emplace_back(spec, own);
-    outs_.push_back(spec.out);
-    total_out_ += spec.out;
     params.push_back(std::move(own[0]));
     if (own.size() > 1) biases.push_back(std::move(own[1]));
   }
@@ -86,9 +88,13 @@ LinearGroup::LinearGroup(const std::vector<LinearSpec>& specs, std::vector<Param
 
 void LinearGroup::bind(const std::vector<at::Tensor>& weights) {
   unbind();
+  outs_.clear();
+  total_out_ = 0;
   std::vector<int> matrices;
   std::vector<int> biases;
   for (const Linear& layer : layers_) {
+    outs_.push_back(weights[layer.weight()].size(0));
+    total_out_ += outs_.back();
     matrices.push_back(layer.weight());
     if (layer.bias() >= 0) biases.push_back(layer.bias());
   }

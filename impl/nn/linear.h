@@ -20,8 +20,9 @@ struct LinearSpec {
   double init_std = 0.02;
   /// Megatron's two styles: colwise cuts the outputs over tp (its input gradient is partial), rowwise cuts
   /// the inputs (its output is partial).
-  enum class Style : int { colwise = 0, rowwise = 1 };
+  enum class Style : int { colwise = 0, rowwise = 1, replicate = 2 };
   Style style = Style::colwise;
+  int64_t parts = 0;  ///< of a colwise layer: Placement::parts
 };
 
 /// y [T, out] = x [T, in] Wᵀ + b. Holds indices into its unit's weights, never tensors.
@@ -30,7 +31,9 @@ class Linear {
   /// Appends its parameters to `params`, which are its unit's.
   Linear(const LinearSpec& spec, std::vector<ParamSpec>& params);
 
-  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
+  /// `with_bias` false leaves the bias out: of partial sums only one may have it.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                     bool with_bias = true) const;
   at::Tensor grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const;
   void grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const;
 
@@ -50,7 +53,8 @@ class LinearGroup {
  public:
   LinearGroup(const std::vector<LinearSpec>& specs, std::vector<ParamSpec>& params);
 
-  /// Looks whether `weights` can be read as one matrix. Called when weights are bound.
+  /// Learns the widths, which under tensor parallelism are this rank's, and whether `weights` can be read as
+  /// one matrix. Called when weights are bound.
   void bind(const std::vector<at::Tensor>& weights);
   void unbind();
   bool merged() const { return merged_weight_.defined(); }
@@ -67,7 +71,7 @@ class LinearGroup {
   std::vector<at::Tensor> split(const at::Tensor& fused) const;
 
   std::vector<Linear> layers_;
-  std::vector<int64_t> outs_;
+  std::vector<int64_t> outs_;  // of the bound weights
   int64_t total_out_ = 0;
   at::Tensor merged_weight_;  // [sum(out), in], a view over the layers' weights
   at::Tensor merged_bias_;    // [sum(out)]

@@ -7,44 +7,64 @@
 
 namespace tessera {
 
-Mlp::Mlp(const std::string& prefix, const MlpSpec& spec, std::vector<ParamSpec>& params)
-    : gate_up_({{prefix + ".gate_proj", spec.hidden, spec.intermediate, spec.bias, spec.init_std,
-                 LinearSpec::Style::colwise},
-                {prefix + ".up_proj", spec.hidden, spec.intermediate, spec.bias, spec.init_std,
-                 LinearSpec::Style::colwise}},
-               params),
-      down_({prefix + ".down_proj", spec.intermediate, spec.hidden, spec.bias, spec.init_std,
-             LinearSpec::Style::rowwise},
-            params) {}
+namespace {
 
-at::Tensor Mlp::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, Saved& saved,
-                        Recompute recompute) const {
-  const std::vector<at::Tensor> projected = gate_up_.forward(weights, x);
+LinearSpec in_spec(const std::string& name, const MlpSpec& spec) {
+  return {name,
+          spec.hidden,
+          spec.intermediate,
+          spec.bias,
+          spec.init_std,
+          spec.region.split() ? LinearSpec::Style::colwise : LinearSpec::Style::replicate};
+}
+
+LinearSpec out_spec(const std::string& name, const MlpSpec& spec) {
+  return {name,          spec.intermediate,
+          spec.hidden,   spec.bias,
+          spec.init_std, spec.region.split() ? LinearSpec::Style::rowwise : LinearSpec::Style::replicate};
+}
+
+}  // namespace
+
+Mlp::Mlp(const std::string& prefix, const MlpSpec& spec, std::vector<ParamSpec>& params)
+    : region_(spec.region),
+      gate_up_({in_spec(prefix + ".gate_proj", spec), in_spec(prefix + ".up_proj", spec)}, params),
+      down_(out_spec(prefix + ".down_proj", spec), params) {}
+
+at::Tensor Mlp::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+                        Saved& saved, Recompute recompute) const {
+  const std::vector<at::Tensor> projected =
+      gate_up_.forward(weights, region_.enter(x, mb.batch->tokens_count()));
   const at::Tensor activation = kernels::swiglu(projected[0], projected[1]);
   saved.push(projected[0]);
   saved.push(projected[1]);
   if (recompute == Recompute::none) saved.push(activation);
-  return down_.forward(weights, activation);
+  return region_.leave(down_.forward(weights, activation, region_.carries_bias()));
 }
 
 at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
-                         Saved& saved, WeightGrads& grads) const {
+                         const Microbatch& mb, Saved& saved, WeightGrads& grads) const {
+  const int64_t tokens = mb.batch->tokens_count();
+  PendingTensor inside_dy = region_.start_leave_backward(dy, tokens);
+  PendingTensor inside_x = region_.start_enter(x, tokens);
   at::Tensor activation;
   if (saved.recompute() == Recompute::none) activation = saved.pop();
   const at::Tensor up = saved.pop();
   const at::Tensor gate = saved.pop();
 
-  const at::Tensor dactivation = down_.grad_input(weights, dy);
-  const std::vector<at::Tensor> dprojected = gate_up_.empty_grads(x);
+  const at::Tensor doutput = inside_dy.wait();
+  const at::Tensor dactivation = down_.grad_input(weights, doutput);
+  const std::vector<at::Tensor> dprojected = gate_up_.empty_grads(doutput);
   // When the activation was not kept, the pass that forms the gradients makes it again.
   at::Tensor again;
   if (!activation.defined()) activation = again = at::empty_like(dactivation);
   kernels::swiglu_backward_out(dactivation, gate, up, dprojected[0], dprojected[1], again);
 
-  down_.grad_weights(activation, dy, grads);
-  const at::Tensor dx = gate_up_.grad_input(weights, dprojected);
-  gate_up_.grad_weights(x, dprojected, grads);
-  return dx;
+  // The input gradient is summed over the ranks while the weight gradients are formed.
+  PendingTensor dx = region_.start_enter_backward(gate_up_.grad_input(weights, dprojected));
+  down_.grad_weights(activation, doutput, grads);
+  gate_up_.grad_weights(inside_x.wait(), dprojected, grads);
+  return dx.wait();
 }
 
 }  // namespace tessera

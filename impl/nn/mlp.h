@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/linear.h"
+#include "nn/tensor_region.h"
 #include "nn/unit.h"
 
 namespace tessera {
@@ -14,6 +15,7 @@ struct MlpSpec {
   int64_t intermediate = 0;
   bool bias = false;
   double init_std = 0.02;
+  TensorRegion region;
 };
 
 class Mlp {
@@ -25,13 +27,14 @@ class Mlp {
   void unbind() { gate_up_.unbind(); }
 
   /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
-  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, Saved& saved,
-                     Recompute recompute) const;
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+                     Saved& saved, Recompute recompute) const;
   /// dx for dy [T, H]; x is the forward's.
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
-                      Saved& saved, WeightGrads& grads) const;
+                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const;
 
  private:
+  TensorRegion region_;
   LinearGroup gate_up_;
   Linear down_;
 };

@@ -3,13 +3,15 @@
 
 namespace tessera {
 
-RmsNorm::RmsNorm(const std::string& prefix, int64_t width, double eps, std::vector<ParamSpec>& params)
+RmsNorm::RmsNorm(const std::string& prefix, int64_t width, double eps, std::vector<ParamSpec>& params,
+                 bool partial)
     : weight_(static_cast<int>(params.size())), eps_(eps) {
   ParamSpec spec;
   spec.name = prefix + ".weight";
   spec.shape = {width};
   spec.init = {Init::Kind::ones, 0};
   spec.decay = false;
+  spec.tp_partial = partial;
   params.push_back(std::move(spec));
 }
 

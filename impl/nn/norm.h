@@ -13,8 +13,10 @@ namespace tessera {
 /// tensor.
 class RmsNorm {
  public:
-  /// Appends its weight, named `prefix`.weight, to `params`, which are its unit's.
-  RmsNorm(const std::string& prefix, int64_t width, double eps, std::vector<ParamSpec>& params);
+  /// Appends its weight, named `prefix`.weight, to `params`, which are its unit's. `partial`: the ranks of
+  /// the tp axis see different rows (sequence parallelism, or heads that are split).
+  RmsNorm(const std::string& prefix, int64_t width, double eps, std::vector<ParamSpec>& params,
+          bool partial = false);
 
   kernels::RmsNormResult forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
   /// The norm of x + residual, and the sum.

@@ -6,9 +6,9 @@
 namespace tessera {
 
 const kernels::RopeTable& RopeCache::table(const PackedBatch& batch) {
-  // A document with its alignment padding is no longer than the packed tokens of all context-parallel ranks,
-  // so the bound is known without reading position_ids.
-  const int64_t needed = std::max(batch.max_seqlen, batch.tokens_count() * cp_size_);
+  // Known without reading position_ids: a document with its alignment padding is no longer than the batch,
+  // and where it is split between ranks, padding has position 0.
+  const int64_t needed = std::max(batch.max_seqlen, batch.tokens_count());
   const int64_t have = table_.cos.defined() ? table_.cos.size(0) : 0;
   const bool moved = table_.cos.defined() && table_.cos.device() != batch.tokens.device();
   if (have >= needed && !moved) return table_;

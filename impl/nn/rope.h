@@ -13,8 +13,8 @@ namespace tessera {
 /// One a model and rank; used by one thread at a time.
 class RopeCache {
  public:
-  RopeCache(int64_t head_dim, double theta, const RopeScaling& scaling, int64_t cp_size)
-      : head_dim_(head_dim), theta_(theta), scaling_(scaling), cp_size_(cp_size) {}
+  RopeCache(int64_t head_dim, double theta, const RopeScaling& scaling)
+      : head_dim_(head_dim), theta_(theta), scaling_(scaling) {}
 
   /// A table on the batch's device that covers its positions; grows by doubling.
   const kernels::RopeTable& table(const PackedBatch& batch);
@@ -23,7 +23,6 @@ class RopeCache {
   int64_t head_dim_;
   double theta_;
   RopeScaling scaling_;
-  int64_t cp_size_;
   kernels::RopeTable table_;
 };
 

@@ -54,14 +54,14 @@ class WeightGrads {
   virtual void linear(int weight, const at::Tensor& x, const at::Tensor& dy) = 0;
   /// A gradient that is already formed (norm weights, biases, embeddings).
   virtual void add(int weight, const at::Tensor& grad) = 0;
-  /// Rows `rows` [T] of an embedding get `dy` [T, H].
+  /// Rows `rows` [T] of an embedding get `dy` [T, H]; rows outside it are another rank's and skipped.
   virtual void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) = 0;
 };
 
-/// Groups and switches that blocks need beside their tensors. Null groups mean size 1.
+/// How a model is cut over the tp axis, for those who build its units.
 struct ParallelContext {
-  GroupPtr tp;
-  GroupPtr cp;
+  int64_t tp_size = 1;
+  GroupPtr tp;  ///< of tp_size ranks; null for units that are planned with and never run
   bool sequence_parallel = false;
 };
 
@@ -96,7 +96,8 @@ class Unit {
   virtual void bind(std::vector<at::Tensor> weights) { weights_ = std::move(weights); }
   virtual void unbind() { weights_.clear(); }
 
-  /// The first unit ignores `input` and reads batch tokens. [T, H] in, [T, H] out.
+  /// The first unit ignores `input` and reads batch tokens. [rows, H] in and
+  /// out; rows are the T tokens, or this rank's of them under sequence parallelism (nn/tensor_region.h).
   virtual at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                              Recompute recompute) = 0;
   /// Consumes `saved`. Returns the gradient of the input (undefined for the first unit).
@@ -122,7 +123,7 @@ class HeadUnit : public Unit {
   };
   /// Forward and, when `grads` is given, backward with mb.loss_scale. Consumes nothing and saves nothing.
   virtual LossResult loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) = 0;
-  /// Logits [rows, V] of the given rows of the input, float32.
+  /// Logits [rows, V] of the given tokens of the micro-batch, float32.
   virtual at::Tensor logits(const at::Tensor& input, const at::Tensor& rows) = 0;
 };
 

@@ -41,7 +41,21 @@ void GradientStorage::begin(bool accumulate) {
   }
 }
 
+// One collective a step for all small parameters that tp ranks hold copies of.
+void GradientStorage::sum_partial() {
+  for (const PartialGradients& partial : options_.partial) {
+    std::vector<at::Tensor> shards;
+    for (const auto& [unit, param] : partial.params) {
+      const FsdpParam& what = layouts_[unit].params[param];
+      if (!units_[unit].current_written || what.shard.padded_numel() == 0) continue;
+      shards.push_back(what.padded_chunk(units_[unit].current));
+    }
+    if (!shards.empty()) partial.group->all_reduce(shards, ReduceOp::sum)->wait();
+  }
+}
+
 void GradientStorage::end() {
+  sum_partial();
   for (UnitState& state : units_) {
     // Units whose parameters are all frozen were never reduced.
     if (!empty_ && state.current_written) kernels::add_to(state.shard, state.current);

@@ -14,9 +14,20 @@
 
 namespace tessera {
 
+/// Parameters whose gradients are partial sums over `group` (ParamSpec::tp_partial).
+struct PartialGradients {
+  struct Address {
+    int unit;
+    size_t param;
+  };
+  GroupPtr group;
+  std::vector<Address> params;
+};
+
 struct GradientOptions {
   at::ScalarType compute = at::kFloat;  ///< dtype of a single micro-batch's gradients
   at::ScalarType reduce = at::kFloat;   ///< dtype in which ranks add up
+  std::vector<PartialGradients> partial;
 };
 
 /// A step: begin(); per unit and round target() ... reduce(), wait_reduce() [, reduce_replicas(),
@@ -33,6 +44,7 @@ class GradientStorage {
   /// `accumulate`: rounds take contributions of several micro-batches, which are added in float32 (FSDP2
   /// accumulates unsharded gradients in the reduce dtype); otherwise a buffer holds the compute dtype.
   void begin(bool accumulate);
+  /// Adds up what is partial over tp, then adds the step to the shards. Collective.
   void end();
   /// Drops what a step that failed has left under way. The gradients are zero afterwards.
   void abandon();
@@ -78,6 +90,7 @@ class GradientStorage {
     WorkPtr replica_work;
   };
 
+  void sum_partial();
   void open_round(int unit);
   Buffer acquire(int64_t bytes);
   void finish_round(UnitState& state);

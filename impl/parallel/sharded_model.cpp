@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 
 #include "core/error.h"
@@ -22,6 +23,36 @@ GroupPtr make_reshard_group(const DeviceMesh& mesh, const GroupPtr& shard_group,
   const std::vector<int>& all = shard_group->world_ranks();
   const std::vector<int> ranks(all.begin() + first, all.begin() + first + n);
   return mesh.world()->group(cat("reshard_", n), ranks);
+}
+
+// The ranks of the tp axis that hold the same part as this one, when each part has `copies` holders.
+GroupPtr copies_group(const DeviceMesh& mesh, int64_t copies) {
+  const GroupPtr& tp = mesh.group("tp");
+  if (copies == tp->size()) return tp;
+  const int64_t first = tp->rank() / copies * copies;
+  const std::vector<int>& all = tp->world_ranks();
+  return mesh.world()->group(cat("tp_copies_", copies), {all.begin() + first, all.begin() + first + copies});
+}
+
+// Trainable parameters with partial gradients, by the number of their copies.
+std::vector<PartialGradients> partial_gradients(const DeviceMesh& mesh,
+                                                const std::vector<FsdpLayout>& layouts) {
+  std::map<int64_t, PartialGradients> by_copies;
+  const int64_t tp = mesh.size("tp");
+  for (size_t unit = 0; unit < layouts.size(); ++unit) {
+    for (size_t p = 0; p < layouts[unit].params.size(); ++p) {
+      const ParamSpec& spec = layouts[unit].params[p].spec;
+      const int64_t copies = spec.tp.copies(tp);
+      if (!spec.tp_partial || !spec.trainable || copies == 1) continue;
+      by_copies[copies].params.push_back({static_cast<int>(unit), p});
+    }
+  }
+  std::vector<PartialGradients> list;
+  for (auto& [copies, partial] : by_copies) {
+    partial.group = copies_group(mesh, copies);
+    list.push_back(std::move(partial));
+  }
+  return list;
 }
 
 }  // namespace
@@ -49,8 +80,9 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
   weights.reshard_group = make_reshard_group(*mesh_, shard_group_, options.reshard_group);
   weights_ = make_weight_storage(shard_group_, layouts_, weights);
   const GroupPtr& replicas = mesh_->group("dp_replicate");
-  gradients_ = std::make_unique<GradientStorage>(shard_group_, replicas, layouts_,
-                                                 GradientOptions{options.param, options.reduce});
+  gradients_ = std::make_unique<GradientStorage>(
+      shard_group_, replicas, layouts_,
+      GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, layouts_)});
   make_masters();
 }
 
@@ -187,8 +219,7 @@ void ShardedModel::publish_all() {
 }
 
 int64_t ShardedModel::replicas(const ParamAddress& at) const {
-  const bool tp_copies = param(at).spec.tp.kind == Placement::Kind::replicate;
-  return mesh_->size("dp_replicate") * (tp_copies ? position_.tp_size : 1);
+  return mesh_->size("dp_replicate") * param(at).spec.tp.copies(position_.tp_size);
 }
 
 int64_t ShardedModel::storage_bytes() const {

@@ -73,6 +73,13 @@ Box intersection(const Box& a, const Box& b) {
   return out;
 }
 
+int64_t Placement::copies(int64_t size) const {
+  if (kind == Kind::replicate) return size;
+  if (parts == 0) return 1;
+  TESSERA_CHECK(parts > 0 && size % parts == 0, argument, "parts=", parts, " do not divide ", size, " ranks");
+  return size / parts;
+}
+
 Box tp_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size) {
   Box box = Box::whole(spec.shape);
   if (spec.tp.kind == Placement::Kind::replicate) {
@@ -82,7 +89,8 @@ Box tp_box(const ParamSpec& spec, int64_t tp_index, int64_t tp_size) {
   const int dim = spec.tp.dim;
   TESSERA_CHECK(dim >= 0 && dim < static_cast<int>(spec.shape.size()), argument, spec.name,
                 ": tp shards dim ", dim, " of a tensor with ", spec.shape.size(), " dims");
-  const Part part = chunk_of(spec.shape[dim], tp_index, tp_size);
+  const int64_t copies = spec.tp.copies(tp_size);
+  const Part part = chunk_of(spec.shape[dim], tp_index / copies, tp_size / copies);
   box.offset[dim] = part.first;
   box.size[dim] = part.count;
   return box;

@@ -17,9 +17,14 @@ struct Placement {
   enum class Kind : int { replicate = 0, shard = 1 };
   Kind kind = Kind::replicate;
   int dim = 0;  ///< for shard
+  /// For shard: how many parts there are; 0 means one per rank. With fewer, which must divide the ranks,
+  /// neighbours hold the same part (key and value heads, when there are fewer of them than ranks).
+  int64_t parts = 0;
 
   static Placement replicate() { return {}; }
-  static Placement shard(int dim) { return {Kind::shard, dim}; }
+  static Placement shard(int dim, int64_t parts = 0) { return {Kind::shard, dim, parts}; }
+  /// Consecutive ranks of `size` that hold the same elements.
+  int64_t copies(int64_t size) const;
   bool operator==(const Placement&) const = default;
 };
 
@@ -59,6 +64,8 @@ struct ParamSpec {
   bool decay = true;  ///< weight decay applies (by convention not to norms and biases)
   bool trainable = true;
   Placement tp;  ///< on the tp axis; set by the plan, replicate by default
+  /// Ranks of the tp axis that hold the same elements form partial gradients, whose sum is the gradient.
+  bool tp_partial = false;
 };
 
 /// The part of `spec` that tp coordinate `tp_index` of `tp_size` holds. Uneven splits follow torch.chunk.

@@ -34,8 +34,8 @@ std::vector<ShardedTensor> Trainer::Impl::weight_shards() {
       tensor.global_shape = param.spec.shape;
       tensor.box = owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
       tensor.local = model->master({unit, p}).view(tensor.box.size);
-      const bool replicated_tp = param.spec.tp.kind == Placement::Kind::replicate && at.tp_index > 0;
-      tensor.owner = mesh->index("dp_replicate") == 0 && !replicated_tp;
+      const bool first_copy = at.tp_index % param.spec.tp.copies(at.tp_size) == 0;
+      tensor.owner = mesh->index("dp_replicate") == 0 && first_copy;
       tensors.push_back(std::move(tensor));
     }
   }

@@ -13,6 +13,14 @@ std::string shape_text(at::IntArrayRef shape) {
   return text + "]";
 }
 
+// The part of `tensor` inside `box`, a view.
+at::Tensor narrowed(at::Tensor tensor, const Box& box) {
+  for (size_t d = 0; d < box.size.size(); ++d) {
+    tensor = tensor.narrow(static_cast<int64_t>(d), box.offset[d], box.size[d]);
+  }
+  return tensor;
+}
+
 }  // namespace
 
 /// The whole tensor from each rank's real elements (1-D). Collective.
@@ -25,7 +33,15 @@ at::Tensor Trainer::Impl::gather_full(const FsdpParam& param, const at::Tensor& 
     own.narrow(0, mine.numel(), padded - mine.numel()).zero_();
     model->shard_group()->all_gather({all}, {own})->wait();
   }
-  return all.narrow(0, 0, checked_numel(param.part_shape)).view(param.part_shape);
+  const at::Tensor part = all.narrow(0, 0, checked_numel(param.part_shape)).view(param.part_shape);
+  const ShardPosition& at = model->position();
+  const int64_t copies = param.spec.tp.copies(at.tp_size);
+  if (copies == at.tp_size) return part;
+  // Parts may differ in size: each rank adds its own to zeros, the first of equals only.
+  const at::Tensor full = at::zeros(param.spec.shape, mine.options());
+  if (at.tp_index % copies == 0) narrowed(full, tp_box(param.spec, at.tp_index, at.tp_size)).copy_(part);
+  mesh->group("tp")->all_reduce({full}, ReduceOp::sum)->wait();
+  return full;
 }
 
 at::Tensor Trainer::Impl::parameter(const std::string& name) {
@@ -47,7 +63,7 @@ at::Tensor Trainer::Impl::gradient(const std::string& name) {
     throw AgreedError(error);
   }
   const FsdpParam& param = model->param(address);
-  if (!gradients_readable) return at::zeros(param.part_shape, at::dtype(at::kFloat));
+  if (!gradients_readable) return at::zeros(param.spec.shape, at::dtype(at::kFloat));
   return gather_full(param, model->gradients().shard(address.unit, address.param));
 }
 
@@ -64,8 +80,9 @@ void Trainer::Impl::set_parameter(const std::string& name, const at::Tensor& ful
   }
   const FsdpParam& param = model->param(address);
   if (model->weights().shared()) model->shard_group()->barrier();  // no rank computes any more
-  const at::Tensor rows = full.narrow(0, param.shard.first_row, param.shard.rows);
-  model->master(address).view(rows.sizes()).copy_(rows);
+  const ShardPosition& at = model->position();
+  const Box box = owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
+  model->master(address).view(box.size).copy_(narrowed(full, box));
   model->publish(address);
   weights_written = true;
 }

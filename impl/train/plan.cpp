@@ -111,7 +111,8 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
                         config.num_kv_heads);
   TESSERA_CHECK(shape.microbatches >= 1 && shape.tokens >= 1, argument, "microbatches=", shape.microbatches,
                 " and tokens=", shape.tokens, " must be positive");
-  const std::vector<std::unique_ptr<Unit>> members = build_units(config, {});
+  const std::vector<std::unique_ptr<Unit>> members =
+      build_units(config, {mesh.size(Axis::tp), nullptr, options.sequence_parallel});
   const std::vector<int> starts = group_starts(members, options.units);
   ShardPosition position;
   position.shards = mesh.size_of({Axis::dp_shard, Axis::cp});

@@ -14,11 +14,8 @@ void check_dtype(const char* key, at::ScalarType dtype) {
 }  // namespace
 
 void check_trainer_options(const TrainerOptions& options, const Mesh& mesh) {
-  for (const auto& [axis, name] : {std::pair{Axis::pp, "pipeline"}, {Axis::tp, "tensor"}}) {
-    const int64_t size = mesh.size(axis);
-    TESSERA_CHECK(size == 1, unsupported, axis_name(axis), "=", size, ": ", name,
-                  " parallel is not available yet");
-  }
+  TESSERA_CHECK(mesh.size(Axis::pp) == 1, unsupported, "pp=", mesh.size(Axis::pp),
+                ": pipeline parallel is not available yet");
   TESSERA_CHECK(mesh.ep() == 1, unsupported, "ep=", mesh.ep(), ": expert parallel is not available yet");
   check_dtype("precision.param", options.precision.param);
   check_dtype("precision.reduce", options.precision.reduce);

@@ -35,6 +35,8 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
                         config.num_kv_heads);
   if (mesh->size("cp") > 1) context = std::make_unique<ContextParallel>(*mesh, options.context);
   ParallelContext parallel;
+  parallel.tp = mesh->group("tp");
+  parallel.tp_size = mesh->size("tp");
   parallel.sequence_parallel = options.sequence_parallel;
   model = std::make_unique<ShardedModel>(mesh, build_units(config, parallel), sharding_options(options));
   executor = std::make_unique<Executor>(*model);

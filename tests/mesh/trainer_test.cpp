@@ -243,7 +243,7 @@ TEST(TrainerErrors, AFailureInsideAStepReachesThePeers) {
   EXPECT_EQ(codes[2], Code::peer_failed);
 }
 
-TEST(TrainerErrors, UnsupportedAxesAndBadOptionsAreNamed) {
+TEST(TrainerErrors, ImpossibleAxesAndBadOptionsAreNamed) {
   const auto failure = [](MeshSpec spec, TrainerOptions options, int ranks) {
     return error_of([&] {
       run_ranks(ranks, [&](const WorldPtr& world) {
@@ -252,8 +252,8 @@ TEST(TrainerErrors, UnsupportedAxesAndBadOptionsAreNamed) {
     });
   };
   MeshSpec tp;
-  tp.tp = 2;
-  EXPECT_STREQ(failure(tp, tiny_options(), 2).what(), "tp=2: tensor parallel is not available yet");
+  tp.tp = 3;
+  EXPECT_STREQ(failure(tp, tiny_options(), 3).what(), "tp=3 does not divide num_attention_heads=4");
   TrainerOptions options = tiny_options();
   options.precision.param = at::kHalf;
   EXPECT_EQ(failure({}, options, 1).code(), Code::unsupported);

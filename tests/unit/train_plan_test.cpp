@@ -107,8 +107,8 @@ TEST(TrainPlan, ALargeModelIsPlannedWithoutMemory) {
 
 TEST(TrainPlan, RefusesWhatTheTrainerRefuses) {
   MeshSpec spec;
-  spec.tp = 2;
-  EXPECT_THROW(plan_training(tiny_config(), tiny_options(), Mesh(spec, 2), StepShape{}), Error);
+  spec.tp = 3;
+  EXPECT_THROW(plan_training(tiny_config(), tiny_options(), Mesh(spec, 3), StepShape{}), Error);
 }
 
 }  // namespace
