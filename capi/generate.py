@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates what follows from the headers: the symbol list, the misuse tests and the reference page.
+"""Generates what follows from the headers: the symbol lists, the misuse tests and the reference page.
 
     capi/generate.py            write the files
     capi/generate.py --check    fail when a file is not what would be written
@@ -118,6 +118,15 @@ def make_map(functions):
     symbols = "\n".join(f"    {name};" for name in sorted(f.name for f in functions))
     return (f"/* Exported symbols. Generated from the headers by capi/generate.py; do not edit. */\n"
             f"TESSERA_{major}.{minor} {{\n  global:\n{symbols}\n  local: *;\n}};\n")
+
+
+def make_debian_symbols(functions):
+    major, minor = (re.search(rf"TESSERA_VERSION_{part} (\d+)", (INCLUDE / "version.h").read_text()).group(1)
+                    for part in ("MAJOR", "MINOR"))
+    abi = f"{major}.{minor}"
+    since = {f"TESSERA_{abi}": abi, **{f.name: f.tags["since"] for f in functions}}
+    lines = [f" {name}@TESSERA_{abi} {version}" for name, version in sorted(since.items())]
+    return "\n".join([f"libtessera.so.{abi} libtessera{abi} #MINVER#"] + lines) + "\n"
 
 
 # ---- Tests ----------------------------------------------------------------------------------------------------------
@@ -264,6 +273,7 @@ def main():
     check(functions)
     outputs = {
         ROOT / "capi" / "tessera.map": make_map(functions),
+        ROOT / "capi" / "libtessera.symbols": make_debian_symbols(functions),
         ROOT / "tests" / "capi" / "generated_misuse.h": make_tests(functions),
         ROOT / "docs" / "reference" / "c-api.md": make_reference(functions),
     }
