@@ -25,9 +25,11 @@ bool wait_on(std::condition_variable& changed, std::unique_lock<std::mutex>& loc
 }  // namespace
 
 bool Operation::begin() {
+  std::function<void()> unused;  // goes after the lock
   const std::lock_guard lock(mutex_);
   if (state_ != State::queued) return false;
   state_ = State::running;
+  unused.swap(let_go_);
   return true;
 }
 
@@ -49,11 +51,14 @@ void Operation::finish(std::exception_ptr error) {
 }
 
 void Operation::cancel() {
+  std::function<void()> let_go;
   {
     const std::lock_guard lock(mutex_);
     if (state_ != State::queued) return;
     state_ = State::running;  // begin() fails from here
+    let_go.swap(let_go_);
   }
+  if (let_go) let_go();
   finish(std::make_exception_ptr(Error(Code::cancelled, "cancelled before it began")));
 }
 

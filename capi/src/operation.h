@@ -27,6 +27,10 @@ class Operation {
  public:
   virtual ~Operation() = default;
 
+  /// What a cancellation lets go at once, since the thread that would run the work may be busy for long. Set
+  /// before the operation is known to another thread.
+  void on_cancel(std::function<void()> let_go) { let_go_ = std::move(let_go); }
+
   /// Claims the operation for running; false when it was cancelled before.
   bool begin();
   /// Marks the end and wakes all waiters. `error` is null on success.
@@ -51,6 +55,7 @@ class Operation {
   mutable std::condition_variable ended_;
   State state_ = State::queued;
   std::exception_ptr error_;
+  std::function<void()> let_go_;
   std::vector<std::shared_ptr<Waiter>> waiters_;
 };
 

@@ -366,6 +366,10 @@ TEST_F(TwoRanks, WorkThatHasNotBegunCanBeCancelled) {
   EXPECT_EQ(tessera_future_get_result(queued, &error), TESSERA_E_CANCELLED);
   EXPECT_EQ(tessera_future_get_result(waiting, &error), TESSERA_E_STATE);
   tessera_future_destroy(queued);
+  // The world is free again at once, though its thread is still busy.
+  ASSERT_OK(tessera_mesh_create_async(worlds_[0], nullptr, &queued, err));
+  ASSERT_OK(tessera_future_cancel(queued, err));
+  tessera_future_destroy(queued);
 
   ASSERT_OK(tessera_world_abort(worlds_[1], "the test says so", err));
   ASSERT_OK(tessera_future_wait(waiting, TESSERA_FOREVER, err));
