@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what the Go, Julia and Python bindings take from the C headers: constants, structs and the calls themselves.
+"""Writes what the Go, Julia and Python bindings take from the C headers: constants, structs and the calls themselves; and the
+programs in docs/languages.md.
 
     bindings/generate.py            write the files
     bindings/generate.py --check    fail when a file is not what would be written
@@ -217,6 +218,43 @@ def make_python():
     return "\n".join(out) + "\n}\n"
 
 
+# ---- docs/languages.md ----------------------------------------------------------------------------------------------
+
+# File ending: (name for the highlighter, first line of what one rank does, its last line).
+PROGRAMS = {
+    ".c": ("c", r"/\* One rank:", r"}"),
+    ".cpp": ("cpp", r"/// One rank:", r"}"),
+    ".rs": ("rust", r"/// One rank:", r"}"),
+    ".go": ("go", r"// runRank is one rank:", r"}"),
+    ".java": ("java", r"  /\*\* One rank:", r"  }"),
+    ".jl": ("julia", r"# One rank:", r"end"),
+    ".py": ("python", r"def train\(", r""),
+}
+
+
+def program_part(path):
+    """What one rank does, as a block of Markdown."""
+    language, first, last = PROGRAMS[pathlib.Path(path).suffix]
+    lines = (ROOT / path).read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if re.match(first, line))
+    # A function ends with a line of its own; Python's with two empty ones.
+    end = next(i for i in range(start + 1, len(lines))
+               if lines[i] == last and (last or not lines[i + 1]))
+    part = lines[start:end + 1] if last else lines[start:end]
+    indent = len(part[0]) - len(part[0].lstrip())
+    return "\n".join([f"```{language}"] + [line[indent:] for line in part] + ["```"])
+
+
+def make_languages():
+    def fill(match):
+        path = match.group(1)
+        part = program_part(path) + "\n" if (ROOT / path).exists() else ""
+        return f"<!-- program: {path} -->\n{part}<!-- end -->"
+
+    text = (ROOT / "docs" / "languages.md").read_text()
+    return re.sub(r"<!-- program: (\S+) -->\n.*?<!-- end -->", fill, text, flags=re.S)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
@@ -227,6 +265,7 @@ def main():
         here / "go" / "internal" / "capi" / "structs.go": make_go_structs(),
         here / "julia" / "src" / "capi.jl": make_julia(),
         here / "python" / "tessera" / "capi.py": make_python(),
+        ROOT / "docs" / "languages.md": make_languages(),
     }
     stale = [path for path, text in outputs.items() if not path.exists() or path.read_text() != text]
     if arguments.check:

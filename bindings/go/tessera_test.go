@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"tessera/internal/capi"
 )
 
 func TestAFailureHasCodeRankAndLine(t *testing.T) {
@@ -567,11 +569,16 @@ func TestLogLinesGoToAQueue(t *testing.T) {
 	queue.Close()
 }
 
-// BenchmarkCall is the overhead of one call that does next to nothing.
+// BenchmarkCall is the overhead of one call: an empty native one, and a method that checks a handle.
 func BenchmarkCall(b *testing.B) {
 	worlds := must(NewWorldThreads(1, oneThread))
 	defer worlds[0].Close()
-	b.Run("world_get_rank", func(b *testing.B) {
+	b.Run("abi_version", func(b *testing.B) {
+		for range b.N {
+			capi.Tessera_abi_version()
+		}
+	})
+	b.Run("world_rank", func(b *testing.B) {
 		for range b.N {
 			must(worlds[0].Rank())
 		}
