@@ -6,18 +6,12 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "data/packed_batch.h"
 #include "data/random.h"
 
 namespace tessera {
 namespace {
 
 constexpr uint64_t kSplitPurpose = 5;
-
-int64_t count_labels(const DocumentView& document) {
-  return std::count_if(document.labels.begin(), document.labels.end(),
-                       [](int32_t label) { return label != static_cast<int32_t>(kIgnoredLabel); });
-}
 
 }  // namespace
 
@@ -30,7 +24,7 @@ Corpus::Corpus(std::vector<CorpusSource> sources) : sources_(std::move(sources))
       tokens = labels = 0;
       for (const int64_t document : source.chosen) {
         tokens += source.store->length(document);
-        labels += count_labels(source.store->document(document));
+        labels += source.store->labels(document);
       }
     }
     first_.push_back(first_.back() + source.size());
@@ -59,9 +53,9 @@ int64_t Corpus::length(int64_t document) const {
   return store->length(number);
 }
 
-DocumentView Corpus::document(int64_t document) const {
+DocumentView Corpus::document(int64_t document, std::vector<int32_t>& scratch) const {
   const auto [store, number] = locate(document);
-  return store->document(number);
+  return store->document(number, scratch);
 }
 
 void check_split(double split) {

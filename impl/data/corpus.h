@@ -30,7 +30,7 @@ class Corpus {
   const CorpusSource& source(int64_t k) const { return sources_[k]; }
   int64_t first(int64_t source) const { return first_[source]; }  ///< its first document
   int64_t length(int64_t document) const;
-  DocumentView document(int64_t document) const;
+  DocumentView document(int64_t document, std::vector<int32_t>& scratch) const;  ///< see DocumentStore
   /// What became of the rows of all sources; `tokens` and `labels` are of the documents chosen.
   const PrepareCounts& counts() const { return counts_; }
   int64_t tokens(int64_t source) const { return tokens_[source]; }  ///< of its documents chosen

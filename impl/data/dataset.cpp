@@ -13,7 +13,7 @@
 #include "data/line_reader.h"
 #include "data/prefetch.h"
 #include "data/prepare.h"
-#include "data/row_formats.h"
+#include "data/token_cache.h"
 
 namespace tessera {
 namespace {
@@ -133,10 +133,10 @@ class PreparedDataset : public Dataset {
     row_ = 0;
   }
 
-  void add_row(BatchBuilder& builder, int64_t row) const {
+  void add_row(BatchBuilder& builder, int64_t row) {
     const Packing& rows = plan_.rows;
     for (int64_t i = rows.offsets[row]; i < rows.offsets[row + 1]; ++i) {
-      const DocumentView view = corpus_.document(rows.documents[i]);
+      const DocumentView view = corpus_.document(rows.documents[i], scratch_);
       if (rows.cuts.empty()) {
         builder.add(view.tokens, view.labels);
       } else {
@@ -151,6 +151,7 @@ class PreparedDataset : public Dataset {
   Corpus corpus_;
   BatchLayout layout_;
   EpochPlan plan_;
+  std::vector<int32_t> scratch_;
   int64_t epoch_ = 0;
   int64_t row_ = 0;    ///< rows of the epoch that steps have taken
   int64_t phase_ = 0;  ///< rows of earlier epochs in the step in which this one began
@@ -178,7 +179,9 @@ CorpusSource open_source(const DatasetOptions& options, const std::vector<std::s
   DatasetOptions own = options;
   own.paths = paths;
   if (!options.formats.empty()) own.format = options.formats[index];
-  auto store = prepare_documents(expand_paths(paths), own, make_row_format(own));
+  const std::vector<std::string> files = expand_paths(paths);
+  auto store = own.cache.empty() ? prepare_documents(files, own) : cached_documents(files, own);
+  log_counts(store->counts(), own);
   return source_part(options, joined(paths), std::move(store), index);
 }
 

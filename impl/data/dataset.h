@@ -33,6 +33,7 @@ struct DatasetOptions {
   double validation_split = 0;
   std::vector<std::string> validation_paths;  ///< data.validation_path: files that validate instead
   std::string part = "train";     ///< data.part: train | validation: of these two, the one to read
+  std::string cache;              ///< data.cache: directory of tokenised data; empty: none
   int64_t prefetch = 0;           ///< data.prefetch: steps that a thread prepares ahead; 0: no thread
   std::string format = "tokens";  ///< tokens | text | chat | sharegpt | alpaca | prompt
   std::string tokenizer;          ///< directory with tokenizer.json; needed for all formats but tokens

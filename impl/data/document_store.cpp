@@ -9,6 +9,19 @@
 namespace tessera {
 namespace {
 constexpr int32_t kIgnored = static_cast<int32_t>(kIgnoredLabel);
+constexpr size_t kSinkEntries = size_t{1} << 21;
+
+class MemoryStore : public DocumentStore {
+ public:
+  MemoryStore(DocumentIndex index, const PrepareCounts& counts, std::vector<int32_t> data)
+      : DocumentStore(std::move(index), counts), data_(std::move(data)) {}
+
+ private:
+  std::span<const int32_t> read(int64_t begin, size_t count, std::vector<int32_t>&) const override {
+    return std::span(data_).subspan(static_cast<size_t>(begin), count);
+  }
+  std::vector<int32_t> data_;
+};
 }  // namespace
 
 LongDocuments parse_long_documents(const std::string& name, const std::string& format) {
@@ -34,10 +47,14 @@ bool DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<con
   data_.insert(data_.end(), tokens.begin(), tokens.end());
   data_.insert(data_.end(), labels.begin() + 1, labels.end());
   data_.push_back(next_label);
-  offsets_.push_back(offsets_.back() + static_cast<int64_t>(tokens.size()));
-  continues_.push_back(0);
+  index_.offsets.push_back(index_.offsets.back() + static_cast<int64_t>(tokens.size()));
+  index_.marks.push_back(static_cast<uint32_t>(count) << 1);
   counts_.tokens += static_cast<int64_t>(tokens.size());
   counts_.labels += count;
+  if (sink_ && data_.size() >= kSinkEntries) {
+    sink_(data_);
+    data_.clear();
+  }
   return true;
 }
 
@@ -68,16 +85,37 @@ void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const 
       if (!append(tokens.subspan(begin, count), labels.subspan(begin, count), Part::piece,
                   more ? labels[begin + count] : kIgnored))
         continue;
-      continues_.back() = first ? 0 : 1;
+      index_.marks.back() |= first ? 0 : 1;
       first = false;
     }
   }
 }
 
-void DocumentStoreBuilder::add_text(std::span<const int32_t> tokens) {
-  const size_t first = continues_.size();
-  add(tokens, tokens, LongDocuments::split);
-  std::fill(continues_.begin() + static_cast<ptrdiff_t>(first), continues_.end(), uint8_t{0});
+void DocumentStoreBuilder::append_text_piece(size_t count, int32_t next_label) {
+  const std::span<const int32_t> piece = std::span<const int32_t>(text_).first(count);
+  append(piece, piece, text_split_ ? Part::piece : Part::whole, next_label);
+  text_.erase(text_.begin(), text_.begin() + static_cast<ptrdiff_t>(count));
+}
+
+void DocumentStoreBuilder::extend_text(std::span<const int32_t> tokens) {
+  const auto limit = static_cast<size_t>(seq_len_);
+  while (!tokens.empty()) {
+    const size_t count = std::min(tokens.size(), limit + 1 - text_.size());
+    text_.insert(text_.end(), tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(count));
+    tokens = tokens.subspan(count);
+    if (text_.size() <= limit) continue;
+    text_split_ = true;
+    append_text_piece(limit, text_[limit]);
+  }
+}
+
+void DocumentStoreBuilder::end_text() {
+  if (!text_.empty()) {
+    ++counts_.rows;
+    if (text_split_) ++counts_.split;
+    append_text_piece(text_.size(), kIgnored);
+  }
+  text_split_ = false;
 }
 
 void DocumentStoreBuilder::add_bad_row() {
@@ -86,20 +124,13 @@ void DocumentStoreBuilder::add_bad_row() {
 }
 
 std::shared_ptr<const DocumentStore> DocumentStoreBuilder::finish() {
-  struct Arrays {
-    std::vector<int64_t> offsets;
-    std::vector<int32_t> data;
-    std::vector<uint8_t> continues;
-  };
-  auto arrays =
-      std::make_shared<Arrays>(Arrays{std::move(offsets_), std::move(data_), std::move(continues_)});
-  auto store = std::make_shared<DocumentStore>();
-  store->offsets_ = arrays->offsets;
-  store->data_ = arrays->data;
-  store->continues_ = arrays->continues;
-  store->counts_ = counts_;
-  store->owner_ = std::move(arrays);
-  return store;
+  return std::make_shared<MemoryStore>(std::move(index_), counts_, std::move(data_));
+}
+
+DocumentIndex DocumentStoreBuilder::finish_index() {
+  if (!data_.empty()) sink_(data_);
+  data_.clear();
+  return std::move(index_);
 }
 
 }  // namespace tessera

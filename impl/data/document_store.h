@@ -1,7 +1,8 @@
-// Documents ready for batches (ids and shifted labels), in memory or mapped from a file, addressed by number.
+// Documents ready for batches (ids and shifted labels), in memory or in a file, addressed by number.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,51 +27,73 @@ struct PrepareCounts {
   int64_t labels = 0;      ///< tokens with a label among them
 };
 
-/// Immutable once built; any thread may read.
+/// Where each document begins and what is known about it without reading it.
+struct DocumentIndex {
+  std::vector<int64_t> offsets{0};  ///< in tokens, one more than documents
+  std::vector<uint32_t> marks;      ///< of each document: 2 * tokens with a label, + 1 if continues()
+
+  int64_t size() const { return static_cast<int64_t>(marks.size()); }
+};
+
+/// Immutable once built; any thread may read. The index is in memory, the documents there or in a file.
 class DocumentStore {
  public:
-  int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
-  int64_t length(int64_t document) const { return offsets_[document + 1] - offsets_[document]; }
-  DocumentView document(int64_t document) const {
-    const auto begin = static_cast<size_t>(2 * offsets_[document]);
-    const auto count = static_cast<size_t>(length(document));
-    return {data_.subspan(begin, count), data_.subspan(begin + count, count)};
-  }
+  virtual ~DocumentStore() = default;
+  int64_t size() const { return index_.size(); }
+  int64_t length(int64_t document) const { return index_.offsets[document + 1] - index_.offsets[document]; }
+  /// Tokens of the document that have a label.
+  int64_t labels(int64_t document) const { return index_.marks[document] >> 1; }
   /// Whether the document is a further piece of the row that its predecessor is of. Plain texts have no rows.
-  bool continues(int64_t document) const { return continues_[document] != 0; }
+  bool continues(int64_t document) const { return (index_.marks[document] & 1) != 0; }
+  /// The document, read into `scratch` if it is not in memory: valid until either of them changes. Throws
+  /// Error(io | format) for a file that is no longer what it was.
+  DocumentView document(int64_t document, std::vector<int32_t>& scratch) const {
+    const auto count = static_cast<size_t>(length(document));
+    const std::span<const int32_t> both = read(2 * index_.offsets[document], 2 * count, scratch);
+    return {both.first(count), both.last(count)};
+  }
   const PrepareCounts& counts() const { return counts_; }
 
+ protected:
+  DocumentStore(DocumentIndex index, const PrepareCounts& counts)
+      : index_(std::move(index)), counts_(counts) {}
+
  private:
-  friend class DocumentStoreBuilder;
-  friend class TokenCacheFile;
-  std::span<const int64_t> offsets_;    ///< in tokens, one more than documents
-  std::span<const int32_t> data_;       ///< of each document its tokens, then its labels
-  std::span<const uint8_t> continues_;  ///< one a document
+  /// Part of the data: of each document its tokens, then its labels.
+  virtual std::span<const int32_t> read(int64_t begin, size_t count, std::vector<int32_t>& scratch) const = 0;
+
+  DocumentIndex index_;
   PrepareCounts counts_;
-  std::shared_ptr<const void> owner_;  ///< the vectors or the mapping behind the spans
 };
 
 enum class LongDocuments { drop, truncate, split, error };
 /// `auto` is split for format text and truncate for the others.
 LongDocuments parse_long_documents(const std::string& name, const std::string& format = "tokens");
 
+/// Takes the data of a store while it is built, so that it need not be held in memory.
+using DataSink = std::function<void(std::span<const int32_t> data)>;
+
 /// Collects documents and applies the rule for over-long ones. Not thread-safe.
 class DocumentStoreBuilder {
  public:
-  DocumentStoreBuilder(int64_t seq_len, LongDocuments rule) : seq_len_(seq_len), rule_(rule) {}
+  DocumentStoreBuilder(int64_t seq_len, LongDocuments rule, DataSink sink = {})
+      : seq_len_(seq_len), rule_(rule), sink_(std::move(sink)) {}
 
   /// Adds one row; labels in the positions of the tokens, already checked. Throws Error(format) under the
   /// rule error.
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels) { add(tokens, labels, rule_); }
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
-  /// Adds a plain text, split where it is longer than seq_len: its pieces stand for themselves, not for one
-  /// row.
-  void add_text(std::span<const int32_t> tokens);
+  /// A plain text in parts, split where it is longer than seq_len: its pieces stand for themselves, not for
+  /// one row.
+  void extend_text(std::span<const int32_t> tokens);
+  void end_text();
   void add_bad_row();
-  int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  int64_t size() const { return index_.size(); }
   const PrepareCounts& counts() const { return counts_; }
-  /// The builder is spent afterwards.
+  /// A store in memory. The builder is spent afterwards.
   std::shared_ptr<const DocumentStore> finish();
+  /// With a sink: hands over the rest of the data. The builder is spent afterwards.
+  DocumentIndex finish_index();
 
  private:
   enum class Part { whole, piece };
@@ -78,11 +101,16 @@ class DocumentStoreBuilder {
   bool append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
               int32_t next_label);
 
+  /// Takes `count` tokens from the front of the text as a piece.
+  void append_text_piece(size_t count, int32_t next_label);
+
   int64_t seq_len_;
   LongDocuments rule_;
-  std::vector<int64_t> offsets_{0};
-  std::vector<int32_t> data_;
-  std::vector<uint8_t> continues_;
+  DataSink sink_;
+  DocumentIndex index_;
+  std::vector<int32_t> data_;  ///< what the sink has not got yet
+  std::vector<int32_t> text_;  ///< of a plain text what is no piece yet
+  bool text_split_ = false;
   PrepareCounts counts_;
 };
 

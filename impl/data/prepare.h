@@ -22,9 +22,16 @@ struct RowFormat;
 /// Reads all files in order. A .json file that holds one array has a row in each of its elements. Plain text
 /// files (format text, no JSON ending) are one document each, split whatever data.long_documents says. Under
 /// on_error=fail the first bad row (first in the order of the files, whatever the threads do) throws
-/// Error(format) "FILE:LINE: reason"; under skip it is counted and the first few are logged.
+/// Error(format) "FILE:LINE: reason"; under skip it is counted and the first few are logged. Throws
+/// Error(format) when there is no document at all.
+void read_documents(const std::vector<std::string>& files, const DatasetOptions& options,
+                    const RowFormat& format, DocumentStoreBuilder& builder);
+
+/// The same into a store in memory.
 std::shared_ptr<const DocumentStore> prepare_documents(const std::vector<std::string>& files,
-                                                       const DatasetOptions& options,
-                                                       const RowFormat& format);
+                                                       const DatasetOptions& options);
+
+/// One line each for rows skipped and documents cut.
+void log_counts(const PrepareCounts& counts, const DatasetOptions& options);
 
 }  // namespace tessera

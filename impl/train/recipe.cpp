@@ -162,6 +162,7 @@ DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp
   options.validation_split = config.real("data.validation_split");
   if (config.has("data.validation_path")) options.validation_paths = config.text_list("data.validation_path");
   options.part = config.text("data.part");
+  if (config.has("data.cache")) options.cache = config.text("data.cache");
   options.prefetch = config.integer("data.prefetch");
   options.format = config.text("data.format");
   options.tokenizer = config.get(config.has("data.tokenizer") ? "data.tokenizer" : "model.path");

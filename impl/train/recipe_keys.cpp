@@ -79,6 +79,10 @@ void add_data_keys(Keys& keys) {
   keys.push_back(choice("data.part", "train", {"train", "validation"},
                         "Which part a dataset reads. validation: one pass in the order of the files."));
   keys.push_back(
+      text("data.cache", "",
+           "Directory that keeps the tokenised data, so that it is prepared once for all ranks and "
+           "later runs; absent: none."));
+  keys.push_back(
       integer("data.prefetch", "2", 0, 1024, "Steps whose batches a thread prepares ahead; 0: no thread."));
   keys.push_back(
       choice("data.format", "tokens", {"tokens", "text", "chat", "sharegpt", "alpaca", "prompt"},
@@ -123,8 +127,8 @@ void add_data_keys(Keys& keys) {
   keys.push_back(
       choice("data.pad_rows", "auto", {"auto", "yes", "no"},
              "Whether rows are padded to data.seq_len. auto: packs are, single documents are not."));
-  keys.push_back(integer("data.pad_multiple", "1", 1, 1 << 20,
-                         "Each document is aligned to a multiple of this."));
+  keys.push_back(
+      integer("data.pad_multiple", "1", 1, 1 << 20, "Each document is aligned to a multiple of this."));
   keys.push_back(integer("data.pad_token", "0", 0, 2147483647, "Token id of the padding."));
   keys.push_back(
       choice("data.last_step", "fill", {"fill", "drop"},
