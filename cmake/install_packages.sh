@@ -6,7 +6,8 @@ set -euo pipefail
 packages=(build-essential ca-certificates ccache cmake git ninja-build pkg-config python3 python3-pip python3-venv unzip
           libgmock-dev libgtest-dev libspdlog-dev libyaml-cpp-dev libzstd-dev nlohmann-json3-dev zlib1g-dev)
 if [ "${1:-}" = --tests ]; then
-  packages+=(clang-14 libclang-rt-14-dev openmpi-bin abigail-tools iproute2)
+  packages+=(clang-14 libclang-rt-14-dev openmpi-bin abigail-tools iproute2 maven swig)
+  command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
 fi
 # The tokenizers crate wants a newer Rust than Debian 12's rustc; rustc-web is the current one, kept up for browsers.
 if ! command -v cargo >/dev/null; then

@@ -27,4 +27,7 @@ covers python bindings/python/tessera/_*.py
 twin='(_async)?'
 functions=$(echo "$functions" | grep -v '^tessera_future_wait$')
 covers julia bindings/julia/src/[!c]*.jl bindings/julia/src/config.jl
+# Java waits for all futures at once.
+twin=
+covers java bindings/java/native/tessera.i bindings/java/src/main/java/org/tessera/*.java
 exit $failed

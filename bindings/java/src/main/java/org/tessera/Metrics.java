@@ -1,0 +1,55 @@
+package org.tessera;
+
+import java.util.function.Consumer;
+
+/**
+ * What a step reports. All ranks get the same loss, gradient norm and counts.
+ *
+ * @param step from 1
+ * @param loss sum of token losses over all ranks / labelTokens
+ * @param gradNorm over all ranks, before clipping
+ * @param learningRate of the step
+ * @param tokens over all ranks
+ * @param labelTokens those trained on
+ * @param seconds wall time
+ * @param tokensPerSecond over all ranks
+ * @param communicationSeconds what this rank waited for others or moved data
+ * @param memory peak bytes of this rank; ranks of one process share the number
+ */
+public record Metrics(
+    long step,
+    double loss,
+    double gradNorm,
+    double learningRate,
+    long tokens,
+    long labelTokens,
+    double seconds,
+    double tokensPerSecond,
+    double communicationSeconds,
+    long memory) {
+
+  /** Gives a struct to a call and reads what it has become. */
+  static Metrics read(Consumer<MetricsStruct> call) {
+    MetricsStruct raw = new MetricsStruct();
+    try {
+      call.accept(raw);
+      return new Metrics(
+          raw.getStep(),
+          raw.getLoss(),
+          raw.getGrad_norm(),
+          raw.getLr(),
+          raw.getTokens(),
+          raw.getLabel_tokens(),
+          raw.getSeconds(),
+          raw.getTokens_per_s(),
+          raw.getCommunication_seconds(),
+          raw.getMemory());
+    } finally {
+      raw.delete();
+    }
+  }
+
+  static Metrics take(Call.Handle future) {
+    return read(raw -> Native.tessera_future_get_metrics(future, raw));
+  }
+}
