@@ -10,6 +10,8 @@ namespace tessera {
 
 namespace {
 
+constexpr const char* kEmbedding = "model.embed_tokens";
+
 void check_split(const ModelConfig& config, int64_t tp) {
   TESSERA_CHECK(config.num_heads % tp == 0, argument, "tp=", tp,
                 " does not divide num_attention_heads=", config.num_heads);
@@ -27,9 +29,10 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
 
   const auto rope = std::make_shared<RopeCache>(config.head_dim, config.rope_theta, config.rope_scaling);
   const double std = config.initializer_range;
+  const bool copied = config.tie_embeddings && parallel.split_ends;
   std::vector<std::unique_ptr<Unit>> units;
-  units.push_back(std::make_unique<EmbeddingUnit>("model.embed_tokens", config.vocab_size, config.hidden_size,
-                                                  std, region));
+  units.push_back(std::make_unique<EmbeddingUnit>(kEmbedding, config.vocab_size, config.hidden_size, std,
+                                                  region, /*stage_copies=*/copied ? 2 : 1));
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     DecoderLayerSpec spec;
     spec.attention = {config.hidden_size,
@@ -48,9 +51,12 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
     spec.sequence_parallel = region.sequence_parallel();
     units.push_back(std::make_unique<DecoderLayer>(cat("model.layers.", layer), spec, rope));
   }
-  units.push_back(std::make_unique<DecoderHead>("model.norm", "lm_head", config.vocab_size,
-                                                config.hidden_size, config.rms_norm_eps, std,
-                                                config.tie_embeddings, region));
+  HeadSpec head{
+      config.vocab_size, config.hidden_size, config.rms_norm_eps, std, HeadSpec::Projection::own, region};
+  if (config.tie_embeddings) {
+    head.projection = copied ? HeadSpec::Projection::copied : HeadSpec::Projection::borrowed;
+  }
+  units.push_back(std::make_unique<DecoderHead>("model.norm", copied ? kEmbedding : "lm_head", head));
   return units;
 }
 

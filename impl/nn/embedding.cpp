@@ -6,13 +6,14 @@
 namespace tessera {
 
 EmbeddingUnit::EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std,
-                             const TensorRegion& region)
+                             const TensorRegion& region, int64_t stage_copies)
     : Unit(prefix), vocab_(vocab), region_(region) {
   ParamSpec spec;
   spec.name = prefix + ".weight";
   spec.shape = {vocab, hidden};
   spec.init = {Init::Kind::normal, init_std};
   if (region.split()) spec.tp = Placement::shard(0);
+  spec.stage_copies = stage_copies;
   params_.push_back(std::move(spec));
 }
 

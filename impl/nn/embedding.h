@@ -8,9 +8,10 @@ namespace tessera {
 
 class EmbeddingUnit : public Unit {
  public:
-  /// Weight `prefix`.weight [vocab, hidden], whose rows may be cut over `region`.
+  /// Weight `prefix`.weight [vocab, hidden], whose rows may be cut over `region`; `stage_copies` pipeline
+  /// stages hold it.
   EmbeddingUnit(const std::string& prefix, int64_t vocab, int64_t hidden, double init_std,
-                const TensorRegion& region);
+                const TensorRegion& region, int64_t stage_copies = 1);
 
   at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                      Recompute recompute) override;

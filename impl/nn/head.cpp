@@ -24,22 +24,25 @@ constexpr int64_t kFewestRows = 128;
 
 }  // namespace
 
-DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, int64_t vocab,
-                         int64_t hidden, double norm_eps, double init_std, bool tied,
-                         const TensorRegion& region)
-    : HeadUnit(projection_prefix),
-      vocab_(vocab),
-      region_(region),
-      norm_(norm_prefix, hidden, norm_eps, params_, region.sequence_parallel()) {
-  if (tied) {
+DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix,
+                         const HeadSpec& spec)
+    : HeadUnit("lm_head"),
+      vocab_(spec.vocab),
+      region_(spec.region),
+      norm_(norm_prefix, spec.hidden, spec.norm_eps, params_, spec.region.sequence_parallel()) {
+  if (spec.projection == HeadSpec::Projection::borrowed) {
     borrowed_.push_back({0, 0});
     return;
   }
   ParamSpec projection;
   projection.name = projection_prefix + ".weight";
-  projection.shape = {vocab, hidden};
-  projection.init = {Init::Kind::normal, init_std};
-  if (region.split()) projection.tp = Placement::shard(0);
+  projection.shape = {spec.vocab, spec.hidden};
+  projection.init = {Init::Kind::normal, spec.init_std};
+  if (spec.region.split()) projection.tp = Placement::shard(0);
+  if (spec.projection == HeadSpec::Projection::copied) {
+    projection.stage_copies = 2;
+    projection.primary = false;
+  }
   params_.push_back(std::move(projection));
 }
 

@@ -7,14 +7,27 @@
 
 namespace tessera {
 
+struct HeadSpec {
+  /// Where the projection's weight comes from.
+  enum class Projection : int {
+    own = 0,       ///< lm_head.weight
+    borrowed = 1,  ///< tied embeddings: weight 0 of unit 0
+    copied = 2,    ///< tied embeddings of a pipeline: this rank's copy of weight 0 of unit 0, under its name
+  };
+  int64_t vocab = 0;
+  int64_t hidden = 0;
+  double norm_eps = 1e-6;
+  double init_std = 0.02;
+  Projection projection = Projection::own;
+  /// The vocabulary is cut over it: each rank forms the logits of its own entries only, and ranks exchange
+  /// three numbers a token (vocab-parallel cross-entropy: Shoeybi et al., 2019).
+  TensorRegion region;
+};
+
 class DecoderHead : public HeadUnit {
  public:
-  /// Norm `norm_prefix`.weight [hidden] and projection `projection_prefix`.weight [vocab, hidden]; with
-  /// `tied` the projection is borrowed from weight 0 of unit 0. The vocabulary may be cut over `region`:
-  /// then each rank forms the logits of its own entries only, and ranks exchange three numbers a token
-  /// (vocab-parallel cross-entropy: Shoeybi et al., 2019).
-  DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, int64_t vocab,
-              int64_t hidden, double norm_eps, double init_std, bool tied, const TensorRegion& region);
+  /// Norm `norm_prefix`.weight [hidden] and projection `projection_prefix`.weight [vocab, hidden].
+  DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix, const HeadSpec& spec);
 
   LossResult loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) override;
   at::Tensor logits(const at::Tensor& input, const at::Tensor& rows) override;

@@ -63,6 +63,8 @@ struct ParallelContext {
   int64_t tp_size = 1;
   GroupPtr tp;  ///< of tp_size ranks; null for units that are planned with and never run
   bool sequence_parallel = false;
+  /// The first and the last unit live on different ranks: with tied embeddings each has the weight.
+  bool split_ends = false;
 };
 
 /// What one forward or backward call sees beside activations.

@@ -47,7 +47,8 @@ at::Tensor FsdpParam::chunk(const at::Tensor& flat) const {
 }
 
 std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& units,
-                                     const std::vector<int>& starts, const ShardPosition& position) {
+                                     const std::vector<int>& starts, const ShardPosition& position,
+                                     const std::vector<bool>& held) {
   std::vector<FsdpLayout> layouts;
   for (size_t g = 0; g < starts.size(); ++g) {
     const int end = g + 1 < starts.size() ? starts[g + 1] : static_cast<int>(units.size());
@@ -56,6 +57,7 @@ std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& u
     layout.members = end - starts[g];
     for (int member = starts[g]; member < end; ++member) {
       layout.first_param.push_back(static_cast<int>(layout.params.size()));
+      if (!held.empty() && !held[member]) continue;
       for (const ParamSpec& spec : units[member]->params()) {
         layout.params.push_back(place(spec, position, layout));
       }

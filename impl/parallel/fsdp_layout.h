@@ -53,8 +53,10 @@ struct ShardPosition {
   int64_t shards = 1;
 };
 
-/// Lays out the groups that begin at `starts` (parallel/unit_policy.h).
+/// Lays out the groups that begin at `starts` (parallel/unit_policy.h). Units that `held` says no to, those
+/// of other pipeline stages, have no parameters here; an empty list holds all.
 std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& units,
-                                     const std::vector<int>& starts, const ShardPosition& position);
+                                     const std::vector<int>& starts, const ShardPosition& position,
+                                     const std::vector<bool>& held = {});
 
 }  // namespace tessera

@@ -189,24 +189,26 @@ void load_weights_from_rank0(ShardedModel& model, const std::string& directory) 
   if (reads) error = outcome_of([&] { reader = std::make_unique<CheckpointReader>(directory); });
   share_outcome(everyone, error);
 
-  for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
+  // All ranks go through all parameters, those of other pipeline stages too: the broadcast is everyone's.
+  for (const auto& [spec, stage] : model.known()) {
     // The master dtype holds the checkpoint's values exactly or rounded once, as when each rank reads its own
     // part.
-    at::Tensor full = at::empty(param.spec.shape, at::dtype(model.options().master));
+    at::Tensor full = at::empty(spec->shape, at::dtype(model.options().master));
     if (reads) {
-      error = outcome_of(
-          [&] { reader->read(param.spec.name, param.spec.shape, Box::whole(param.spec.shape), full); });
+      error = outcome_of([&] { reader->read(spec->name, spec->shape, Box::whole(spec->shape), full); });
     }
     share_outcome(everyone, error);
     everyone->broadcast({full}, 0)->wait();
-    const Box box = box_of(model, param);
+    const std::optional<ParamAddress> here = model.find_here(spec->name);
+    if (!here) continue;
+    const Box box = box_of(model, model.param(*here));
     at::Tensor part = full;
     for (size_t d = 0; d < box.size.size(); ++d) {
       part = part.narrow(static_cast<int64_t>(d), box.offset[d], box.size[d]);
     }
-    model.master(address).view(box.size).copy_(part);
-    model.publish(address);
-  });
+    model.master(*here).view(box.size).copy_(part);
+    model.publish(*here);
+  }
 }
 
 }  // namespace tessera

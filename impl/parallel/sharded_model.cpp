@@ -34,15 +34,25 @@ GroupPtr copies_group(const DeviceMesh& mesh, int64_t copies) {
   return mesh.world()->group(cat("tp_copies_", copies), {all.begin() + first, all.begin() + first + copies});
 }
 
-// Trainable parameters with partial gradients, by the number of their copies.
-std::vector<PartialGradients> partial_gradients(const DeviceMesh& mesh,
+// The ranks of the pp axis that hold the embedding and its copy.
+GroupPtr tied_group(const DeviceMesh& mesh, const StagePlacement& stages) {
+  const std::vector<int>& all = mesh.group("pp")->world_ranks();
+  std::vector<int> ranks = {all[stages.rank_of_stage.front()], all[stages.rank_of_stage.back()]};
+  std::sort(ranks.begin(), ranks.end());
+  return mesh.world()->group("tied_embeddings", ranks);
+}
+
+// Trainable parameters with partial gradients, by the number of their copies, and tied embeddings.
+std::vector<PartialGradients> partial_gradients(const DeviceMesh& mesh, const StagePlacement& stages,
                                                 const std::vector<FsdpLayout>& layouts) {
   std::map<int64_t, PartialGradients> by_copies;
+  PartialGradients tied;
   const int64_t tp = mesh.size("tp");
   for (size_t unit = 0; unit < layouts.size(); ++unit) {
     for (size_t p = 0; p < layouts[unit].params.size(); ++p) {
       const ParamSpec& spec = layouts[unit].params[p].spec;
       const int64_t copies = spec.tp.copies(tp);
+      if (spec.stage_copies > 1 && spec.trainable) tied.params.push_back({static_cast<int>(unit), p});
       if (!spec.tp_partial || !spec.trainable || copies == 1) continue;
       by_copies[copies].params.push_back({static_cast<int>(unit), p});
     }
@@ -52,10 +62,20 @@ std::vector<PartialGradients> partial_gradients(const DeviceMesh& mesh,
     partial.group = copies_group(mesh, copies);
     list.push_back(std::move(partial));
   }
+  if (!tied.params.empty()) {
+    tied.group = tied_group(mesh, stages);
+    list.push_back(std::move(tied));
+  }
   return list;
 }
 
 }  // namespace
+
+int StagePlacement::rank_of_unit(int unit) const {
+  if (starts.empty()) return 0;
+  const auto stage = std::upper_bound(starts.begin(), starts.end(), unit) - starts.begin() - 1;
+  return rank_of_stage[stage];
+}
 
 ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>> units,
                            const ShardingOptions& options)
@@ -69,9 +89,11 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
   position_.tp_size = mesh_->size("tp");
   position_.shard_index = shard_group_->rank();
   position_.shards = shard_group_->size();
-  const std::vector<int> starts = group_starts(members_, options.units);
-  layouts_ = make_layouts(members_, starts, position_);
+  const std::vector<int> starts = group_starts(members_, options.units, options.stages.starts);
+  layouts_ = make_layouts(members_, starts, position_, held_members());
+  stage_starts_ = stage_units(starts, options.stages.starts);
   bound_.assign(layouts_.size(), false);
+  make_known();
   make_addresses();
 
   WeightStorageOptions weights;
@@ -82,8 +104,28 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
   const GroupPtr& replicas = mesh_->group("dp_replicate");
   gradients_ = std::make_unique<GradientStorage>(
       shard_group_, replicas, layouts_,
-      GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, layouts_)});
+      GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, options.stages, layouts_)});
   make_masters();
+}
+
+std::vector<bool> ShardedModel::held_members() const {
+  std::vector<bool> held;
+  for (size_t m = 0; m < members_.size(); ++m) {
+    held.push_back(options_.stages.rank_of_unit(static_cast<int>(m)) ==
+                   (options_.stages.starts.empty() ? 0 : mesh_->index("pp")));
+  }
+  return held;
+}
+
+void ShardedModel::make_known() {
+  for (size_t m = 0; m < members_.size(); ++m) {
+    for (const ParamSpec& spec : members_[m]->params()) {
+      if (!spec.primary) continue;
+      const bool added = known_by_name_.emplace(spec.name, known_.size()).second;
+      TESSERA_CHECK(added, internal, "two parameters are named ", spec.name);
+      known_.push_back({&spec, options_.stages.rank_of_unit(static_cast<int>(m))});
+    }
+  }
 }
 
 void ShardedModel::make_addresses() {
@@ -135,9 +177,11 @@ void ShardedModel::make_masters() {
       const auto index = static_cast<size_t>(layout.first_param[member - layout.first_member] + weight);
       targets.push_back({unit, index, layout.params[index].spec.trainable});
     };
+    grads_.push_back(nullptr);
+    if (layouts_[unit_of_member_[m]].params.empty()) continue;  // another stage's
     for (size_t w = 0; w < members_[m]->params().size(); ++w) add(static_cast<int>(m), static_cast<int>(w));
     for (const Unit::Borrowed& borrowed : members_[m]->borrowed()) add(borrowed.unit, borrowed.weight);
-    grads_.push_back(std::make_unique<UnitGrads>(*gradients_, std::move(targets)));
+    grads_.back() = std::make_unique<UnitGrads>(*gradients_, std::move(targets));
   }
 }
 
@@ -174,13 +218,19 @@ void ShardedModel::unbind(int unit) {
   }
 }
 
-ParamAddress ShardedModel::find(const std::string& name) const {
+std::optional<ParamAddress> ShardedModel::find_here(const std::string& name) const {
   const auto found = by_name_.find(name);
-  if (found != by_name_.end()) return found->second;
+  return found == by_name_.end() ? std::nullopt : std::optional(found->second);
+}
+
+const ShardedModel::Known& ShardedModel::find_known(const std::string& name) const {
+  const auto found = known_by_name_.find(name);
+  if (found != known_by_name_.end()) return known_[found->second];
   // The shortest of the names that share the longest tail: users mostly get the prefix wrong.
   std::string nearest;
   size_t best = 0;
-  for (const auto& [known, at] : by_name_) {
+  for (const auto& [spec, pp] : known_) {
+    const std::string& known = spec->name;
     const auto [a, b] = std::mismatch(known.rbegin(), known.rend(), name.rbegin(), name.rend());
     const auto shared = static_cast<size_t>(a - known.rbegin());
     const auto rank = [](size_t tail, const std::string& text) {
@@ -197,9 +247,7 @@ ParamAddress ShardedModel::find(const std::string& name) const {
 
 std::vector<std::string> ShardedModel::names() const {
   std::vector<std::string> all;
-  for (const FsdpLayout& layout : layouts_) {
-    for (const FsdpParam& param : layout.params) all.push_back(param.spec.name);
-  }
+  for (const Known& known : known_) all.push_back(known.spec->name);
   return all;
 }
 
@@ -219,7 +267,8 @@ void ShardedModel::publish_all() {
 }
 
 int64_t ShardedModel::replicas(const ParamAddress& at) const {
-  return mesh_->size("dp_replicate") * param(at).spec.tp.copies(position_.tp_size);
+  const ParamSpec& spec = param(at).spec;
+  return mesh_->size("dp_replicate") * spec.tp.copies(position_.tp_size) * spec.stage_copies;
 }
 
 int64_t ShardedModel::storage_bytes() const {

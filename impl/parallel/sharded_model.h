@@ -4,7 +4,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -19,6 +21,16 @@
 
 namespace tessera {
 
+/// The pipeline stages of a model. Empty lists: one stage, on every rank.
+struct StagePlacement {
+  std::vector<int> starts;         ///< the first model unit of each stage
+  std::vector<int> rank_of_stage;  ///< pp coordinate
+
+  int stages() const { return std::max<int>(1, static_cast<int>(starts.size())); }
+  /// The pp coordinate that holds a model unit.
+  int rank_of_unit(int unit) const;
+};
+
 struct ShardingOptions {
   UnitPolicy units;
   at::ScalarType param = at::kBFloat16;
@@ -26,6 +38,7 @@ struct ShardingOptions {
   at::ScalarType master = at::kFloat;
   int64_t reshard_group = 0;  ///< n of reshard_after_forward = n; 0: none
   bool force_copy = false;    ///< gather by copying even where ranks share memory
+  StagePlacement stages;
 };
 
 /// Where a parameter is found.
@@ -34,6 +47,7 @@ struct ParamAddress {
   size_t param = 0;
 };
 
+/// Every rank knows all units, and has storage for those of its own pipeline stages.
 class ShardedModel {
  public:
   /// Collective. Weights are zero until loaded or initialised.
@@ -46,6 +60,8 @@ class ShardedModel {
   const ShardPosition& position() const { return position_; }
   const ShardingOptions& options() const { return options_; }
   const DeviceMeshPtr& mesh() const { return mesh_; }
+  /// The first FSDP unit of each pipeline stage.
+  const std::vector<int>& stage_starts() const { return stage_starts_; }
   /// FSDP units whose weights `unit` computes with beside its own.
   const std::vector<int>& lenders(int unit) const { return lenders_[unit]; }
 
@@ -67,8 +83,17 @@ class ShardedModel {
   /// The address of shards()[i].
   const ParamAddress& address(size_t shard) const { return addresses_[shard]; }
 
+  /// A parameter of the whole model: how it is called and cut, and which pp coordinate has it.
+  struct Known {
+    const ParamSpec* spec;
+    int pp;
+  };
+  /// All parameters, those of other stages too, each once, in the model's order: the same on all ranks.
+  const std::vector<Known>& known() const { return known_; }
   /// Errors: not_found with the nearest name.
-  ParamAddress find(const std::string& name) const;
+  const Known& find_known(const std::string& name) const;
+  /// Where this rank's stages have it, if they do.
+  std::optional<ParamAddress> find_here(const std::string& name) const;
   std::vector<std::string> names() const;
   const FsdpParam& param(const ParamAddress& at) const { return layouts_[at.unit].params[at.param]; }
   /// This rank's real elements in the master dtype, 1-D: writing is followed by publish().
@@ -87,6 +112,8 @@ class ShardedModel {
   int64_t storage_bytes() const;
 
  private:
+  std::vector<bool> held_members() const;
+  void make_known();
   void make_addresses();
   void make_masters();
   std::vector<at::Tensor> weights_of(int member_index) const;
@@ -107,6 +134,9 @@ class ShardedModel {
   std::vector<at::Tensor> masters_;  // per unit, flat; undefined where own_chunk of the weights is the master
   std::vector<ParamShard> shards_;
   std::vector<ParamAddress> addresses_;
+  std::vector<int> stage_starts_;
+  std::vector<Known> known_;
+  std::unordered_map<std::string, size_t> known_by_name_;
   std::unordered_map<std::string, ParamAddress> by_name_;
 };
 

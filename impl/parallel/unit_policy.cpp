@@ -1,6 +1,8 @@
 // Grouping of model units by layer, size or name.
 #include "parallel/unit_policy.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "tensor/placement.h"
 
@@ -86,6 +88,24 @@ std::vector<int> group_starts(const std::vector<std::unique_ptr<Unit>>& units, c
   std::vector<int> starts(units.size());
   for (size_t i = 0; i < starts.size(); ++i) starts[i] = static_cast<int>(i);
   return starts;
+}
+
+std::vector<int> group_starts(const std::vector<std::unique_ptr<Unit>>& units, const UnitPolicy& policy,
+                              const std::vector<int>& stage_starts) {
+  std::vector<int> starts = group_starts(units, policy);
+  starts.insert(starts.end(), stage_starts.begin(), stage_starts.end());
+  std::sort(starts.begin(), starts.end());
+  starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+  return starts;
+}
+
+std::vector<int> stage_units(const std::vector<int>& group_starts, const std::vector<int>& stage_starts) {
+  std::vector<int> units;
+  for (const int first : stage_starts) {
+    const auto at = std::lower_bound(group_starts.begin(), group_starts.end(), first);
+    units.push_back(static_cast<int>(at - group_starts.begin()));
+  }
+  return units;
 }
 
 }  // namespace tessera

@@ -22,5 +22,10 @@ struct UnitPolicy {
 /// Cuts the model's units, in order, into groups: the indices of each group's first unit, ascending from 0.
 /// Errors (argument): a glob that matches no unit.
 std::vector<int> group_starts(const std::vector<std::unique_ptr<Unit>>& units, const UnitPolicy& policy);
+/// The same, with a new group where each pipeline stage begins.
+std::vector<int> group_starts(const std::vector<std::unique_ptr<Unit>>& units, const UnitPolicy& policy,
+                              const std::vector<int>& stage_starts);
+/// The group with which each stage begins.
+std::vector<int> stage_units(const std::vector<int>& group_starts, const std::vector<int>& stage_starts);
 
 }  // namespace tessera

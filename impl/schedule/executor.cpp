@@ -9,6 +9,8 @@
 #include <set>
 
 #include "core/error.h"
+#include "nn/recorded_grads.h"
+#include "schedule/transfers.h"
 
 namespace tessera {
 namespace {
@@ -33,7 +35,11 @@ class Stopwatch {
 struct Executor::Run {
   Run(ShardedModel& model, const std::vector<UnitTraits>& traits, const Program& program,
       const ExecutionInput& input)
-      : model(model), traits(traits), input(input), flows(program.microbatches) {
+      : model(model),
+        traits(traits),
+        input(input),
+        flows(program.microbatches),
+        transfers(model.mesh()->group("pp")) {
     for (int mb = 0; mb < program.microbatches; ++mb) {
       Flow& flow = flows[mb];
       flow.mb.batch = &(*input.microbatches)[mb];
@@ -41,15 +47,17 @@ struct Executor::Run {
       flow.mb.loss_chunk = input.loss_chunk;
       if (!input.contexts.empty()) flow.mb.context = input.contexts[mb];
       flow.saved.resize(model.units());
+      flow.recorded.resize(model.units());
     }
   }
 
   // What flows through the units for one micro-batch.
   struct Flow {
     Microbatch mb;
-    at::Tensor activation;                  // output of the latest forward
-    at::Tensor gradient;                    // of the input of the latest backward
-    std::vector<std::vector<Saved>> saved;  // per unit, per member
+    at::Tensor activation;                             // output of the latest forward
+    at::Tensor gradient;                               // of the input of the latest backward
+    std::vector<std::vector<Saved>> saved;             // per unit, per member
+    std::vector<std::vector<RecordedGrads>> recorded;  // per unit, per member: between the backward's halves
 
     bool empty() const { return mb.batch->tokens_count() == 0; }
   };
@@ -58,6 +66,7 @@ struct Executor::Run {
   const std::vector<UnitTraits>& traits;
   const ExecutionInput& input;
   std::vector<Flow> flows;
+  PipelineTransfers transfers;
   ExecutionResult result;
 
   bool has_head(int unit) const { return unit == model.units() - 1; }
@@ -95,6 +104,53 @@ struct Executor::Run {
 
   void backward(int unit, Flow& flow) { backward_members(unit, flow, flow.saved[unit]); }
 
+  void backward_input(int unit, Flow& flow) {
+    std::vector<Saved>& saved = flow.saved[unit];
+    std::vector<RecordedGrads>& recorded = flow.recorded[unit];
+    recorded.resize(layers(unit));
+    for (int m = layers(unit) - 1; m >= 0; --m) {
+      flow.gradient = model.member(unit, m).backward(flow.gradient, flow.mb, saved[m], recorded[m]);
+      saved[m].clear();
+    }
+  }
+
+  void backward_weight(int unit, Flow& flow) {
+    for (int m = layers(unit) - 1; m >= 0; --m) flow.recorded[unit][m].replay(model.grads(unit, m));
+    flow.recorded[unit].clear();
+  }
+
+  // Rows of the activations between stages, known from the micro-batch alone.
+  int64_t rows(const Flow& flow) const {
+    return (flow.mb.batch->tokens_count() + input.row_parts - 1) / input.row_parts;
+  }
+
+  // What the previous or the next stage sent for this computation, if it did.
+  void take_arrival(const Instruction& now, Flow& flow) {
+    const Stopwatch watch(result.communication_seconds);
+    if (now.op == Op::backward || now.op == Op::backward_input) {
+      const at::Tensor arrived = transfers.take(Op::recv_backward, now.unit, now.microbatch);
+      if (arrived.defined()) flow.gradient = arrived;
+    } else if (now.op != Op::recompute && now.op != Op::backward_weight) {
+      const at::Tensor arrived = transfers.take(Op::recv_forward, now.unit, now.microbatch);
+      if (arrived.defined()) flow.activation = arrived;
+    }
+  }
+
+  // A micro-batch without tokens is known as such to both sides and not sent.
+  void transfer(const Instruction& now) {
+    Flow& flow = flows[now.microbatch];
+    if (flow.empty()) return;
+    if (now.op == Op::send_forward) {
+      transfers.send(now, flow.activation);
+      flow.activation.reset();
+    } else if (now.op == Op::send_backward) {
+      transfers.send(now, flow.gradient);
+      flow.gradient.reset();
+    } else {
+      transfers.receive(now, {rows(flow), input.hidden}, model.options().param);
+    }
+  }
+
   // Members before the head that share its unit run inside `loss`.
   void loss(int unit, Flow& flow, bool with_gradient) {
     std::vector<Saved> saved;
@@ -123,6 +179,7 @@ struct Executor::Run {
     for (const int unit : gradients_added(now, traits)) model.gradients().open(unit);
     if (flow.empty()) return;
     if (!weights_used(now, traits).empty()) model.bind(now.unit);
+    take_arrival(now, flow);
     switch (now.op) {
       case Op::forward:
         forward(now.unit, flow);
@@ -142,8 +199,14 @@ struct Executor::Run {
       case Op::backward:
         backward(now.unit, flow);
         break;
+      case Op::backward_input:
+        backward_input(now.unit, flow);
+        break;
+      case Op::backward_weight:
+        backward_weight(now.unit, flow);
+        break;
       default:
-        throw Error(Code::unsupported, cat(op_name(now.op), " is not available yet"));
+        throw Error(Code::internal, cat(op_name(now.op), " is no computation"));
     }
   }
 
@@ -179,8 +242,14 @@ struct Executor::Run {
       case Op::offload_shard:
       case Op::fetch_shard:
         break;  // on a CPU device shards rest in host memory already
+      case Op::send_forward:
+      case Op::recv_forward:
+      case Op::send_backward:
+      case Op::recv_backward:
+        transfer(now);
+        break;
       default:
-        throw Error(Code::unsupported, cat(op_name(now.op), " is not available yet"));
+        throw Error(Code::internal, cat(op_name(now.op), " is no communication"));
     }
   }
 
@@ -202,6 +271,7 @@ ExecutionResult Executor::run(const Program& program, const ExecutionInput& inpu
   const at::AutoDispatchBelowADInplaceOrView no_autograd;
   Run run(model_, traits_, program, input);
   for (const Instruction& instruction : program.instructions) run.step(instruction);
+  run.transfers.finish();
   return std::move(run.result);
 }
 
@@ -221,16 +291,18 @@ std::vector<UnitTraits> unit_traits(const std::vector<FsdpLayout>& layouts,
   for (size_t u = 0; u < layouts.size(); ++u) {
     const FsdpLayout& layout = layouts[u];
     std::set<int> lenders;
+    bool trains = false;
     for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
       for (const Unit::Borrowed& borrowed : members[m]->borrowed())
         lenders.insert(unit_of_member[borrowed.unit]);
+      // By the members, since this rank's layouts lack the units of other stages.
+      for (const ParamSpec& spec : members[m]->params()) trains |= spec.trainable;
     }
     lenders.erase(static_cast<int>(u));
     traits[u].borrows.assign(lenders.begin(), lenders.end());
-    traits[u].trainable = std::any_of(layout.params.begin(), layout.params.end(),
-                                      [](const FsdpParam& param) { return param.spec.trainable; });
+    traits[u].trainable = trains;
     // The first unit has no input gradient to form, and an embedding's weight gradient needs no weights.
-    traits[u].backward_uses_weights = !(u == 0 && layout.members == 1 && layout.params.size() == 1);
+    traits[u].backward_uses_weights = !(u == 0 && layout.members == 1 && members[0]->params().size() == 1);
   }
   return traits;
 }

@@ -21,6 +21,8 @@ struct ExecutionInput {
   int64_t loss_chunk = 0;   ///< tokens per chunk of logits; 0: chosen by the head
   Recompute recompute = Recompute::none;
   bool keep_activations = true;  ///< false for programs without backwards
+  int64_t hidden = 0;            ///< width of the activations between pipeline stages
+  int64_t row_parts = 1;         ///< ranks that share a micro-batch's rows there (sequence parallelism)
   at::Tensor logit_rows;         ///< int64: rows of which `logits` makes logits; undefined: all
   /// What these two instructions do; `loss_sum` is that of the micro-batches so far.
   std::function<void(double loss_sum)> grad_norm;
@@ -29,7 +31,7 @@ struct ExecutionInput {
 
 struct ExecutionResult {
   double loss_sum = 0;               ///< of this rank's labelled tokens, unscaled
-  std::vector<at::Tensor> logits;    ///< per micro-batch, float32
+  std::vector<at::Tensor> logits;    ///< per micro-batch, float32; none where the head is another stage's
   double communication_seconds = 0;  ///< waiting for others or moving data
 };
 

@@ -66,6 +66,11 @@ struct ParamSpec {
   Placement tp;  ///< on the tp axis; set by the plan, replicate by default
   /// Ranks of the tp axis that hold the same elements form partial gradients, whose sum is the gradient.
   bool tp_partial = false;
+  /// Pipeline stages that hold the parameter: 2 for tied embeddings whose first and last stage are on
+  /// different ranks. Their gradients are partial sums too.
+  int64_t stage_copies = 1;
+  /// Of several stages the one whose copy is saved.
+  bool primary = true;
 };
 
 /// The part of `spec` that tp coordinate `tp_index` of `tp_size` holds. Uneven splits follow torch.chunk.

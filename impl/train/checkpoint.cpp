@@ -35,7 +35,7 @@ std::vector<ShardedTensor> Trainer::Impl::weight_shards() {
       tensor.box = owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
       tensor.local = model->master({unit, p}).view(tensor.box.size);
       const bool first_copy = at.tp_index % param.spec.tp.copies(at.tp_size) == 0;
-      tensor.owner = mesh->index("dp_replicate") == 0 && first_copy;
+      tensor.owner = mesh->index("dp_replicate") == 0 && first_copy && param.spec.primary;
       tensors.push_back(std::move(tensor));
     }
   }

@@ -1,5 +1,6 @@
 // Logits and text generation on the sharded model.
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
@@ -35,6 +36,15 @@ void check_tokens(const std::vector<int64_t>& prompt, int64_t vocab) {
 
 }  // namespace
 
+// The logits that the head's pp rank has formed, on all pp ranks.
+at::Tensor Trainer::Impl::from_last_stage(const std::vector<at::Tensor>& formed, int64_t rows) {
+  if (mesh->size("pp") == 1) return formed.at(0);
+  const at::Tensor logits =
+      formed.empty() ? at::empty({rows, config.vocab_size}, at::dtype(at::kFloat)) : formed[0].contiguous();
+  mesh->group("pp")->broadcast({logits}, pipeline->stages().rank_of_stage.back())->wait();
+  return logits;
+}
+
 at::Tensor Trainer::Impl::run_logits(const Program& program, const PackedBatch& batch,
                                      const at::Tensor& rows) {
   const LocalBatches local = local_batches({batch});
@@ -47,10 +57,12 @@ at::Tensor Trainer::Impl::run_logits(const Program& program, const PackedBatch& 
 
   ExecutionInput input;
   local.give_to(input);
+  describe_transfers(input);
   input.recompute = Recompute::full;
   input.keep_activations = false;
   input.logit_rows = own_rows;
-  const at::Tensor logits = executor->run(program, input).logits.at(0);
+  const int64_t count = own_rows.defined() ? own_rows.numel() : local.batches[0].tokens_count();
+  const at::Tensor logits = from_last_stage(executor->run(program, input).logits, count);
   if (!context) return logits;
   if (!place.defined()) return context->gather(logits, local.split[0].layout, batch.tokens_count());
   logits.masked_fill_(place.ne(own_rows).unsqueeze(1), 0);
@@ -68,7 +80,7 @@ at::Tensor Trainer::Impl::logits(const PackedBatch& batch) {
   TESSERA_CHECK(!differs_in_model_group(static_cast<double>(fingerprint(batch))), argument,
                 "the ranks of a dp index were given different batches");
   publish_weights();
-  const at::Tensor out = run_logits(compile_forward(options_of_step(1, false), Op::logits, false), batch, {});
+  const at::Tensor out = run_logits(compile_forward_step(1, Op::logits, false), batch, {});
   return options.precision.output == at::kFloat ? out : out.to(options.precision.output).to(at::kFloat);
 }
 
@@ -87,9 +99,10 @@ std::vector<int64_t> Trainer::Impl::generate(const std::vector<int64_t>& prompt,
   publish_weights();
   const GroupPtr everyone = mesh->world()->everyone();
   // The first forward gathers, later ones find the weights there.
-  const Program first = compile_forward(options_of_step(1, false), Op::logits, true);
+  const Program first = compile_forward_step(1, Op::logits, true);
   Program later = first;
-  std::erase_if(later.instructions, [](const Instruction& i) { return !computes(i.op); });
+  std::erase_if(later.instructions,
+                [](const Instruction& i) { return i.op == Op::gather || i.op == Op::wait_gather; });
 
   std::vector<int64_t> tokens = prompt;
   std::vector<int64_t> generated;

@@ -1,5 +1,6 @@
 // Parameters and gradients by name, as full tensors.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
 #include "train/trainer_impl.h"
@@ -44,47 +45,67 @@ at::Tensor Trainer::Impl::gather_full(const FsdpParam& param, const at::Tensor& 
   return full;
 }
 
-at::Tensor Trainer::Impl::parameter(const std::string& name) {
-  ParamAddress address;
+// What a function of the public interface asks for, or the same error on all ranks.
+const ShardedModel::Known& Trainer::Impl::known_parameter(const std::string& name) const {
   try {
-    address = model->find(name);
+    return model->find_known(name);
   } catch (const Error& error) {
     throw AgreedError(error);
   }
-  return gather_full(model->param(address), model->master(address));
+}
+
+// The whole tensor that the ranks of one stage hold in parts, on all ranks. `part` is this rank's when its
+// stage has the parameter.
+at::Tensor Trainer::Impl::full_on_all_stages(const ShardedModel::Known& known,
+                                             const std::function<at::Tensor(const ParamAddress&)>& part) {
+  const std::optional<ParamAddress> here = model->find_here(known.spec->name);
+  at::Tensor full;
+  at::ScalarType dtype = at::kFloat;
+  if (here) {
+    full = gather_full(model->param(*here), part(*here)).contiguous();
+    dtype = full.scalar_type();
+  }
+  if (mesh->size("pp") == 1) return full;
+  const at::Tensor code = at::full({1}, static_cast<int64_t>(dtype), at::dtype(at::kLong));
+  const GroupPtr& stages = mesh->group("pp");
+  stages->broadcast({code}, known.pp)->wait();
+  dtype = static_cast<at::ScalarType>(code.const_data_ptr<int64_t>()[0]);
+  if (!full.defined()) full = at::empty(known.spec->shape, at::dtype(dtype));
+  stages->broadcast({full}, known.pp)->wait();
+  return full;
+}
+
+at::Tensor Trainer::Impl::parameter(const std::string& name) {
+  return full_on_all_stages(known_parameter(name),
+                            [&](const ParamAddress& address) { return model->master(address); });
 }
 
 at::Tensor Trainer::Impl::gradient(const std::string& name) {
-  ParamAddress address;
-  try {
-    address = model->find(name);
-    TESSERA_CHECK(model->param(address).spec.trainable, state, "parameter \"", name, "\" is not trained");
-  } catch (const Error& error) {
-    throw AgreedError(error);
-  }
-  const FsdpParam& param = model->param(address);
-  if (!gradients_readable) return at::zeros(param.spec.shape, at::dtype(at::kFloat));
-  return gather_full(param, model->gradients().shard(address.unit, address.param));
+  const ShardedModel::Known& known = known_parameter(name);
+  if (!known.spec->trainable)
+    throw AgreedError(Error(Code::state, cat("parameter \"", name, "\" is not trained")));
+  if (!gradients_readable) return at::zeros(known.spec->shape, at::dtype(at::kFloat));
+  return full_on_all_stages(known, [&](const ParamAddress& address) {
+    return model->gradients().shard(address.unit, address.param);
+  });
 }
 
 void Trainer::Impl::set_parameter(const std::string& name, const at::Tensor& full) {
-  ParamAddress address;
-  try {
-    address = model->find(name);
-    const FsdpParam& param = model->param(address);
-    TESSERA_CHECK(full.defined() && full.sizes() == at::IntArrayRef(param.spec.shape), argument,
-                  "parameter \"", name, "\" has shape ", shape_text(param.spec.shape), ", not ",
-                  full.defined() ? shape_text(full.sizes()) : std::string("none"));
-  } catch (const Error& error) {
-    throw AgreedError(error);
+  const ShardedModel::Known& known = known_parameter(name);
+  const std::vector<int64_t>& shape = known.spec->shape;
+  if (!full.defined() || full.sizes() != at::IntArrayRef(shape)) {
+    throw AgreedError(
+        Error(Code::argument, cat("parameter \"", name, "\" has shape ", shape_text(shape), ", not ",
+                                  full.defined() ? shape_text(full.sizes()) : std::string("none"))));
   }
-  const FsdpParam& param = model->param(address);
   if (model->weights().shared()) model->shard_group()->barrier();  // no rank computes any more
-  const ShardPosition& at = model->position();
-  const Box box = owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
-  model->master(address).view(box.size).copy_(narrowed(full, box));
-  model->publish(address);
   weights_written = true;
+  const std::optional<ParamAddress> here = model->find_here(name);
+  if (!here) return;
+  const ShardPosition& at = model->position();
+  const Box box = owned_box(model->param(*here).spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
+  model->master(*here).view(box.size).copy_(narrowed(full, box));
+  model->publish(*here);
 }
 
 }  // namespace tessera

@@ -12,36 +12,58 @@
 namespace tessera {
 namespace {
 
+// What one rank computes of a layer and of the head after the cut over tp.
+struct Widths {
+  int64_t hidden;  // inside a block
+  int64_t
+      resident;  // of the residual stream, a token of the micro-batch (a part of it: sequence parallelism)
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t intermediate;
+  int64_t vocab;
+  bool qk_norm;
+};
+
+Widths widths(const ModelConfig& c, const Mesh& mesh, bool sequence_parallel) {
+  const int64_t tp = mesh.size(Axis::tp);
+  const auto part = [&](int64_t total) { return (total + tp - 1) / tp; };
+  return {c.hidden_size,      sequence_parallel ? part(c.hidden_size) : c.hidden_size,
+          part(c.num_heads),  part(c.num_kv_heads),
+          c.head_dim,         part(c.intermediate_size),
+          part(c.vocab_size), c.qk_norm};
+}
+
 // Bytes per token that a decoder layer's forward keeps; nn/decoder_layer.cpp is the list.
-int64_t layer_saved_bytes(const ModelConfig& c, Recompute recompute, int64_t element) {
-  const int64_t q = c.num_heads * c.head_dim;
-  const int64_t kv = c.num_kv_heads * c.head_dim;
-  if (recompute == Recompute::full) return c.hidden_size * element;
+int64_t layer_saved_bytes(const Widths& w, Recompute recompute, int64_t element) {
+  const int64_t q = w.heads * w.head_dim;
+  const int64_t kv = w.kv_heads * w.head_dim;
+  if (recompute == Recompute::full) return w.resident * element;
   // Input, middle of the residual stream, q, k, v, attention's output and log-sum-exp, gate and up.
-  int64_t bytes = (2 * c.hidden_size + 2 * q + 2 * kv + 2 * c.intermediate_size) * element + 4 * c.num_heads;
+  int64_t bytes = (2 * w.resident + 2 * q + 2 * kv + 2 * w.intermediate) * element + 4 * w.heads;
   if (recompute == Recompute::selective) return bytes;
   // Both norms' outputs and scales, and the product that enters the down projection.
-  bytes += (2 * c.hidden_size + c.intermediate_size) * element + 8;
-  if (c.qk_norm) bytes += (q + kv) * element + 4 * (c.num_heads + c.num_kv_heads);
+  bytes += (2 * w.resident + w.intermediate) * element + 8;
+  if (w.qk_norm) bytes += (q + kv) * element + 4 * (w.heads + w.kv_heads);
   return bytes;
 }
 
 // Bytes per token that a layer's backward holds beside what was saved: gradients of gate, up and their
 // product, of q, k, v, and of the residual stream.
-int64_t layer_working_bytes(const ModelConfig& c, Recompute recompute, int64_t element) {
-  const int64_t q = c.num_heads * c.head_dim;
-  const int64_t kv = c.num_kv_heads * c.head_dim;
-  const int64_t gradients = (3 * c.intermediate_size + 3 * c.hidden_size + 2 * q + 2 * kv) * element;
+int64_t layer_working_bytes(const Widths& w, Recompute recompute, int64_t element) {
+  const int64_t q = w.heads * w.head_dim;
+  const int64_t kv = w.kv_heads * w.head_dim;
+  const int64_t gradients = (3 * w.intermediate + 3 * w.hidden + 2 * q + 2 * kv) * element;
   const int64_t again =
-      layer_saved_bytes(c, Recompute::none, element) - layer_saved_bytes(c, recompute, element);
+      layer_saved_bytes(w, Recompute::none, element) - layer_saved_bytes(w, recompute, element);
   return gradients + (recompute == Recompute::selective ? again : 0);
 }
 
-int64_t head_working_bytes(const ModelConfig& c, int64_t loss_chunk, int64_t tokens, int64_t element) {
+int64_t head_working_bytes(const Widths& w, int64_t loss_chunk, int64_t tokens, int64_t element) {
   constexpr int64_t kLogitsBytes = int64_t{64} << 20;  // as nn/head.cpp chooses
   int64_t rows = loss_chunk;
-  if (rows == 0) rows = std::max<int64_t>(128, kLogitsBytes / (c.vocab_size * element));
-  return std::min(rows, tokens) * c.vocab_size * element + 3 * tokens * c.hidden_size * element;
+  if (rows == 0) rows = std::max<int64_t>(128, kLogitsBytes / (w.vocab * element));
+  return std::min(rows, tokens) * w.vocab * element + 3 * tokens * w.hidden * element;
 }
 
 std::string megabytes(int64_t bytes) {
@@ -104,6 +126,55 @@ StepShape step_shape(const Mesh& mesh, int64_t global_batch, int64_t micro_batch
   return shape;
 }
 
+namespace {
+
+// The bytes of one FSDP unit's activations.
+UnitSizes unit_sizes(const FsdpLayout& layout, int members, const Widths& w, const TrainerOptions& options,
+                     int64_t tokens, int64_t element) {
+  UnitSizes sizes;
+  sizes.full_elements = layout.full_numel;
+  sizes.shard_elements = layout.shard_numel;
+  for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
+    if (m == 0) continue;  // an embedding keeps nothing
+    if (m + 1 == members) {
+      sizes.working_bytes += head_working_bytes(w, options.loss_chunk, tokens, element);
+      continue;
+    }
+    sizes.saved_bytes += tokens * layer_saved_bytes(w, options.recompute, element);
+    sizes.working_bytes =
+        std::max(sizes.working_bytes, tokens * layer_working_bytes(w, options.recompute, element));
+  }
+  sizes.input_bytes = sizes.saved_bytes;
+  // One member's activations exist again at a time.
+  if (options.recompute == Recompute::full && sizes.saved_bytes > 0) {
+    sizes.saved_bytes += tokens * layer_saved_bytes(w, Recompute::none, element);
+  }
+  return sizes;
+}
+
+MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, int64_t shards) {
+  MemoryRates rates;
+  rates.param_bytes = static_cast<int64_t>(c10::elementSize(options.precision.param));
+  const bool separate_master = options.precision.master != options.precision.param;
+  rates.master_bytes = separate_master ? static_cast<int64_t>(c10::elementSize(options.precision.master)) : 0;
+  const bool adam = options.optimizer.name == "adamw";
+  rates.optimizer_bytes = adam ? 8 : (options.optimizer.momentum != 0 ? 4 : 0);
+  rates.gradient_bytes = options.defer_gradient_sync && shape.microbatches > 1 ? 4 : rates.param_bytes;
+  rates.shared_weights = (shape.shared_memory && !options.copy_weights) || shards == 1;
+  rates.shards = shards;
+  rates.recompute = options.recompute == Recompute::full;
+  return rates;
+}
+
+// What the members of one pp rank are, in the order of the model.
+std::vector<bool> held_by(const StagePlacement& stages, size_t members, int rank) {
+  std::vector<bool> held;
+  for (size_t m = 0; m < members; ++m) held.push_back(stages.rank_of_unit(static_cast<int>(m)) == rank);
+  return held;
+}
+
+}  // namespace
+
 TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,
                            const StepShape& shape) {
   check_trainer_options(options, mesh);
@@ -111,61 +182,54 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
                         config.num_kv_heads);
   TESSERA_CHECK(shape.microbatches >= 1 && shape.tokens >= 1, argument, "microbatches=", shape.microbatches,
                 " and tokens=", shape.tokens, " must be positive");
-  const std::vector<std::unique_ptr<Unit>> members =
-      build_units(config, {mesh.size(Axis::tp), nullptr, options.sequence_parallel});
-  const std::vector<int> starts = group_starts(members, options.units);
+  const auto ranks = static_cast<int>(mesh.size(Axis::pp));
+  ParallelContext parallel{mesh.size(Axis::tp), nullptr, options.sequence_parallel,
+                           has_split_ends(options.pipeline, ranks)};
+  const std::vector<std::unique_ptr<Unit>> members = build_units(config, parallel);
+  const Pipeline pipeline(options.pipeline, ranks, members);
+  const StagePlacement& stages = pipeline.stages();
+  const std::vector<int> starts = group_starts(members, options.units, stages.starts);
   ShardPosition position;
   position.shards = mesh.size_of({Axis::dp_shard, Axis::cp});
   position.tp_size = mesh.size(Axis::tp);
-  const std::vector<FsdpLayout> layouts = make_layouts(members, starts, position);
+  const std::vector<FsdpLayout> all = make_layouts(members, starts, position);
 
-  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}};
+  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, 0};
+  const Widths w = widths(config, mesh, options.sequence_parallel && position.tp_size > 1);
   const auto element = static_cast<int64_t>(c10::elementSize(options.precision.param));
-  std::vector<UnitSizes> sizes;
-  for (const FsdpLayout& layout : layouts) {
+  for (const FsdpLayout& layout : all) {
     PlannedUnit unit;
     unit.name = members[layout.first_member]->name();
     unit.members = layout.members;
-    for (const FsdpParam& param : layout.params) unit.parameters += checked_numel(param.spec.shape);
-    unit.sizes.full_elements = layout.full_numel;
-    unit.sizes.shard_elements = layout.shard_numel;
-    for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
-      if (m == 0) continue;  // an embedding keeps nothing
-      if (m + 1 == static_cast<int>(members.size())) {
-        unit.sizes.working_bytes += head_working_bytes(config, options.loss_chunk, shape.tokens, element);
-        continue;
-      }
-      unit.sizes.saved_bytes += shape.tokens * layer_saved_bytes(config, options.recompute, element);
-      const int64_t working = shape.tokens * layer_working_bytes(config, options.recompute, element);
-      unit.sizes.working_bytes = std::max(unit.sizes.working_bytes, working);
+    unit.stage_rank = stages.rank_of_unit(layout.first_member);
+    for (const FsdpParam& param : layout.params) {
+      if (param.spec.primary) unit.parameters += checked_numel(param.spec.shape);
     }
-    unit.sizes.input_bytes = unit.sizes.saved_bytes;
-    if (options.recompute == Recompute::full) {
-      // One member's activations exist again at a time.
-      const bool has_layers = unit.sizes.saved_bytes > 0;
-      if (has_layers)
-        unit.sizes.saved_bytes += shape.tokens * layer_saved_bytes(config, Recompute::none, element);
-    }
+    unit.sizes = unit_sizes(layout, static_cast<int>(members.size()), w, options, shape.tokens, element);
     plan.parameters += unit.parameters;
-    sizes.push_back(unit.sizes);
     plan.units.push_back(std::move(unit));
   }
 
-  const std::vector<UnitTraits> traits = unit_traits(layouts, members);
+  const std::vector<UnitTraits> traits = unit_traits(all, members);
   const StepOptions step = step_options(options, mesh, traits, shape.microbatches, true);
-  plan.program = compile_fsdp(step);
-  plan.report = check(plan.program, check_options(step));
-  MemoryRates rates;
-  rates.param_bytes = element;
-  const bool separate_master = options.precision.master != options.precision.param;
-  rates.master_bytes = separate_master ? static_cast<int64_t>(c10::elementSize(options.precision.master)) : 0;
-  const bool adam = options.optimizer.name == "adamw";
-  rates.optimizer_bytes = adam ? 8 : (options.optimizer.momentum != 0 ? 4 : 0);
-  rates.gradient_bytes = options.defer_gradient_sync && shape.microbatches > 1 ? 4 : element;
-  rates.shared_weights = (shape.shared_memory && !options.copy_weights) || position.shards == 1;
-  rates.shards = position.shards;
-  rates.recompute = options.recompute == Recompute::full;
-  plan.memory = estimate_memory(plan.program, traits, sizes, rates);
+  const std::vector<Program> programs =
+      compile_step(step, pipeline, ranks, stage_units(starts, stages.starts));
+  for (int rank = 0; rank < ranks; ++rank) {
+    std::vector<UnitSizes> sizes(plan.units.size());
+    const std::vector<FsdpLayout> layouts =
+        make_layouts(members, starts, position, held_by(stages, members.size(), rank));
+    for (size_t u = 0; u < layouts.size(); ++u) {
+      if (layouts[u].full_numel > 0) sizes[u] = plan.units[u].sizes;
+    }
+    const MemoryEstimate memory =
+        estimate_memory(programs[rank], traits, sizes, memory_rates(options, shape, position.shards));
+    plan.stage_memory.push_back(memory.peak);
+    if (rank > 0 && memory.peak <= plan.memory.peak) continue;
+    plan.memory = memory;
+    plan.program = programs[rank];
+    plan.report = check(plan.program, check_options(step));
+    plan.pp_rank = rank;
+  }
   return plan;
 }
 
@@ -173,7 +237,8 @@ std::string to_text(const TrainingPlan& plan) {
   std::string out = cat("mesh    ", plan.mesh.describe(), "\n");
   out += cat("model   ", count_text(plan.parameters), " parameters in ", plan.units.size(), " units\n");
   append_units(out, plan.units);
-  out += "step    of one rank\n";
+  out += plan.stage_memory.size() > 1 ? cat("step    of pp rank ", plan.pp_rank, ", the fullest\n")
+                                      : std::string("step    of one rank\n");
   append_line(out, "micro-batches", cat(plan.shape.microbatches, " of ", plan.shape.tokens, " tokens"));
   append_line(out, "instructions", cat(plan.program.instructions.size()));
   append_line(out, "gathers, reductions", cat(plan.report.gathers, ", ", plan.report.reductions));
@@ -188,6 +253,9 @@ std::string to_text(const TrainingPlan& plan) {
   append_line(out, "gathered weights", megabytes(memory.gathered));
   append_line(out, "activations", megabytes(memory.activations));
   append_line(out, "peak", megabytes(memory.peak));
+  for (size_t rank = 0; plan.stage_memory.size() > 1 && rank < plan.stage_memory.size(); ++rank) {
+    append_line(out, cat("peak of pp rank ", rank), megabytes(plan.stage_memory[rank]));
+  }
   return out;
 }
 

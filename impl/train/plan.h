@@ -28,6 +28,7 @@ struct PlannedUnit {
   std::string name;  ///< of its first member
   int members = 1;
   int64_t parameters = 0;
+  int stage_rank = 0;  ///< the pp coordinate that holds it
   UnitSizes sizes;
 };
 
@@ -36,9 +37,11 @@ struct TrainingPlan {
   std::vector<PlannedUnit> units;
   int64_t parameters = 0;
   StepShape shape;
-  Program program;  ///< of rank 0, checked
+  Program program;  ///< of pp rank `pp_rank`, checked
   CheckReport report;
-  MemoryEstimate memory;  ///< of the rank with the largest shards
+  MemoryEstimate memory;              ///< of the rank with the largest shards in the fullest stages
+  std::vector<int64_t> stage_memory;  ///< peak bytes by pp rank
+  int pp_rank = 0;                    ///< the fullest
 };
 
 /// Errors: what Trainer would refuse for the same options.

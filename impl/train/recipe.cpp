@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <fstream>
 
 #include "train/recipe_keys.h"
 
@@ -108,6 +109,39 @@ MeshSpec mesh_spec(const Config& config) {
   return spec;
 }
 
+namespace {
+
+std::string read_program(const std::string& path) {
+  constexpr size_t kMost = size_t{64} << 20;
+  std::ifstream file(path, std::ios::binary);
+  TESSERA_CHECK(file, io, "parallel.pp_program=", path, " cannot be read");
+  std::string text;
+  char buffer[65536];
+  while (text.size() <= kMost && (file.read(buffer, sizeof buffer), file.gcount() > 0)) {
+    text.append(buffer, static_cast<size_t>(file.gcount()));
+  }
+  TESSERA_CHECK(text.size() <= kMost, format, "parallel.pp_program=", path, " is longer than ", kMost,
+                " bytes");
+  return text;
+}
+
+PipelineOptions pipeline_options(const Config& config) {
+  PipelineOptions options;
+  options.schedule = parse_pipeline_schedule(config.text("parallel.pp_schedule"));
+  options.per_rank = static_cast<int>(config.integer("parallel.pp_virtual"));
+  if (config.has("parallel.pp_split")) {
+    for (const double layers : config.real_list("parallel.pp_split")) {
+      TESSERA_CHECK(layers == std::floor(layers), argument, "parallel.pp_split: ", layers,
+                    " is no number of layers");
+      options.stage_layers.push_back(static_cast<int64_t>(layers));
+    }
+  }
+  if (config.has("parallel.pp_program")) options.program = read_program(config.text("parallel.pp_program"));
+  return options;
+}
+
+}  // namespace
+
 TrainerOptions trainer_options(const Config& config) {
   TrainerOptions options;
   options.precision.param = dtype(config, "precision.param");
@@ -125,6 +159,7 @@ TrainerOptions trainer_options(const Config& config) {
   options.defer_gradient_sync = config.flag("parallel.defer_gradient_sync");
   options.sequence_parallel = config.flag("parallel.sequence_parallel");
   options.context = context_options(config);
+  options.pipeline = pipeline_options(config);
   options.optimizer = optimizer_options(config);
   options.schedule = schedule_options(config);
   options.lr = config.real("optimizer.lr");

@@ -17,7 +17,8 @@ MeshSpec mesh_spec(const Config& config);
 TrainerOptions trainer_options(const Config& config);
 GenerateOptions generate_options(const Config& config);
 
-/// The micro-batches of a step on `mesh`, for planning. Ranks are taken to share memory unless backend says otherwise.
+/// The micro-batches of a step on `mesh`, for planning. Ranks are taken to share memory unless backend says
+/// otherwise.
 StepShape step_shape(const Config& config, const Mesh& mesh);
 
 /// `dp_rank` and `dp_size` say which part of each step this rank reads.

@@ -179,6 +179,20 @@ void add_parallel_keys(Keys& keys) {
   constexpr double kMaxDegree = 1 << 20;
   keys.push_back(
       integer("parallel.pp", "1", -1, kMaxDegree, "Pipeline stages. One axis may be -1: inferred."));
+  keys.push_back(
+      choice("parallel.pp_schedule", "1f1b",
+             {"gpipe", "1f1b", "interleaved", "zb_h1", "interleaved_zb", "zb_v", "dualpipe_v", "custom"},
+             "Order in which pipeline stages work. interleaved, interleaved_zb: several stages a "
+             "rank; zb_h1: weight gradients fill the bubble; zb_v, dualpipe_v: two stages a rank "
+             "in a V; custom: parallel.pp_program."));
+  keys.push_back(integer("parallel.pp_virtual", "0", 0, kMaxDegree,
+                         "Stages a rank of interleaved and interleaved_zb; 0: two."));
+  keys.push_back(reals("parallel.pp_split", "", 0, kMaxDegree,
+                       "Decoder layers of each stage, in order; absent: balanced by the work they are."));
+  keys.push_back(
+      text("parallel.pp_program", "",
+           "parallel.pp_schedule=custom: file with a line per rank, actions such as 0F0,1F0,1B0,0I0,"
+           "0W0 (stage, kind, micro-batch)."));
   keys.push_back(integer("parallel.dp_replicate", "1", -1, kMaxDegree,
                          "Replicas of the sharded model (HSDP's outer axis)."));
   keys.push_back(integer("parallel.dp_shard", "-1", -1, kMaxDegree,

@@ -200,6 +200,7 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   const LocalBatches local = local_batches(microbatches);
   ExecutionInput input;
   local.give_to(input);
+  describe_transfers(input);
   input.loss_scale = denominator > 0 ? 1.0 / static_cast<double>(denominator) : 0.0;
   input.loss_chunk = options.loss_chunk;
   input.recompute = options.recompute;
@@ -239,14 +240,15 @@ StepMetrics Trainer::Impl::update_alone() {
 EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches) {
   communication_seconds = 0;
   const StepTotals totals = agree_on(microbatches);
-  const StepOptions step = options_of_step(static_cast<int64_t>(microbatches.size()), false);
   const LocalBatches local = local_batches(microbatches);
   ExecutionInput input;
   local.give_to(input);
+  describe_transfers(input);
   input.loss_chunk = options.loss_chunk;
   input.recompute = Recompute::full;
   input.keep_activations = false;
-  const ExecutionResult result = executor->run(compile_forward(step, Op::evaluate, false), input);
+  const ExecutionResult result = executor->run(
+      compile_forward_step(static_cast<int64_t>(microbatches.size()), Op::evaluate, false), input);
   const double counted = mesh->index("tp") == 0 ? result.loss_sum : 0;
   const std::vector<double> sums = sum_over(*mesh->group("world"), {counted});
   EvalMetrics out;

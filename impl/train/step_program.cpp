@@ -14,8 +14,6 @@ void check_dtype(const char* key, at::ScalarType dtype) {
 }  // namespace
 
 void check_trainer_options(const TrainerOptions& options, const Mesh& mesh) {
-  TESSERA_CHECK(mesh.size(Axis::pp) == 1, unsupported, "pp=", mesh.size(Axis::pp),
-                ": pipeline parallel is not available yet");
   TESSERA_CHECK(mesh.ep() == 1, unsupported, "ep=", mesh.ep(), ": expert parallel is not available yet");
   check_dtype("precision.param", options.precision.param);
   check_dtype("precision.reduce", options.precision.reduce);
@@ -36,6 +34,11 @@ StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,
   step.units = units;
   step.microbatches = static_cast<int>(microbatches);
   step.storage.reshard = options.reshard;
+  // A stage comes back to its units for every micro-batch: between them they stay, unless the user asks for
+  // less memory.
+  if (mesh.size(Axis::pp) > 1 && options.reshard.kind == ReshardPolicy::Kind::keep_last) {
+    step.storage.reshard.kind = ReshardPolicy::Kind::never;
+  }
   step.storage.prefetch = static_cast<int>(options.prefetch);
   step.storage.defer_reduce = options.defer_gradient_sync;
   step.storage.replicas = mesh.size(Axis::dp_replicate) > 1;
@@ -53,6 +56,19 @@ CheckOptions check_options(const StepOptions& step) {
   rules.defer_reduce = step.storage.defer_reduce;
   rules.prefetch = step.storage.prefetch;
   return rules;
+}
+
+std::vector<Program> compile_step(const StepOptions& step, const Pipeline& pipeline, int ranks,
+                                  const std::vector<int>& stage_units) {
+  std::vector<Program> programs;
+  if (ranks == 1) {
+    programs.push_back(compile_fsdp(step));
+  } else {
+    programs = compile_pipeline(step, pipeline.order(step.microbatches), stage_units);
+    check_transfers(programs);
+  }
+  for (const Program& program : programs) check(program, check_options(step));
+  return programs;
 }
 
 }  // namespace tessera

@@ -8,6 +8,7 @@
 #include "parallel/fsdp_layout.h"
 #include "schedule/checker.h"
 #include "schedule/compile.h"
+#include "train/pipeline.h"
 #include "train/trainer.h"
 
 namespace tessera {
@@ -20,5 +21,10 @@ StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,
 
 /// The rules that a program compiled from `step` must keep.
 CheckOptions check_options(const StepOptions& step);
+
+/// The programs of all pp ranks for a step, checked alone and against each other. `stage_units` are the
+/// stages' first FSDP units (parallel/unit_policy.h); without a pipeline there is one program.
+std::vector<Program> compile_step(const StepOptions& step, const Pipeline& pipeline, int ranks,
+                                  const std::vector<int>& stage_units);
 
 }  // namespace tessera

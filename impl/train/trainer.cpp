@@ -38,7 +38,13 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   parallel.tp = mesh->group("tp");
   parallel.tp_size = mesh->size("tp");
   parallel.sequence_parallel = options.sequence_parallel;
-  model = std::make_unique<ShardedModel>(mesh, build_units(config, parallel), sharding_options(options));
+  const auto stages = static_cast<int>(mesh->size("pp"));
+  parallel.split_ends = has_split_ends(options.pipeline, stages);
+  std::vector<std::unique_ptr<Unit>> units = build_units(config, parallel);
+  pipeline = std::make_unique<Pipeline>(options.pipeline, stages, units);
+  ShardingOptions sharding = sharding_options(options);
+  sharding.stages = pipeline->stages();
+  model = std::make_unique<ShardedModel>(mesh, std::move(units), sharding);
   executor = std::make_unique<Executor>(*model);
   traits = executor->traits();
   if (checkpoint.empty()) {
@@ -54,14 +60,35 @@ StepOptions Trainer::Impl::options_of_step(int64_t microbatches, bool update) co
   return step_options(options, mesh->layout(), traits, microbatches, update);
 }
 
+Program Trainer::Impl::compile_step(const StepOptions& step) const {
+  const auto ranks = static_cast<int>(mesh->size("pp"));
+  std::vector<Program> programs = tessera::compile_step(step, *pipeline, ranks, model->stage_starts());
+  return std::move(programs[mesh->index("pp")]);
+}
+
+Program Trainer::Impl::compile_forward_step(int64_t microbatches, Op head, bool keep) const {
+  const StepOptions step = options_of_step(microbatches, false);
+  if (mesh->size("pp") == 1) return compile_forward(step, head, keep);
+  std::vector<Program> programs =
+      compile_pipeline_forward(step, head, keep, pipeline->stages().rank_of_stage, model->stage_starts());
+  check_transfers(programs);
+  return std::move(programs[mesh->index("pp")]);
+}
+
+void Trainer::Impl::describe_transfers(ExecutionInput& input) const {
+  input.hidden = config.hidden_size;
+  input.row_parts = options.sequence_parallel ? mesh->size("tp") : 1;
+}
+
 const Program& Trainer::Impl::step_program(int64_t microbatches, bool update) {
   const auto key = std::pair(microbatches, update);
   const auto found = programs.find(key);
   if (found != programs.end()) return found->second;
-  const StepOptions step = options_of_step(microbatches, update);
-  Program program = compile_fsdp(step);
-  check(program, check_options(step));
-  return programs.emplace(key, std::move(program)).first->second;
+  try {
+    return programs.emplace(key, compile_step(options_of_step(microbatches, update))).first->second;
+  } catch (const Error& error) {
+    throw AgreedError(error);  // every rank compiles the same
+  }
 }
 
 void Trainer::Impl::publish_weights() {

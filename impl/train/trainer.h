@@ -17,6 +17,7 @@
 #include "parallel/unit_policy.h"
 #include "schedule/program.h"
 #include "schedule/storage_pass.h"
+#include "train/pipeline.h"
 
 namespace tessera {
 
@@ -37,6 +38,7 @@ struct TrainerOptions {
   bool defer_gradient_sync = true;  ///< under accumulation: reduce after the last micro-batch only
   bool sequence_parallel = false;
   ContextOptions context;
+  PipelineOptions pipeline;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   double lr = 1e-4;

@@ -1,6 +1,7 @@
 // The inside of Trainer, shared by the files that implement it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <thread>
@@ -40,7 +41,12 @@ struct Trainer::Impl {
 
   // trainer.cpp: set-up and programs.
   StepOptions options_of_step(int64_t microbatches, bool update) const;
+  /// This rank's program, after the check of those of all stages.
+  Program compile_step(const StepOptions& step) const;
+  Program compile_forward_step(int64_t microbatches, Op head, bool keep) const;
   const Program& step_program(int64_t microbatches, bool update);
+  /// What an execution needs to know of pipeline transfers.
+  void describe_transfers(ExecutionInput& input) const;
 
   // step.cpp: training and evaluation.
   StepMetrics run_step(const std::vector<PackedBatch>& microbatches, bool update, int64_t loss_denominator);
@@ -57,10 +63,14 @@ struct Trainer::Impl {
   // generate.cpp.
   std::vector<int64_t> generate(const std::vector<int64_t>& prompt, const GenerateOptions& options);
   at::Tensor logits(const PackedBatch& batch);
+  at::Tensor from_last_stage(const std::vector<at::Tensor>& formed, int64_t rows);
   at::Tensor run_logits(const Program& program, const PackedBatch& batch, const at::Tensor& rows);
 
   // parameters.cpp.
   at::Tensor gather_full(const FsdpParam& param, const at::Tensor& mine);
+  const ShardedModel::Known& known_parameter(const std::string& name) const;
+  at::Tensor full_on_all_stages(const ShardedModel::Known& known,
+                                const std::function<at::Tensor(const ParamAddress&)>& part);
   at::Tensor parameter(const std::string& name);
   at::Tensor gradient(const std::string& name);
   void set_parameter(const std::string& name, const at::Tensor& full);
@@ -85,6 +95,7 @@ struct Trainer::Impl {
   TrainerOptions options;
   std::string source;                        ///< the Hugging Face directory the weights came from, or empty
   std::unique_ptr<ContextParallel> context;  ///< null when cp is 1
+  std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<ShardedModel> model;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Optimizer> optimizer;
