@@ -8,6 +8,8 @@ packages=(build-essential ca-certificates ccache cmake git ninja-build pkg-confi
 if [ "${1:-}" = --tests ]; then
   packages+=(clang-14 libclang-rt-14-dev openmpi-bin abigail-tools iproute2 maven swig)
   command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
+  # Debian 12's Go is too old for the binding, but can fetch a newer one (install_go.sh).
+  command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || packages+=(golang-go)
 fi
 # The tokenizers crate wants a newer Rust than Debian 12's rustc; rustc-web is the current one, kept up for browsers.
 if ! command -v cargo >/dev/null; then

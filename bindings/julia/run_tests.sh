@@ -9,3 +9,12 @@ cd "$(dirname "$0")"
 for threads in 1 4; do
   OMP_NUM_THREADS=1 JULIA_NUM_THREADS=$threads "$julia" --startup-file=no --color=no test/runtests.jl
 done
+# A library that the system's loader finds by itself must be opened as one that is named by its path, or exceptions in it kill.
+LD_LIBRARY_PATH=$build/lib env -u TESSERA_LIBRARY "$julia" --startup-file=no -e '
+  using Tessera
+  try
+      Config()["no.such.key"] = 1
+      exit(1)
+  catch failure
+      failure isa TesseraException || rethrow()
+  end'

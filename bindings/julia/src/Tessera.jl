@@ -32,9 +32,11 @@ export Config, World, Mesh, Model, Batch, Dataset, Tokenizer, Tensor, Trainer, E
 library_path() = get(ENV, "TESSERA_LIBRARY", CAPI.LIBRARY)
 
 function __init__()
-    # Opened by its path here, the library is known by its own name to every later call.
-    Libdl.dlopen(library_path(), Libdl.RTLD_NOW | Libdl.RTLD_LOCAL)
-    abi = CAPI.tessera_abi_version()
+    # Opened by its path here, the library is known by its own name to every later call. The flags matter: RTLD_DEEPBIND, which
+    # Julia's own loading uses, would let the library find other unwinding functions than libstdc++ does where Julia brings
+    # libunwind, and exceptions inside the library would end the process. So no call of CAPI may be compiled before this line.
+    library = Libdl.dlopen(library_path(), Libdl.RTLD_NOW | Libdl.RTLD_LOCAL)
+    abi = ccall(Libdl.dlsym(library, :tessera_abi_version), Int32, ())
     abi == CAPI.TESSERA_ABI_VERSION || error("the library's abi=$abi is not $(CAPI.TESSERA_ABI_VERSION)")
 end
 
