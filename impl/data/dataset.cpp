@@ -13,6 +13,7 @@
 #include "data/line_reader.h"
 #include "data/prefetch.h"
 #include "data/prepare.h"
+#include "data/stream_dataset.h"
 #include "data/token_cache.h"
 
 namespace tessera {
@@ -208,6 +209,7 @@ void log_mix(const DatasetReport& report, const DatasetOptions& options) {
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& all_options) {
   check_dataset_options(all_options);
   const DatasetOptions options = options_of_part(all_options);
+  if (options.streaming) return with_prefetch(open_stream(options), options.prefetch);
   // Validation reads without weights, but what was set apart was set apart of each source.
   const bool other_files = options.part == "validation" && !options.validation_paths.empty();
   const bool apart = !other_files && !(all_options.weights.empty() && all_options.formats.empty());

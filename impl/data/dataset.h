@@ -34,6 +34,8 @@ struct DatasetOptions {
   std::vector<std::string> validation_paths;  ///< data.validation_path: files that validate instead
   std::string part = "train";     ///< data.part: train | validation: of these two, the one to read
   std::string cache;              ///< data.cache: directory of tokenised data; empty: none
+  bool streaming = false;         ///< data.streaming: read while training instead of before
+  int64_t stream_buffer = 4096;   ///< data.stream_buffer: rows of a window of a stream
   int64_t prefetch = 0;           ///< data.prefetch: steps that a thread prepares ahead; 0: no thread
   std::string format = "tokens";  ///< tokens | text | chat | sharegpt | alpaca | prompt
   std::string tokenizer;          ///< directory with tokenizer.json; needed for all formats but tokens
@@ -114,7 +116,8 @@ class Dataset {
   /// ignored tokens.
   virtual bool next(std::vector<PackedBatch>& microbatches) = 0;
   /// Position in the data as JSON, after the last step that next() returned; restore() on any dp size
-  /// continues with the same global order.
+  /// continues with the same global order. A stream that is sharded over ranks knows the position of its own
+  /// shards only: merge_states() joins those of all ranks.
   virtual std::string state() const = 0;
   /// Leaves the position as it was when it throws.
   virtual void restore(const std::string& state) = 0;
@@ -125,10 +128,14 @@ class Dataset {
   virtual void cancel() noexcept {}
 };
 
-/// Reads and prepares all of the data before it returns. Throws
+/// Reads and prepares all of the data before it returns, or under `streaming` as steps are taken. Throws
 /// Error(argument) for options that do not fit together, Error(format) "FILE:LINE: reason" for bad rows,
 /// Error(io | not_found) for files.
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
+
+/// The positions of all ranks as one that restore() takes on any of them. Those of streams are joined; of
+/// others, which are equal on all ranks, the first is taken. Throws Error(state) for streams at different steps.
+std::string merge_states(const std::vector<std::string>& states);
 
 class DocumentStore;
 /// The same over documents in memory; the options about files are not used.

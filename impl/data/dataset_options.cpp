@@ -57,6 +57,8 @@ void check_dataset_options(const DatasetOptions& o) {
                 " must be at least 1");
   TESSERA_CHECK(o.workers >= 0 && o.workers <= 1024, argument, "data.workers=", o.workers,
                 " must be between 0 and 1024");
+  TESSERA_CHECK(o.stream_buffer >= 1, argument, "data.stream_buffer=", o.stream_buffer,
+                " must be at least 1");
   TESSERA_CHECK(o.prefetch >= 0 && o.prefetch <= 1024, argument, "data.prefetch=", o.prefetch,
                 " must be between 0 and 1024");
   parse_long_documents(o.long_documents, o.format);

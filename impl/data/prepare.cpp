@@ -23,11 +23,6 @@ struct PendingLine {
   bool too_long = false;
 };
 
-struct Converted {
-  std::vector<TokenRow> rows;
-  std::string error;
-};
-
 /// Some lines of one file, copied so that threads can work on them.
 struct Block {
   std::string text;
@@ -44,21 +39,6 @@ struct Block {
     return !lines.empty();
   }
 };
-
-Converted convert_line(const Block& block, const PendingLine& line, const DatasetOptions& options,
-                       const RowConverter& convert) {
-  Converted out;
-  try {
-    TESSERA_CHECK(!line.too_long, format,
-                  "the line is longer than data.max_line_bytes=", options.max_line_bytes);
-    out.rows = convert(std::string_view(block.text).substr(line.begin, line.size));
-  } catch (const Error& error) {
-    // A broken program (internal) or machine (io, memory) is no bad row.
-    if (error.code() != Code::format && error.code() != Code::argument) throw;
-    out.error = error.what();
-  }
-  return out;
-}
 
 class Preparation {
  public:
@@ -78,8 +58,11 @@ class Preparation {
     Block block;
     while (block.fill(*reader)) {
       std::vector<Converted> converted(block.lines.size());
-      parallel_for(converted.size(), threads_,
-                   [&](size_t i) { converted[i] = convert_line(block, block.lines[i], options_, convert); });
+      parallel_for(converted.size(), threads_, [&](size_t i) {
+        const PendingLine& line = block.lines[i];
+        converted[i] = convert_row(std::string_view(block.text).substr(line.begin, line.size), line.too_long,
+                                   options_, convert);
+      });
       for (size_t i = 0; i < converted.size(); ++i)
         take(converted[i], file, block.lines[i].number, plain ? &any_text : nullptr);
       if (options_.progress)
@@ -110,10 +93,7 @@ class Preparation {
         converted.error = error.what();
       }
     }
-    const std::string message = cat(file, ":", line, ": ", converted.error);
-    if (options_.on_error == "fail") throw Error(Code::format, message);
-    builder_.add_bad_row();
-    if (builder_.counts().bad_rows <= kLoggedBadRows) log_warning("skipped ", message);
+    take_bad_row(cat(file, ":", line), converted.error, options_, builder_);
   }
 
   const DatasetOptions& options_;
@@ -123,6 +103,28 @@ class Preparation {
 };
 
 }  // namespace
+
+Converted convert_row(std::string_view text, bool too_long, const DatasetOptions& options,
+                      const RowConverter& convert) {
+  Converted out;
+  try {
+    TESSERA_CHECK(!too_long, format, "the line is longer than data.max_line_bytes=", options.max_line_bytes);
+    out.rows = convert(text);
+  } catch (const Error& error) {
+    // A broken program (internal) or machine (io, memory) is no bad row.
+    if (error.code() != Code::format && error.code() != Code::argument) throw;
+    out.error = error.what();
+  }
+  return out;
+}
+
+void take_bad_row(const std::string& place, const std::string& reason, const DatasetOptions& options,
+                  DocumentStoreBuilder& builder) {
+  const std::string message = place + ": " + reason;
+  if (options.on_error == "fail") throw Error(Code::format, message);
+  builder.add_bad_row();
+  if (builder.counts().bad_rows <= kLoggedBadRows) log_warning("skipped ", message);
+}
 
 void read_documents(const std::vector<std::string>& files, const DatasetOptions& options,
                     const RowFormat& format, DocumentStoreBuilder& builder) {

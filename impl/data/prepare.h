@@ -19,6 +19,20 @@ using RowConverter = std::function<std::vector<TokenRow>(std::string_view line)>
 
 struct RowFormat;
 
+/// What a row became: documents, or the reason why it is a bad row.
+struct Converted {
+  std::vector<TokenRow> rows;
+  std::string error;
+};
+
+/// Errors of the row itself end up in Converted::error; others (io, memory, our own) are thrown.
+Converted convert_row(std::string_view text, bool too_long, const DatasetOptions& options,
+                      const RowConverter& convert);
+
+/// Fails or counts a bad row as data.on_error says; the first few are logged.
+void take_bad_row(const std::string& place, const std::string& reason, const DatasetOptions& options,
+                  DocumentStoreBuilder& builder);
+
 /// Reads all files in order. A .json file that holds one array has a row in each of its elements. Plain text
 /// files (format text, no JSON ending) are one document each, split whatever data.long_documents says. Under
 /// on_error=fail the first bad row (first in the order of the files, whatever the threads do) throws

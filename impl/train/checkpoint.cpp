@@ -1,8 +1,10 @@
 // Saving, resuming and exporting: what the checkpoint room is given, and what it gives back.
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/agreement.h"
 #include "checkpoint/export.h"
 #include "checkpoint/training_checkpoint.h"
+#include "data/dataset.h"
 #include "train/trainer_impl.h"
 
 namespace tessera {
@@ -74,10 +76,14 @@ std::vector<ShardedTensor> Trainer::Impl::training_state() {
 
 void Trainer::save_checkpoint(const std::string& directory, const std::string& data_state) {
   impl_->collective([&] {
+    Group& everyone = *impl_->mesh->world()->everyone();
+    // A stream's rank knows its own shards only; every rank finds the same fault in the same texts.
+    const std::vector<std::string> states = gather_texts(everyone, at::kCPU, data_state);
+    const std::string joined = agreed([&] { return merge_states(states); });
     const nlohmann::json metadata = {{"tessera_trainer", kFormat},
                                      {"step", impl_->steps},
                                      {"optimizer", impl_->options.optimizer.name},
-                                     {"data_state", data_state}};
+                                     {"data_state", joined}};
     agreed([&] {
       tessera::save_checkpoint(directory, impl_->training_state(), metadata.dump(),
                                *impl_->mesh->world()->everyone());

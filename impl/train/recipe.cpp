@@ -198,6 +198,8 @@ DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp
   if (config.has("data.validation_path")) options.validation_paths = config.text_list("data.validation_path");
   options.part = config.text("data.part");
   if (config.has("data.cache")) options.cache = config.text("data.cache");
+  options.streaming = config.flag("data.streaming");
+  options.stream_buffer = config.integer("data.stream_buffer");
   options.prefetch = config.integer("data.prefetch");
   options.format = config.text("data.format");
   options.tokenizer = config.get(config.has("data.tokenizer") ? "data.tokenizer" : "model.path");

@@ -82,6 +82,11 @@ void add_data_keys(Keys& keys) {
       text("data.cache", "",
            "Directory that keeps the tokenised data, so that it is prepared once for all ranks and "
            "later runs; absent: none."));
+  keys.push_back(flag("data.streaming", false,
+                      "Read and tokenise while training, in bounded memory, instead of before."));
+  keys.push_back(
+      integer("data.stream_buffer", "4096", 1, 1 << 30,
+              "Rows that each micro-batch of a step has in memory, shuffled and packed together."));
   keys.push_back(
       integer("data.prefetch", "2", 0, 1024, "Steps whose batches a thread prepares ahead; 0: no thread."));
   keys.push_back(
