@@ -16,6 +16,7 @@
 #include "core/handle.h"
 #include "data/dataset.h"
 #include "event_queue.h"
+#include "exit_guard.h"
 #include "firewall.h"
 #include "mesh/device_mesh.h"
 #include "models/model.h"
@@ -76,6 +77,7 @@ struct WorldObject {
   explicit WorldObject(WorldPtr connected)
       : world(std::move(connected)),
         thread("tessera-r" + std::to_string(world->rank()), [world = world.get()] { world->bind_thread(); }) {
+    watch_for_exit(world);
   }
   WorldPtr world;
   Exclusive use;

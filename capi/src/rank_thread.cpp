@@ -8,6 +8,7 @@
 
 #include "core/blocked_signals.h"
 #include "core/log.h"
+#include "exit_guard.h"
 
 namespace tessera::capi {
 RankThread::RankThread(const std::string& name, std::function<void()> prepare)
@@ -23,7 +24,7 @@ RankThread::~RankThread() {
     queue_->stop = true;
     queue_->changed.notify_one();
   }
-  if (thread_.get_id() == std::this_thread::get_id()) {
+  if (thread_.get_id() == std::this_thread::get_id() || process_is_ending()) {
     thread_.detach();
   } else {
     thread_.join();
@@ -49,8 +50,11 @@ void RankThread::run(const std::shared_ptr<Queue>& queue, const std::function<vo
     auto task = std::move(queue->tasks.front());
     queue->tasks.pop_front();
     lock.unlock();
-    task();
-    task = nullptr;  // what it held is let go before the next one waits
+    {
+      const RunningWork running;
+      task();
+      task = nullptr;  // what it held is let go before the next one waits
+    }
     lock.lock();
   }
 }

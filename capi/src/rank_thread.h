@@ -17,7 +17,8 @@ class RankThread {
  public:
   /// `prepare` runs first on the new thread; tasks must not throw.
   RankThread(const std::string& name, std::function<void()> prepare);
-  /// Ends after the tasks that were posted. Waits for the thread unless it is the caller.
+  /// Ends after the tasks that were posted. Waits for the thread unless it is the caller, or the process is
+  /// ending.
   ~RankThread();
   RankThread(const RankThread&) = delete;
   RankThread& operator=(const RankThread&) = delete;

@@ -144,13 +144,13 @@ class ProcessesTest {
     public static void main(String[] arguments) throws Exception {
       Job job = new Job();
       job.trainer.step(Job.batch(0, 0));
-      job.trainer.stepAsync(Job.batch(0, 1)).join();
+      job.trainer.stepAsync(Job.batch(0, 1));
       System.exit(7);
     }
   }
 
   @Test
-  void aJvmEndsAsTheProgramSays() throws Exception {
+  void aJvmEndsAsTheProgramSaysAlsoDuringAStep() throws Exception {
     Process process = Job.java(List.of(), Leave.class);
     String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertEquals(7, process.waitFor(), output);
