@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs into an empty prefix; then C++, Go and Rust find the library by pkg-config alone, build their training program against
-# it and run it. What a toolchain is missing for is left out and said.
+# Installs into an empty prefix; then C++, Go, Rust and Java find the library by pkg-config alone, build their training program
+# against it and run it. What a toolchain is missing for is left out and said.
 # usage: check_installed.sh <cmake> <build folder> <source tree>
 set -eu
 cmake=$1
@@ -32,6 +32,19 @@ if command -v cargo >/dev/null && [ -f "$source/examples/rust/Cargo.toml" ]; the
   programs="$programs rust"
 else
   echo "left out: rust"
+fi
+if command -v javac >/dev/null && command -v mvn >/dev/null && command -v swig >/dev/null &&
+  (cd "$source/bindings/java" && mvn --quiet --batch-mode --offline -DskipTests -Dmaven.test.skip=true \
+    -Dtessera.target="$work/jar" package) >"$work/log" 2>&1; then
+  mkdir "$work/classes"
+  javac --release 17 -cp "$work"/jar/tessera-*.jar -d "$work/classes" "$source/examples/java/Train.java"
+  printf '#!/bin/sh\nexec java -Dtessera.library.path=%s -cp %s:%s Train "$@"\n' "$(pkg-config --variable=libdir tessera)" \
+    "$(echo "$work"/jar/tessera-*.jar)" "$work/classes" >"$work/java"
+  chmod +x "$work/java"
+  programs="$programs java"
+else
+  # Maven has its plugins when the Java tests have run before.
+  echo "left out: java"
 fi
 
 cd "$work"

@@ -113,6 +113,7 @@ def run_cases(program, folder, name):
     results = {
         "1 rank": finish([start(program, folder, "ranks=1")]),
         "4 rank threads": finish([start(program, folder, "ranks=4")]),
+        "4 rank threads, tp=2 pp=2": finish([start(program, folder, "ranks=4", "parallel.tp=2", "parallel.pp=2")]),
         "2 processes": finish(start_two_processes(program, folder)),
     }
     for case, losses in results.items():
