@@ -11,7 +11,7 @@ export OMP_NUM_THREADS=1 CARGO_TERM_COLOR=never
 
 say() { echo "== $*"; }
 
-if compgen -G "${LIBCLANG_PATH:-/usr/lib/llvm-*/lib}/libclang*.so*" >/dev/null; then
+if compgen -G "${LIBCLANG_PATH:-/usr/lib/llvm-*/lib}/libclang[-.][s1-9]*" >/dev/null; then
   say "the committed declarations are those of the headers"
   cargo run --quiet --locked --package tessera-generate -- --check
 else

@@ -121,10 +121,18 @@ final class Call<T> extends CompletableFuture<T> {
           Call<?> call = calls.next();
           if (Native.has_ended(call.handle.id()) != 0) {
             calls.remove();
-            POOL.execute(call::end);
+            finish(call);
           }
         }
       }
+    }
+  }
+
+  private static void finish(Call<?> call) {
+    try {
+      POOL.execute(call::end);
+    } catch (Throwable noThread) { // no memory for one: here then, so that nobody waits in vain
+      call.end();
     }
   }
 
