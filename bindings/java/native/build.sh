@@ -12,7 +12,7 @@ if [ -n "${TESSERA_LIB_DIR:-}" ] && [ -n "${TESSERA_INCLUDE_DIR:-}" ]; then
   libs=(-L"$TESSERA_LIB_DIR" -ltessera)
 elif [ -n "${TESSERA_DIR:-}" ]; then
   include=$TESSERA_DIR/include
-  libs=(-L"$TESSERA_DIR/lib" -ltessera)
+  libs=(-L"$TESSERA_DIR/lib" -L"$TESSERA_DIR/lib64" -L"$TESSERA_DIR/lib/$(uname -m)-linux-gnu" -ltessera)
 elif pkg-config --exists tessera; then
   include=$(pkg-config --variable=includedir tessera)
   libs=(-L"$(pkg-config --variable=libdir tessera)" -ltessera)

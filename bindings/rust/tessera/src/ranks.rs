@@ -28,12 +28,16 @@ pub fn run_ranks<T: Send>(
         let threads: Vec<_> = worlds
             .into_iter()
             .enumerate()
-            .map(|(rank, world)| scope.spawn(move || run_rank(rank as u32, world, body)))
+            .map(|(rank, world)| {
+                // Without a thread the world is dropped, which the other ranks see as a failed peer.
+                let thread = std::thread::Builder::new().name(format!("rank-{rank}"));
+                thread.spawn_scoped(scope, move || run_rank(rank as u32, world, body))
+            })
             .collect();
         threads
             .into_iter()
             .map(|thread| {
-                thread
+                thread?
                     .join()
                     .unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
             })
