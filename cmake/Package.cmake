@@ -24,7 +24,8 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/lib ${TESS
 
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libtessera${TESSERA_ABI_SUFFIX})
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_RUNTIME_DESCRIPTION "The library. Tessera trains transformer language models over many devices behind a C interface.")
+set(CPACK_DEBIAN_RUNTIME_DESCRIPTION "The library. Tessera trains transformer language models
+ over many devices behind a C interface.")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "libtessera-torch (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libtessera-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
@@ -32,15 +33,20 @@ set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "Headers for C and C++, pkg-config and 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libtessera${TESSERA_ABI_SUFFIX} (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME tessera)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
-set(CPACK_DEBIAN_PROGRAM_DESCRIPTION "The program tessera, which plans, runs and evaluates training from recipe files.")
+set(CPACK_DEBIAN_PROGRAM_DESCRIPTION "The program tessera, which plans, runs and evaluates
+ training from recipe files.")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_DEPENDS "libtessera${TESSERA_ABI_SUFFIX} (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_TORCH_PACKAGE_NAME libtessera-torch)
 set(CPACK_DEBIAN_TORCH_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_TORCH_DESCRIPTION "The CPU libraries of LibTorch ${TESSERA_TORCH_VERSION} that libtessera uses, in a folder of its own.")
+set(CPACK_DEBIAN_TORCH_DESCRIPTION "The CPU libraries of LibTorch ${TESSERA_TORCH_VERSION}
+ that libtessera uses, in a folder of its own.")
 
-# The symbols file is made from the headers; CPack wants it under this very name.
+# The symbols file is made from the headers; CPack wants both under these very names. CPack's own shlibs would also offer the
+# private libraries of libtessera-torch to other packages.
 configure_file(capi/libtessera.symbols ${PROJECT_BINARY_DIR}/debian/symbols COPYONLY)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${PROJECT_BINARY_DIR}/debian/symbols)
+file(WRITE ${PROJECT_BINARY_DIR}/debian/shlibs
+  "libtessera ${TESSERA_ABI_SUFFIX} libtessera${TESSERA_ABI_SUFFIX} (>= ${PROJECT_VERSION})\n")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${PROJECT_BINARY_DIR}/debian/symbols ${PROJECT_BINARY_DIR}/debian/shlibs)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
 # LibTorch keeps its folders' places to each other, which its run paths go by.

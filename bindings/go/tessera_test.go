@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -270,6 +271,29 @@ func TestAStepIsItsParts(t *testing.T) {
 	}
 }
 
+func TestCloseWhileStepsRunIsSafe(t *testing.T) {
+	check(Run(1, oneThread, func(world *World) error {
+		mesh, model, config := must(NewMesh(world, MeshOptions{})), must(NewModel(modelJSON)), newConfig(t)
+		for round := range 8 {
+			trainer := must(NewTrainer(mesh, model, config))
+			batch := newBatchOf(0)
+			time.AfterFunc(time.Duration(round)*500*time.Microsecond, func() {
+				batch.Close()
+				trainer.Close()
+			})
+			for {
+				if _, err := trainer.Step(batch); errors.Is(err, ErrClosed) {
+					break
+				} else if err != nil {
+					t.Error(err)
+					break
+				}
+			}
+		}
+		return nil
+	}))
+}
+
 func TestMetricsComeThroughAChannel(t *testing.T) {
 	check(Run(1, oneThread, func(world *World) error {
 		trainer := must(NewTrainer(must(NewMesh(world, MeshOptions{})), must(NewModel(modelJSON)), newConfig(t)))
@@ -530,7 +554,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestAKilledPeerIsAnError(t *testing.T) {
-	port := fmt.Sprint(20000 + os.Getpid()%20000)
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	check(err)
+	check(listener.Close())
 	environment := []string{"WORLD_SIZE=2", "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port,
 		fmt.Sprintf("TORCHELASTIC_RUN_ID=go.%d", os.Getpid())}
 	peer := exec.Command(os.Args[0])
@@ -547,7 +574,6 @@ func TestAKilledPeerIsAnError(t *testing.T) {
 	check(mesh.Barrier("dp"))
 	check(peer.Process.Kill())
 	peer.Wait()
-	var err error
 	for err == nil {
 		err = mesh.Barrier("dp")
 	}

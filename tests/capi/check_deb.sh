@@ -26,6 +26,7 @@ dpkg-deb -e "$library" "$work/control"
 grep -q "^Depends: .*libc6 (>= .*libstdc++6 (>= " "$work/control/control" || fail "no dependencies: $(cat "$work/control/control")"
 grep -q "^Depends: .*libtessera-torch (= " "$work/control/control" || fail "no dependency on LibTorch"
 ls "$work/control" | grep -q -e triggers -e postinst || fail "ldconfig is not run"
+grep -q "^libtessera [0-9.]* $name (>= " "$work/control/shlibs" || fail "no shlibs"
 # dpkg-gensymbols compares the file with the library and fails on any symbol that is gone, new, or of another version.
 mkdir debian
 printf 'Source: tessera\nMaintainer: x <x@x>\n\nPackage: %s\nArchitecture: any\nDescription: x\n' "$name" >debian/control

@@ -1,5 +1,5 @@
 # Tests of Tessera.jl; run on one thread and on several. With TESSERA_TEST_RANK set this program is a rank to be killed.
-using Tessera, Test
+using Tessera, Test, Sockets
 import Tessera: CAPI
 
 const MODEL = """{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 64, "hidden_size": 32,
@@ -301,8 +301,9 @@ end
 end
 
 @testset "a killed peer is an error" begin
-    port = 20000 + getpid() % 20000
-    job = ["WORLD_SIZE" => "2", "LOCAL_WORLD_SIZE" => "2", "MASTER_ADDR" => "127.0.0.1", "MASTER_PORT" => "$port",
+    port, listener = listenany(ip"127.0.0.1", 20000)
+    close(listener)
+    job = ["WORLD_SIZE" => "2", "LOCAL_WORLD_SIZE" => "2", "MASTER_ADDR" => "127.0.0.1", "MASTER_PORT" => string(Int(port)),
            "TORCHELASTIC_RUN_ID" => "julia.$(getpid())"]
     command = `$(Base.julia_cmd()) --startup-file=no $PROGRAM`
     environment = merge(Dict(ENV), Dict(job...), Dict("RANK" => "1", "LOCAL_RANK" => "1", "TESSERA_TEST_RANK" => "1"))

@@ -3,6 +3,7 @@ import array
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -192,8 +193,11 @@ class Jobs(unittest.TestCase):
         self.assertIn("dp_shard", tessera.plan(tessera.Model(MODEL), config, 2))
 
     def test_a_killed_peer_is_an_error(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
         job = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-               "MASTER_PORT": str(20000 + os.getpid() % 20000), "TORCHELASTIC_RUN_ID": f"python.{os.getpid()}"}
+               "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": f"python.{os.getpid()}"}
         peer = subprocess.Popen([sys.executable, __file__],
                                 env={**os.environ, **job, "RANK": "1", "LOCAL_RANK": "1", "TESSERA_TEST_RANK": "1"})
         os.environ.update({**job, "RANK": "0", "LOCAL_RANK": "0"})
