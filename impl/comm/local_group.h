@@ -105,6 +105,7 @@ class LocalGroup final : public Group, public std::enable_shared_from_this<Local
   void wait(Message& message);
   void progress_messages();
   bool try_send(Message& message);
+  local::Mail* oldest_mail(int source, int64_t tag);
   bool try_receive(Message& message);
 
   void ring_peers();

@@ -90,15 +90,24 @@ bool LocalGroup::try_send(Message& message) {
   return false;
 }
 
-bool LocalGroup::try_receive(Message& message) {
-  const int source = message.peer();
+/// The message of this tag from `source` that was sent first, among those that have come.
+local::Mail* LocalGroup::oldest_mail(int source, int64_t tag) {
   local::Mail* found = nullptr;
   for (int i = 0; i < local::kMailSlots; ++i) {
     local::Mail& mail = layout_.mail(source, rank(), i);
-    if (mail.full.load() == 0 || mail.fingerprint.tag != message.fingerprint.tag) continue;
+    if (mail.full.load() == 0 || mail.fingerprint.tag != tag) continue;
     if (found == nullptr || mail.number < found->number) found = &mail;
   }
+  return found;
+}
+
+bool LocalGroup::try_receive(Message& message) {
+  const int source = message.peer();
+  local::Mail* found = oldest_mail(source, message.fingerprint.tag);
   if (found == nullptr) return false;
+  // While the slots were looked at one by one, an older message may have come into one that was seen empty,
+  // and a newer one after it into the one that was found. Whatever is older is there now.
+  found = oldest_mail(source, message.fingerprint.tag);
 
   const Fingerprint& theirs = found->fingerprint;
   if (theirs.dtype != message.fingerprint.dtype || theirs.elements != message.fingerprint.elements) {

@@ -2,6 +2,7 @@
 // weights.
 #include "core/error.h"
 #include "models/family.h"
+#include "models/tp_plan.h"
 #include "nn/decoder_layer.h"
 #include "nn/embedding.h"
 #include "nn/head.h"
@@ -12,28 +13,58 @@ namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens";
 
-void check_split(const ModelConfig& config, int64_t tp) {
+void check_heads(const ModelConfig& config, int64_t tp) {
   TESSERA_CHECK(config.num_heads % tp == 0, argument, "tp=", tp,
                 " does not divide num_attention_heads=", config.num_heads);
   TESSERA_CHECK(config.num_kv_heads % tp == 0 || tp % config.num_kv_heads == 0, argument, "tp=", tp,
                 " and num_key_value_heads=", config.num_kv_heads, " do not divide one another");
+}
+
+void check_columns(const ModelConfig& config, int64_t tp) {
   TESSERA_CHECK(config.intermediate_size % tp == 0, argument, "tp=", tp,
                 " does not divide intermediate_size=", config.intermediate_size);
+}
+
+std::string layer_name(int64_t layer) {
+  return cat("model.layers.", layer);
+}
+
+// All modules that have weights, for the checks of a plan.
+std::vector<std::string> modules_of(const ModelConfig& config) {
+  std::vector<std::string> modules = {kEmbedding, "model.norm"};
+  if (!config.tie_embeddings) modules.push_back("lm_head");
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    for (const char* name :
+         {".input_layernorm", ".post_attention_layernorm", ".self_attn.q_proj", ".self_attn.k_proj",
+          ".self_attn.v_proj", ".self_attn.o_proj", ".mlp.gate_proj", ".mlp.up_proj", ".mlp.down_proj"}) {
+      modules.push_back(layer_name(layer) + name);
+    }
+    for (const char* name : {".self_attn.q_norm", ".self_attn.k_norm"}) {
+      if (config.qk_norm) modules.push_back(layer_name(layer) + name);
+    }
+  }
+  return modules;
 }
 
 }  // namespace
 
 std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, const ParallelContext& parallel) {
-  check_split(config, parallel.tp_size);
-  const TensorRegion region(parallel, /*split=*/true);
+  const TpPlan plan = TpPlan::choose(config, parallel.tp_plan);
+  plan.check(modules_of(config), parallel.sequence_parallel);
+  const TensorRegion ends(parallel, plan.splits(kEmbedding));
+  const TensorRegion head_region(parallel, plan.splits(config.tie_embeddings ? kEmbedding : "lm_head"));
 
   const auto rope = std::make_shared<RopeCache>(config.head_dim, config.rope_theta, config.rope_scaling);
   const double std = config.initializer_range;
   const bool copied = config.tie_embeddings && parallel.split_ends;
   std::vector<std::unique_ptr<Unit>> units;
   units.push_back(std::make_unique<EmbeddingUnit>(kEmbedding, config.vocab_size, config.hidden_size, std,
-                                                  region, /*stage_copies=*/copied ? 2 : 1));
+                                                  ends, /*stage_copies=*/copied ? 2 : 1));
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const TensorRegion heads(parallel, plan.splits(layer_name(layer) + ".self_attn.q_proj"));
+    const TensorRegion columns(parallel, plan.splits(layer_name(layer) + ".mlp.gate_proj"));
+    if (heads.split()) check_heads(config, parallel.tp_size);
+    if (columns.split()) check_columns(config, parallel.tp_size);
     DecoderLayerSpec spec;
     spec.attention = {config.hidden_size,
                       config.num_heads,
@@ -45,14 +76,14 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                       config.qk_norm,
                       config.rms_norm_eps,
                       std,
-                      region};
-    spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, region};
+                      heads};
+    spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, columns};
     spec.norm_eps = config.rms_norm_eps;
-    spec.sequence_parallel = region.sequence_parallel();
-    units.push_back(std::make_unique<DecoderLayer>(cat("model.layers.", layer), spec, rope));
+    spec.sequence_parallel = heads.sequence_parallel();
+    units.push_back(std::make_unique<DecoderLayer>(layer_name(layer), spec, rope));
   }
-  HeadSpec head{
-      config.vocab_size, config.hidden_size, config.rms_norm_eps, std, HeadSpec::Projection::own, region};
+  HeadSpec head{config.vocab_size,         config.hidden_size, config.rms_norm_eps, std,
+                HeadSpec::Projection::own, head_region};
   if (config.tie_embeddings) {
     head.projection = copied ? HeadSpec::Projection::copied : HeadSpec::Projection::borrowed;
   }

@@ -65,6 +65,8 @@ struct ParallelContext {
   bool sequence_parallel = false;
   /// The first and the last unit live on different ranks: with tied embeddings each has the weight.
   bool split_ends = false;
+  /// parallel.tp_plan (models/tp_plan.h).
+  std::string tp_plan = "auto";
 };
 
 /// What one forward or backward call sees beside activations.

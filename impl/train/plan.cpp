@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "models/tp_plan.h"
 #include "parallel/fsdp_layout.h"
 #include "schedule/executor.h"
 #include "train/step_program.h"
@@ -184,7 +185,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
                 " and tokens=", shape.tokens, " must be positive");
   const auto ranks = static_cast<int>(mesh.size(Axis::pp));
   ParallelContext parallel{mesh.size(Axis::tp), nullptr, options.sequence_parallel,
-                           has_split_ends(options.pipeline, ranks)};
+                           has_split_ends(options.pipeline, ranks), options.tp_plan};
   const std::vector<std::unique_ptr<Unit>> members = build_units(config, parallel);
   const Pipeline pipeline(options.pipeline, ranks, members);
   const StagePlacement& stages = pipeline.stages();
@@ -194,7 +195,8 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   position.tp_size = mesh.size(Axis::tp);
   const std::vector<FsdpLayout> all = make_layouts(members, starts, position);
 
-  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, 0};
+  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, 0, {}};
+  if (position.tp_size > 1) plan.tp_plan = to_text(TpPlan::choose(config, options.tp_plan), members);
   const Widths w = widths(config, mesh, options.sequence_parallel && position.tp_size > 1);
   const auto element = static_cast<int64_t>(c10::elementSize(options.precision.param));
   for (const FsdpLayout& layout : all) {
@@ -237,6 +239,7 @@ std::string to_text(const TrainingPlan& plan) {
   std::string out = cat("mesh    ", plan.mesh.describe(), "\n");
   out += cat("model   ", count_text(plan.parameters), " parameters in ", plan.units.size(), " units\n");
   append_units(out, plan.units);
+  out += plan.tp_plan;
   out += plan.stage_memory.size() > 1 ? cat("step    of pp rank ", plan.pp_rank, ", the fullest\n")
                                       : std::string("step    of one rank\n");
   append_line(out, "micro-batches", cat(plan.shape.microbatches, " of ", plan.shape.tokens, " tokens"));

@@ -42,6 +42,7 @@ struct TrainingPlan {
   MemoryEstimate memory;              ///< of the rank with the largest shards in the fullest stages
   std::vector<int64_t> stage_memory;  ///< peak bytes by pp rank
   int pp_rank = 0;                    ///< the fullest
+  std::string tp_plan;                ///< with tp: the plan and why it was chosen, for a person
 };
 
 /// Errors: what Trainer would refuse for the same options.

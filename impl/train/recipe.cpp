@@ -158,6 +158,7 @@ TrainerOptions trainer_options(const Config& config) {
   options.prefetch = config.integer("memory.prefetch");
   options.defer_gradient_sync = config.flag("parallel.defer_gradient_sync");
   options.sequence_parallel = config.flag("parallel.sequence_parallel");
+  options.tp_plan = config.text("parallel.tp_plan");
   options.context = context_options(config);
   options.pipeline = pipeline_options(config);
   options.optimizer = optimizer_options(config);

@@ -220,6 +220,12 @@ void add_parallel_keys(Keys& keys) {
       integer("parallel.ep", "1", 1, kMaxDegree, "Ranks that split the experts; regroups the other ranks."));
   keys.push_back(
       flag("parallel.sequence_parallel", false, "Under tp: activations between blocks are split by token."));
+  keys.push_back(
+      text("parallel.tp_plan", "auto",
+           "Which weights tp cuts and how. auto: the architecture's plan, else the checkpoint's "
+           "base_model_tp_plan, else by the usual names; architecture, checkpoint or generic: that one; "
+           "otherwise a .json or .yaml file, or a JSON map, of name patterns and styles (colwise, rowwise, "
+           "vocab_parallel, replicate, sequence_parallel)."));
   keys.push_back(flag("parallel.defer_gradient_sync", true,
                       "Under accumulation gradients are reduced after the last micro-batch only."));
   keys.push_back(choice(

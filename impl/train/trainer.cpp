@@ -38,6 +38,7 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   parallel.tp = mesh->group("tp");
   parallel.tp_size = mesh->size("tp");
   parallel.sequence_parallel = options.sequence_parallel;
+  parallel.tp_plan = options.tp_plan;
   const auto stages = static_cast<int>(mesh->size("pp"));
   parallel.split_ends = has_split_ends(options.pipeline, stages);
   std::vector<std::unique_ptr<Unit>> units = build_units(config, parallel);

@@ -37,6 +37,7 @@ struct TrainerOptions {
   int64_t prefetch = 1;             ///< gathers in flight ahead of the compute
   bool defer_gradient_sync = true;  ///< under accumulation: reduce after the last micro-batch only
   bool sequence_parallel = false;
+  std::string tp_plan = "auto";  ///< models/tp_plan.h
   ContextOptions context;
   PipelineOptions pipeline;
   OptimizerOptions optimizer;

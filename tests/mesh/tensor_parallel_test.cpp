@@ -120,6 +120,30 @@ TEST(TensorParallel, ContextParallelBesideIt) {
   }
 }
 
+TEST(TensorParallel, PlansThatCutOnlyPartOfAModel) {
+  const char* attention = R"({"*": "replicate", "*.q_proj": "colwise", "*.k_proj": "colwise",
+                              "*.v_proj": "colwise", "*.o_proj": "rowwise"})";
+  const char* mlp = R"({"*": "replicate", "*.gate_proj": "colwise", "*.up_proj": "colwise",
+                        "*.down_proj": "rowwise"})";
+  const char* embedding = R"({"*": "replicate", "*embed_tokens": "vocab_parallel"})";
+  const char* one_layer = R"({"*": "replicate", "layers.1.mlp.gate_proj": "colwise",
+                              "layers.1.mlp.up_proj": "colwise", "layers.1.mlp.down_proj": "rowwise",
+                              "lm_head": "vocab_parallel"})";
+  for (const bool tied : {false, true}) {
+    ModelConfig config = shapes()[4].config;
+    config.qkv_bias = config.attention_bias = config.mlp_bias = true;
+    config.tie_embeddings = tied;
+    const TrainingOutcome expected = train(job(config, 1, 1, 1, false));
+    for (const char* plan : {attention, mlp, embedding, one_layer, R"({"*": "replicate"})"}) {
+      for (const bool sequence : {false, true}) {
+        TrainingRun run = job(config, 1, 2, 2, sequence);
+        run.options.tp_plan = plan;
+        expect_same(run, expected, cat(plan, " sequence=", sequence, " tied=", tied));
+      }
+    }
+  }
+}
+
 TEST(TensorParallel, WithAdamW) {
   ModelConfig config = shapes()[0].config;
   config.tie_embeddings = true;
