@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "commands.h"
-#include "job.h"
+#include "evaluation.h"
 
 namespace cli {
 namespace {
@@ -12,27 +12,29 @@ void evaluate_rank(const Arguments& arguments, const Seat& seat) {
   const Setup setup = set_up(arguments, seat);
   Dataset data;
   check(tessera_dataset_open, arguments.config.get(), setup.mesh.get(), setup.model.get(), data.out());
-  const long long limit = arguments.integer("train.steps", 0);
-  double loss_sum = 0;
-  long long labels = 0, tokens = 0, batches = 0;
-  for (; limit == 0 || batches < limit; ++batches) {
+  const Evaluation result = evaluate_all(setup, data, arguments.integer("train.steps", 0));
+  if (!seat.speaks()) return;
+  if (result.labels == 0) throw Failure("data.path: no labels to evaluate on");
+  std::printf("{\"loss\": %.17g, \"perplexity\": %.9g, \"label_tokens\": %lld, \"tokens\": %lld}\n",
+              result.loss(), std::exp(result.loss()), result.labels, result.tokens);
+}
+
+}  // namespace
+
+Evaluation evaluate_all(const Setup& setup, const Dataset& data, long long limit) {
+  Evaluation out;
+  for (long long batches = 0; limit == 0 || batches < limit; ++batches) {
     Batch batch;
     if (check_or(TESSERA_E_END, tessera_dataset_next, data.get(), batch.out()) == TESSERA_E_END) break;
     tessera_metrics metrics{};
     tessera_metrics_init(&metrics, sizeof metrics);
     check(tessera_trainer_evaluate, setup.trainer.get(), batch.get(), &metrics);
-    loss_sum += metrics.loss * static_cast<double>(metrics.label_tokens);
-    labels += metrics.label_tokens;
-    tokens += metrics.tokens;
+    out.loss_sum += metrics.loss * static_cast<double>(metrics.label_tokens);
+    out.labels += metrics.label_tokens;
+    out.tokens += metrics.tokens;
   }
-  if (!seat.speaks()) return;
-  if (labels == 0) throw Failure("data.path: no labels to evaluate on");
-  const double loss = loss_sum / static_cast<double>(labels);
-  std::printf("{\"loss\": %.17g, \"perplexity\": %.9g, \"label_tokens\": %lld, \"tokens\": %lld}\n", loss,
-              std::exp(loss), labels, tokens);
+  return out;
 }
-
-}  // namespace
 
 void evaluate(const Words& words) {
   const Arguments arguments = parse_arguments(words, {});

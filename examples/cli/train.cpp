@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "commands.h"
+#include "evaluation.h"
 #include "job.h"
 #include "progress.h"
 
@@ -57,10 +58,18 @@ class MetricsFile {
                  static_cast<long long>(m.step), m.loss, m.grad_norm, m.lr, static_cast<long long>(m.tokens),
                  static_cast<long long>(m.label_tokens), m.tokens_per_s, m.seconds, m.communication_seconds,
                  static_cast<long long>(m.memory));
-    if (std::fflush(file_) != 0) throw Failure("output.metrics: the disk is full", TESSERA_E_IO);
+    flush();
+  }
+  void write_validation(long long step, double loss, long long labels) {
+    std::fprintf(file_, "{\"step\": %lld, \"validation_loss\": %.17g, \"validation_label_tokens\": %lld}\n",
+                 step, loss, labels);
+    flush();
   }
 
  private:
+  void flush() {
+    if (std::fflush(file_) != 0) throw Failure("output.metrics: the disk is full", TESSERA_E_IO);
+  }
   std::FILE* file_;
 };
 
@@ -77,6 +86,47 @@ struct Narrator {
     if (metrics) metrics->write(values);
     progress.step(values);
   }
+  void validation(long long step, double loss, long long labels) {
+    if (metrics) metrics->write_validation(step, loss, labels);
+    char line[128];
+    std::snprintf(line, sizeof line, "step %lld  validation loss %.4f over %lld labels", step, loss, labels);
+    progress.note(line);
+  }
+};
+
+/// The rows that data.validation_split or data.validation_path keep from training, as often as they are
+/// wanted.
+class Validation {
+ public:
+  /// Null when the recipe sets nothing apart.
+  static std::unique_ptr<Validation> open(const Arguments& arguments, const Setup& setup) {
+    if (arguments.text("data.validation_split") == "0" && arguments.text("data.validation_path").empty())
+      return nullptr;
+    auto out = std::make_unique<Validation>();
+    const std::string recipe = read_text([&](char* buf, size_t cap, size_t* len, tessera_error* err) {
+      return tessera_config_get_text(arguments.config.get(), buf, cap, len, err);
+    });
+    Config config;
+    check(tessera_config_create, config.out());
+    check(tessera_config_load_text, config.get(), recipe.c_str());
+    check(tessera_config_set, config.get(), "data.part", "validation");
+    check(tessera_dataset_open, config.get(), setup.mesh.get(), setup.model.get(), out->data_.out());
+    out->begin_ = read_text([&](char* buf, size_t cap, size_t* len, tessera_error* err) {
+      return tessera_dataset_get_state(out->data_.get(), buf, cap, len, err);
+    });
+    return out;
+  }
+
+  /// Evaluates all of it, on all ranks; says so if `narrator` is not null.
+  void run(const Setup& setup, long long step, Narrator* narrator) {
+    check(tessera_dataset_set_state, data_.get(), begin_.c_str());
+    const Evaluation result = evaluate_all(setup, data_, 0);
+    if (narrator && result.labels > 0) narrator->validation(step, result.loss(), result.labels);
+  }
+
+ private:
+  Dataset data_;
+  std::string begin_;
 };
 
 void save(const Setup& setup, const Dataset& data, const std::string& output, long long step,
@@ -103,7 +153,9 @@ void train_rank(const Arguments& arguments, const Seat& seat) {
   check(tessera_dataset_open, arguments.config.get(), setup.mesh.get(), setup.model.get(), data.out());
   const std::string output = arguments.text("output.dir");
   const long long steps = planned_steps(arguments, data),
-                  save_every = arguments.integer("output.save_every", 0);
+                  save_every = arguments.integer("output.save_every", 0),
+                  validate_every = arguments.integer("train.validate_every", 0);
+  const auto validation = Validation::open(arguments, setup);
 
   int64_t step = 0;
   const std::string checkpoint = arguments.flag("output.resume") ? newest_checkpoint(output) : "";
@@ -117,7 +169,7 @@ void train_rank(const Arguments& arguments, const Seat& seat) {
     if (!checkpoint.empty()) narrator->progress.note("resumed from " + checkpoint);
   }
 
-  int64_t saved = step;
+  int64_t saved = step, validated = -1;
   while (steps == 0 || step < steps) {
     Batch batch;
     if (check_or(TESSERA_E_END, tessera_dataset_next, data.get(), batch.out()) == TESSERA_E_END) break;
@@ -126,11 +178,16 @@ void train_rank(const Arguments& arguments, const Seat& seat) {
     check(tessera_trainer_step, setup.trainer.get(), batch.get(), &metrics);
     step = metrics.step;
     if (narrator) narrator->step(metrics);
+    if (validation && validate_every > 0 && step % validate_every == 0) {
+      validation->run(setup, step, narrator.get());
+      validated = step;
+    }
     if (!output.empty() && save_every > 0 && step % save_every == 0) {
       save(setup, data, output, step, narrator.get());
       saved = step;
     }
   }
+  if (validation && validated != step) validation->run(setup, step, narrator.get());
   if (narrator) narrator->progress.finish();
   if (output.empty()) return;
   if (saved != step) save(setup, data, output, step, narrator.get());

@@ -154,6 +154,8 @@ void add_train_keys(Keys& keys) {
   keys.push_back(
       integer("train.steps", "", 1, kMaxCount,
               "Optimizer steps; the horizon of the schedule. Absent: the data's end after data.epochs."));
+  keys.push_back(integer("train.validate_every", "0", 0, kMaxCount,
+                         "Steps between evaluations of the validation rows; 0: one after the last step."));
   keys.push_back(
       integer("train.micro_batch", "1", 1, 1 << 20, "Rows in one forward pass of a data-parallel rank."));
   keys.push_back(
