@@ -10,8 +10,7 @@ namespace {
 
 void evaluate_rank(const Arguments& arguments, const Seat& seat) {
   const Setup setup = set_up(arguments, seat);
-  Dataset data;
-  check(tessera_dataset_open, arguments.config.get(), setup.mesh.get(), setup.model.get(), data.out());
+  const Dataset data = open_data(arguments.config, setup, seat);
   const Evaluation result = evaluate_all(setup, data, arguments.integer("train.steps", 0));
   if (!seat.speaks()) return;
   if (result.labels == 0) throw Failure("data.path: no labels to evaluate on");

@@ -7,6 +7,8 @@
 #include <sstream>
 #include <thread>
 
+#include "preparing.h"
+
 namespace cli {
 namespace {
 
@@ -96,6 +98,14 @@ Setup set_up(const Arguments& arguments, const Seat& seat) {
   check(tessera_trainer_create, setup.mesh.get(), setup.model.get(), arguments.config.get(),
         setup.trainer.out());
   return setup;
+}
+
+Dataset open_data(const Config& config, const Setup& setup, const Seat& seat) {
+  std::optional<PreparingBar> bar;
+  if (seat.speaks()) bar.emplace();
+  Dataset data;
+  check(tessera_dataset_open, config.get(), setup.mesh.get(), setup.model.get(), data.out());
+  return data;
 }
 
 }  // namespace cli

@@ -31,4 +31,7 @@ struct Setup {
 };
 Setup set_up(const Arguments& arguments, const Seat& seat);
 
+/// The data of a recipe for this rank; a terminal sees how its preparation goes.
+Dataset open_data(const Config& config, const Setup& setup, const Seat& seat);
+
 }  // namespace cli

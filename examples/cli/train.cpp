@@ -99,7 +99,7 @@ struct Narrator {
 class Validation {
  public:
   /// Null when the recipe sets nothing apart.
-  static std::unique_ptr<Validation> open(const Arguments& arguments, const Setup& setup) {
+  static std::unique_ptr<Validation> open(const Arguments& arguments, const Setup& setup, const Seat& seat) {
     if (arguments.text("data.validation_split") == "0" && arguments.text("data.validation_path").empty())
       return nullptr;
     auto out = std::make_unique<Validation>();
@@ -110,7 +110,7 @@ class Validation {
     check(tessera_config_create, config.out());
     check(tessera_config_load_text, config.get(), recipe.c_str());
     check(tessera_config_set, config.get(), "data.part", "validation");
-    check(tessera_dataset_open, config.get(), setup.mesh.get(), setup.model.get(), out->data_.out());
+    out->data_ = open_data(config, setup, seat);
     out->begin_ = read_text([&](char* buf, size_t cap, size_t* len, tessera_error* err) {
       return tessera_dataset_get_state(out->data_.get(), buf, cap, len, err);
     });
@@ -149,13 +149,12 @@ long long planned_steps(const Arguments& arguments, const Dataset& data) {
 
 void train_rank(const Arguments& arguments, const Seat& seat) {
   const Setup setup = set_up(arguments, seat);
-  Dataset data;
-  check(tessera_dataset_open, arguments.config.get(), setup.mesh.get(), setup.model.get(), data.out());
+  const Dataset data = open_data(arguments.config, setup, seat);
   const std::string output = arguments.text("output.dir");
   const long long steps = planned_steps(arguments, data),
                   save_every = arguments.integer("output.save_every", 0),
                   validate_every = arguments.integer("train.validate_every", 0);
-  const auto validation = Validation::open(arguments, setup);
+  const auto validation = Validation::open(arguments, setup, seat);
 
   int64_t step = 0;
   const std::string checkpoint = arguments.flag("output.resume") ? newest_checkpoint(output) : "";

@@ -180,6 +180,8 @@ CorpusSource open_source(const DatasetOptions& options, const std::vector<std::s
   DatasetOptions own = options;
   own.paths = paths;
   if (!options.formats.empty()) own.format = options.formats[index];
+  // Without a cache every rank prepares alike: one speaks for all.
+  if (!own.progress && (own.dp_rank == 0 || !own.cache.empty())) own.progress = progress_to_log();
   const std::vector<std::string> files = expand_paths(paths);
   auto store = own.cache.empty() ? prepare_documents(files, own) : cached_documents(files, own);
   log_counts(store->counts(), own);

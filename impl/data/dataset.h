@@ -19,6 +19,8 @@ struct PrepareProgress {
   int64_t files = 0;
   int64_t rows = 0;  ///< so far, over all files
   int64_t tokens = 0;
+  int64_t bytes = 0;        ///< of the files as they are on disk, so far
+  int64_t bytes_total = 0;  ///< of all files; of a mix: of the source that is being prepared
 };
 
 /// The options are data.* and train.* keys of the recipe; docs/data.md explains each.
@@ -134,7 +136,8 @@ class Dataset {
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 /// The positions of all ranks as one that restore() takes on any of them. Those of streams are joined; of
-/// others, which are equal on all ranks, the first is taken. Throws Error(state) for streams at different steps.
+/// others, which are equal on all ranks, the first is taken. Throws Error(state) for streams at different
+/// steps.
 std::string merge_states(const std::vector<std::string>& states);
 
 class DocumentStore;

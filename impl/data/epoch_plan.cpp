@@ -145,7 +145,7 @@ EpochPlan plan_epoch(const Corpus& corpus, const DatasetOptions& options, int64_
   for (int64_t k = 0; k < corpus.sources(); ++k)
     TESSERA_CHECK(corpus.source(k).size() % options.group == 0, argument, "data.group=", options.group,
                   " does not divide ", corpus.source(k).size(), " documents",
-                  corpus.sources() > 1 ? " of " + corpus.source(k).name : "");
+                  corpus.sources() > 1 ? cat(" of ", corpus.source(k).name) : "");
   std::vector<int64_t> documents;
   for (const int64_t first : group_order(corpus, options, epoch))
     for (int64_t k = 0; k < options.group; ++k) documents.push_back(first + k);

@@ -30,10 +30,13 @@ class PlainSource : public ByteSource {
   size_t read(char* out, size_t size) override {
     const size_t count = std::fread(out, 1, size, file_.get());
     if (count < size && std::ferror(file_.get())) throw os_error("cannot read " + path_, errno);
+    consumed_ += static_cast<int64_t>(count);
     return count;
   }
+  int64_t consumed() const override { return consumed_; }
 
  private:
+  int64_t consumed_ = 0;
   File file_;
   std::string path_;
 };
@@ -56,6 +59,7 @@ class GzipSource : public ByteSource {
                   ": gzip data is damaged: ", reason);
     return static_cast<size_t>(count);
   }
+  int64_t consumed() const override { return std::max<int64_t>(0, gzoffset(file_)); }
 
  private:
   std::string path_;
@@ -86,6 +90,7 @@ class ZstdSource : public ByteSource {
           return 0;
         }
         pending_ = {input_.data(), count, 0};
+        consumed_ += static_cast<int64_t>(count);
       }
       in_frame_ = ZSTD_decompressStream(stream_, &output, &pending_);
       TESSERA_CHECK(!ZSTD_isError(in_frame_), format, path_,
@@ -93,8 +98,10 @@ class ZstdSource : public ByteSource {
     }
     return output.pos;
   }
+  int64_t consumed() const override { return consumed_; }
 
  private:
+  int64_t consumed_ = 0;
   File file_;
   std::string path_;
   ZSTD_DStream* stream_;

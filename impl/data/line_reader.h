@@ -16,6 +16,8 @@ class ByteSource {
   /// Fills up to `size` bytes; 0 at the end. Throws Error(io) or Error(format) naming the file, also for
   /// compressed data that is corrupt or cut off.
   virtual size_t read(char* out, size_t size) = 0;
+  /// Bytes of the file, as it is on disk, that were needed so far; about, for buffers read ahead.
+  virtual int64_t consumed() const = 0;
 };
 
 /// Gzip and zstd are recognised by their first bytes, not by the file's name.
@@ -35,6 +37,7 @@ class LineReader {
   explicit LineReader(const std::string& path, int64_t max_line_bytes = kDefaultMaxLine);
   bool next(Line& line);
   const std::string& path() const { return path_; }
+  int64_t consumed() const { return source_->consumed(); }
 
   static constexpr int64_t kDefaultMaxLine = int64_t{64} << 20;
 

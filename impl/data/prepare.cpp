@@ -2,6 +2,8 @@
 #include "data/prepare.h"
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "core/error.h"
@@ -42,12 +44,14 @@ struct Block {
 
 class Preparation {
  public:
-  Preparation(const DatasetOptions& options, const RowFormat& format, DocumentStoreBuilder& builder)
+  Preparation(const DatasetOptions& options, const RowFormat& format, DocumentStoreBuilder& builder,
+              int64_t bytes_total)
       : options_(options),
         format_(format),
         builder_(builder),
         threads_(options.workers > 0 ? static_cast<size_t>(options.workers)
-                                     : std::max(1u, std::thread::hardware_concurrency())) {}
+                                     : std::max(1u, std::thread::hardware_concurrency())),
+        bytes_total_(bytes_total) {}
 
   void read(const std::string& file, size_t index, size_t files) {
     const bool plain = format_.plain_text && !is_json_name(file);
@@ -67,10 +71,12 @@ class Preparation {
         take(converted[i], file, block.lines[i].number, plain ? &any_text : nullptr);
       if (options_.progress)
         options_.progress({file, static_cast<int64_t>(index), static_cast<int64_t>(files),
-                           builder_.counts().rows, builder_.counts().tokens});
+                           builder_.counts().rows, builder_.counts().tokens, bytes_ + reader->consumed(),
+                           bytes_total_});
     }
     if (any_text && format_.text_end >= 0) builder_.extend_text({&format_.text_end, 1});
     builder_.end_text();
+    bytes_ += reader->consumed();
   }
 
  private:
@@ -100,6 +106,7 @@ class Preparation {
   const RowFormat& format_;
   DocumentStoreBuilder& builder_;
   size_t threads_;
+  int64_t bytes_ = 0, bytes_total_ = 0;
 };
 
 }  // namespace
@@ -128,7 +135,13 @@ void take_bad_row(const std::string& place, const std::string& reason, const Dat
 
 void read_documents(const std::vector<std::string>& files, const DatasetOptions& options,
                     const RowFormat& format, DocumentStoreBuilder& builder) {
-  Preparation preparation(options, format, builder);
+  int64_t bytes = 0;
+  for (const std::string& file : files) {
+    std::error_code code;
+    const auto size = std::filesystem::file_size(file, code);
+    if (!code) bytes += static_cast<int64_t>(size);
+  }
+  Preparation preparation(options, format, builder, bytes);
   for (size_t i = 0; i < files.size(); ++i) preparation.read(files[i], i, files.size());
   const PrepareCounts& counts = builder.counts();
   TESSERA_CHECK(builder.size() > 0, format, "no document to train on: ", counts.rows, " rows, ",
@@ -141,6 +154,25 @@ std::shared_ptr<const DocumentStore> prepare_documents(const std::vector<std::st
   DocumentStoreBuilder builder(options.seq_len, parse_long_documents(options.long_documents, options.format));
   read_documents(files, options, make_row_format(options), builder);
   return builder.finish();
+}
+
+namespace {
+using Clock = std::chrono::steady_clock;
+constexpr auto kDebugEvery = std::chrono::milliseconds(250);
+constexpr auto kInfoEvery = std::chrono::seconds(10);
+}  // namespace
+
+std::function<void(const PrepareProgress&)> progress_to_log() {
+  return [debug = Clock::now() - kDebugEvery, info = Clock::now()](const PrepareProgress& at) mutable {
+    const auto now = Clock::now();
+    const bool rare = now - info >= kInfoEvery;
+    if (!rare && now - debug < kDebugEvery) return;
+    debug = now;
+    if (rare) info = now;
+    const int64_t percent = at.bytes_total > 0 ? std::min<int64_t>(100, at.bytes * 100 / at.bytes_total) : 0;
+    log_at(rare ? LogLevel::info : LogLevel::debug, "preparing data: ", percent, " %, ", at.rows, " rows, ",
+           at.tokens, " tokens, file ", at.file_index + 1, " of ", at.files);
+  };
 }
 
 void log_counts(const PrepareCounts& counts, const DatasetOptions& options) {

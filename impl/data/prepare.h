@@ -45,6 +45,10 @@ void read_documents(const std::vector<std::string>& files, const DatasetOptions&
 std::shared_ptr<const DocumentStore> prepare_documents(const std::vector<std::string>& files,
                                                        const DatasetOptions& options);
 
+/// A progress callback that logs "preparing data: 45 %, ...": a debug line four times a second, an info line
+/// every ten. For preparations whose caller asked for none.
+std::function<void(const PrepareProgress&)> progress_to_log();
+
 /// One line each for rows skipped and documents cut.
 void log_counts(const PrepareCounts& counts, const DatasetOptions& options);
 

@@ -36,6 +36,7 @@ class CharReader {
     ++offset_;
     return c;
   }
+  int64_t consumed() const { return source_->consumed(); }
   int64_t line() const { return line_; }
   int64_t offset() const { return offset_; }
 
@@ -54,6 +55,7 @@ class JsonLines : public RowReader {
       if (row.too_long || row.text.find_first_not_of(" \t") != std::string_view::npos) return true;
     return false;
   }
+  int64_t consumed() const override { return reader_.consumed(); }
 
  private:
   LineReader reader_;
@@ -103,6 +105,7 @@ class JsonArray : public RowReader {
     if (c == ']') end();
     return true;
   }
+  int64_t consumed() const override { return in_.consumed(); }
 
  private:
   int skip_blanks() {
@@ -153,6 +156,7 @@ class TextParts : public RowReader {
     offset_ += static_cast<int64_t>(text_.size());
     return !text_.empty();
   }
+  int64_t consumed() const override { return source_->consumed(); }
 
  private:
   std::unique_ptr<ByteSource> source_;

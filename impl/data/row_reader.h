@@ -14,6 +14,7 @@ class RowReader {
   virtual ~RowReader() = default;
   /// The text is valid until the next call. Throws Error(io) or Error(format) naming the file.
   virtual bool next(Line& row) = 0;
+  virtual int64_t consumed() const = 0;  ///< see ByteSource
 };
 
 /// Lines that are not blank. A file named *.json (compressed or not) whose first character is '[' is one
