@@ -11,6 +11,7 @@ digits, flushed. A failed rank gives `E_CODE: message` on stderr and exit status
 import hashlib
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -87,6 +88,14 @@ def start_two_processes(program, folder, *settings):
             for rank in range(2)]
 
 
+def start_under_mpirun(program, folder, *settings):
+    words = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2"]
+    if os.geteuid() == 0:
+        words.insert(1, "--allow-run-as-root")
+    return subprocess.Popen([*words, program, "recipe.yaml", *settings], cwd=folder, env=clean_environment(),
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def finish(processes, timeout=120):
     """The losses that rank 0 printed, as the bits of doubles."""
     try:
@@ -116,6 +125,10 @@ def run_cases(program, folder, name):
         "4 rank threads, tp=2 pp=2": finish([start(program, folder, "ranks=4", "parallel.tp=2", "parallel.pp=2")]),
         "2 processes": finish(start_two_processes(program, folder)),
     }
+    if shutil.which("mpirun"):
+        results["2 processes under mpirun"] = finish([start_under_mpirun(program, folder)])
+        if results["2 processes under mpirun"] != results["2 processes"]:
+            raise Failure(f"{name}: mpirun makes a difference:\n{results}")
     for case, losses in results.items():
         if [step for step, _ in losses] != list(range(1, STEPS + 1)):
             raise Failure(f"{name}, {case}: steps {losses}")
@@ -186,7 +199,7 @@ def main():
         print(f"{case}: {language} differs from {first}:\n  {results[language][case]}\n  {results[first][case]}")
     if different:
         sys.exit(1)
-    print(f"{len(results)} languages computed the same {', '.join(results[first])}: {', '.join(results)}")
+    print(f"{len(results)} languages computed the same, to the last bit: {', '.join(results)}\n({'; '.join(results[first])})")
     for step, bits in results[first]["1 rank"]:
         print(f"loss {step} {float.fromhex(bits):.17g}")
 
