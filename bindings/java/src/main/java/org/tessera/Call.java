@@ -73,14 +73,15 @@ final class Call<T> extends CompletableFuture<T> {
   /** Cancels work that has not begun; work that has begun runs to its end, unobserved. */
   @Override
   public boolean cancel(boolean mayInterruptIfRunning) {
-    if (!isDone()) {
-      try {
-        Native.tessera_future_cancel(handle);
-      } catch (IllegalStateException ended) {
-        // Its result is being taken.
-      }
+    // In this order: the end of cancelled work must not come before the cancellation of this
+    // future.
+    boolean cancelled = super.cancel(mayInterruptIfRunning);
+    try {
+      Native.tessera_future_cancel(handle);
+    } catch (IllegalStateException | TesseraException ended) {
+      // Its result is being taken.
     }
-    return super.cancel(mayInterruptIfRunning);
+    return cancelled;
   }
 
   /** Stages of this one are plain futures: cancelling them does not reach the library. */
@@ -91,7 +92,10 @@ final class Call<T> extends CompletableFuture<T> {
 
   private void end() {
     try {
-      complete(take.apply(handle));
+      T result = take.apply(handle);
+      if (!complete(result) && result instanceof NativeObject unwanted) {
+        unwanted.close();
+      }
     } catch (Throwable error) { // also an Error must reach those who wait
       completeExceptionally(error);
     } finally {
