@@ -19,7 +19,7 @@
 namespace tessera {
 namespace {
 
-constexpr int64_t kMostEpochs = int64_t{1} << 31;
+constexpr int64_t kMostEpochs = int64_t{1} << 30;
 
 class PreparedDataset : public Dataset {
  public:

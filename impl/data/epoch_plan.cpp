@@ -55,7 +55,7 @@ std::vector<int64_t> source_groups(const Corpus& corpus, const DatasetOptions& o
   std::vector<int64_t> out(static_cast<size_t>(draws));
   int64_t pass = -1;
   for (int64_t i = 0; i < draws; ++i) {
-    // epoch and draws are below 2^31, see PreparedDataset::restore and mix_counts.
+    // epoch is below 2^30, see PreparedDataset::restore, and draws below 2^32: what a packer takes.
     const int64_t place = epoch * draws + i;
     if (place / size != pass) {
       pass = place / size;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kSplitPurpose = 5, kFilesPurpose = 6;
 constexpr int64_t kTextPartBytes = int64_t{256} << 10;
-constexpr int64_t kMostPasses = int64_t{1} << 31;
+constexpr int64_t kMostPasses = int64_t{1} << 31, kMostRows = int64_t{1} << 60;
 
 }  // namespace
 
@@ -120,9 +120,10 @@ bool RowStream::next(std::vector<StreamRow>& rows) {
 
 void RowStream::seek(const StreamPosition& position) {
   const auto count = static_cast<int64_t>(files_.size());
-  const bool possible = position.pass >= 0 && position.pass < kMostPasses && position.file >= 0 &&
-                        position.file <= count && position.row >= 0 && position.unit >= 0 &&
-                        position.taken >= 0 && (position.file < count || position.row == 0);
+  const auto within = [](int64_t value, int64_t most) { return value >= 0 && value <= most; };
+  const bool possible = within(position.pass, kMostPasses) && within(position.file, count) &&
+                        within(position.row, kMostRows) && within(position.unit, kMostRows) &&
+                        within(position.taken, kMostRows) && (position.file < count || position.row == 0);
   TESSERA_CHECK(possible, state, "data state has file ", position.file, ", row ", position.row, ", pass ",
                 position.pass, " of ", count, " files");
   at_ = position;

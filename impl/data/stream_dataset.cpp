@@ -25,6 +25,7 @@ using Json = nlohmann::json;
 constexpr uint64_t kWindowPurpose = 7;
 constexpr int64_t kWindowBytes = int64_t{256} << 20;  // of text: a window of long rows has fewer of them
 constexpr int64_t kCancelUnits = 1024;
+constexpr int64_t kMostSteps = int64_t{1} << 60;
 
 void check_stream_options(const DatasetOptions& o) {
   TESSERA_CHECK(o.cache.empty(), argument,
@@ -303,7 +304,7 @@ class StreamDataset : public Dataset {
     same("buffer", options_.stream_buffer, "data.stream_buffer");
     same("seed", options_.seed, "seed");
     const int64_t step = read_integer(json, "step");
-    TESSERA_CHECK(step >= 0, format, "data state has step ", step);
+    TESSERA_CHECK(step >= 0 && step < kMostSteps, format, "data state has step ", step);
     std::vector<Shard::Position> wanted, before;
     for (size_t k = 0; k < own_.size(); ++k) {
       wanted.push_back(
@@ -368,8 +369,8 @@ class StreamDataset : public Dataset {
     Shard::Position out;
     out.window = read_integer(at, "window");
     out.row = read_integer(at, "row");
-    TESSERA_CHECK(out.window >= 0 && out.row >= 0, format, "data state has window ", out.window, ", row ",
-                  out.row);
+    TESSERA_CHECK(out.window >= 0 && out.window < kMostSteps && out.row >= 0, format,
+                  "data state has window ", out.window, ", row ", out.row);
     TESSERA_CHECK(at.contains("sources") && at["sources"].is_array() && at["sources"].size() == sources,
                   state, "data state does not list ", sources, " sources for shard ", shard);
     for (const Json& source : at["sources"]) {
@@ -404,7 +405,8 @@ std::unique_ptr<Dataset> open_stream(const DatasetOptions& options) {
       format = std::make_shared<const RowFormat>(make_row_format(own));
     }
     if (sources.empty() || !options.weights.empty()) sources.emplace_back();
-    for (const std::string& path : expand_paths({options.paths[k]})) sources.back().push_back({path, format, rule});
+    for (const std::string& path : expand_paths({options.paths[k]}))
+      sources.back().push_back({path, format, rule});
   }
   TESSERA_CHECK(!sources.empty(), argument, "data.path is empty");
   return std::make_unique<StreamDataset>(options, sources);
@@ -418,8 +420,8 @@ std::string merge_states(const std::vector<std::string>& states) {
   Json joined;  // null until there is one
   for (const std::string& state : states) {
     Json json = Json::parse(state, nullptr, false);
-    const bool stream = json.is_object() && json.contains("stream") && json.contains("shards") &&
-                        json["shards"].is_object();
+    const bool stream =
+        json.is_object() && json.contains("stream") && json.contains("shards") && json["shards"].is_object();
     if (!stream) return states[0];
     if (joined.is_null()) {
       joined = std::move(json);

@@ -213,6 +213,26 @@ TEST_F(DataCache, EightThreadsAtOncePrepareOnce) {
   EXPECT_EQ(warnings(), "");
 }
 
+TEST_F(DataCache, FourProcessesAtOncePrepareOnce) {
+  const auto right = expected();
+  const std::string log = directory_.path("prepared");
+  options_.workers = 1;
+  options_.progress = [&](const PrepareProgress&) { std::ofstream(log, std::ios::app) << "x"; };
+  std::vector<pid_t> children;
+  for (int p = 0; p < 4; ++p) {
+    const pid_t child = fork();
+    if (child == 0) _exit(open() == right ? 0 : 1);
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  EXPECT_EQ(fs::file_size(log), 1u);
+  EXPECT_EQ(files("").size(), 2u);
+}
+
 TEST_F(DataCache, EightThreadsThatFindADamagedCacheMakeItAgainOnce) {
   const auto right = open();
   fs::resize_file(files().at(0), 5000);

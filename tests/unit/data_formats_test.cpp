@@ -173,5 +173,30 @@ TEST_F(DataFormats, OptionsAreChecked) {
   EXPECT_THROW(make_row_format(options("parquet")), Error);
 }
 
+TEST_F(DataFormats, AStreamOfAPlainTextHasTheTokensOfTheTextHeldWhole) {
+  std::string text;
+  for (int line = 0; line < 30000; ++line)
+    text += cat("line ", std::string(1 + line % 40, 'a' + line % 26), "\n");
+  DatasetOptions stream = options("text");
+  stream.paths = {directory_.write("long.txt", text)};
+  stream.seq_len = 997;  // no piece of one token, which would have no label and be left out
+  stream.epochs = 1;
+  const auto tokens = [](const DatasetOptions& options) {
+    std::vector<int64_t> out;
+    auto dataset = open_dataset(options);
+    std::vector<PackedBatch> microbatches;
+    while (dataset->next(microbatches)) {
+      const PackedBatch& batch = microbatches.at(0);
+      const int64_t* ids = batch.tokens.const_data_ptr<int64_t>();
+      out.insert(out.end(), ids, ids + batch.tokens_count());
+    }
+    return out;
+  };
+  const std::vector<int64_t> whole = tokens(stream);
+  ASSERT_GT(whole.size(), 600'000u) << "more than one part";
+  stream.streaming = true;
+  EXPECT_EQ(tokens(stream), whole);
+}
+
 }  // namespace
 }  // namespace tessera

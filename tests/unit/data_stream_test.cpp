@@ -241,7 +241,11 @@ TEST(Stream, StatesThatCannotBeAreRefusedAndThePlaceKept) {
       broken([](auto& j) { j["shards"]["1"]["sources"][0] = {0, 0, 0}; }),
       broken([](auto& j) { j["shards"]["1"]["sources"][0][1] = 7; }),
       broken([](auto& j) { j["shards"]["1"]["sources"][0][2] = 41; }),
-      broken([](auto& j) { j["shards"]["1"]["sources"][0][0] = -1; })};
+      broken([](auto& j) { j["shards"]["1"]["sources"][0][0] = -1; }),
+      broken([](auto& j) { j["shards"]["1"]["sources"][0][4] = INT64_MAX; }),
+      broken([](auto& j) { j["shards"]["1"]["sources"][0][2] = INT64_MAX; }),
+      broken([](auto& j) { j["shards"]["1"]["window"] = INT64_MAX; }),
+      broken([](auto& j) { j["step"] = UINT64_MAX; })};
   for (const std::string& state : bad) EXPECT_THROW(ranks[0]->restore(state), Error) << state;
   EXPECT_EQ(ranks[0]->state(), own);
   EXPECT_EQ(joined_state(ranks), whole);
