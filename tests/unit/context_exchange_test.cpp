@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "data/batch_builder.h"
 #include "kernels_reference.h"
+#include "support/rank_processes.h"
 #include "support/rank_threads.h"
 
 namespace tessera {
@@ -34,6 +35,7 @@ struct Problem {
   at::ScalarType dtype = at::kFloat;
   double tolerance = 5e-6;
   ContextOptions options;
+  bool gloo = false;  ///< ranks connected by sockets
 };
 
 struct Results {
@@ -64,7 +66,7 @@ void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
   const at::Tensor dout = random_tensor({tokens, p.heads, p.d}, p.dtype, 4 * seed + 3);
   const Results expected = on_one_rank(p, batch, q, k, v, dout);
   Results actual;
-  testing::run_ranks(p.cp, [&](const WorldPtr& world) {
+  const auto body = [&](const WorldPtr& world) {
     const DeviceMesh mesh(world, {.dp_shard = 1, .cp = p.cp});
     const ContextParallel context(mesh, p.options);
     const ContextBatch part = context.shard(batch);
@@ -79,7 +81,12 @@ void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
     EXPECT_TRUE(kernels::same_bits(local_q, mine(q)));
     EXPECT_TRUE(kernels::same_bits(local_k, mine(k)));
     if (world->rank() == 0) actual = result;
-  });
+  };
+  if (p.gloo) {
+    testing::run_connected(p.cp, testing::free_tcp_rendezvous(), body, "gloo");
+  } else {
+    testing::run_ranks(p.cp, body);
+  }
   kernels::expect_close(actual.out, expected.out, p.tolerance);
   kernels::expect_close(actual.dq, expected.dq, p.tolerance);
   kernels::expect_close(actual.dk, expected.dk, p.tolerance);
@@ -155,6 +162,18 @@ TEST(ContextExchange, Bfloat16RoundsButDoesNotDrift) {
   p.dtype = at::kBFloat16;
   p.tolerance = 4e-2;
   for_each_exchange(p, [&](const Problem& q) { check_exchange(q, batch, 6); });
+}
+
+TEST(ContextExchange, OverSockets) {
+  std::mt19937 random(12);
+  const PackedBatch batch = random_batch(random, 120);
+  Problem p;
+  p.cp = 4;
+  p.gloo = true;
+  p.window = 30;
+  for_each_exchange(p, [&](const Problem& q) {
+    if (q.options.layout == ContextLayoutKind::zigzag) check_exchange(q, batch, 8);  // connecting takes long
+  });
 }
 
 TEST(ContextExchange, FewerTokensThanRanks) {
