@@ -47,7 +47,8 @@ TESSERA_API tessera_status tessera_dataset_push_end(tessera_dataset dataset, tes
  *  @threading one-at-a-time  @blocking yes  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_dataset_next(tessera_dataset dataset, tessera_batch *out_batch, tessera_error *err);
 
-/** The position in the data, as text for tessera_dataset_set_state.
+/** The position in the data, as text for tessera_dataset_set_state. With data.streaming and no data.epochs it is that
+ *  of what this rank reads; tessera_checkpoint_save joins those of all ranks.
  *  @threading one-at-a-time  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_dataset_get_state(tessera_dataset dataset, char *buf, size_t cap, size_t *out_len,
                                                      tessera_error *err);
