@@ -215,6 +215,14 @@ func (d *Dataset) CountSteps() (int64, error) {
 	return number(d.owner(), capi.Tessera_dataset_count_steps)
 }
 
+// Report is what the dataset holds over all ranks, as JSON.
+func (d *Dataset) Report() (string, error) { return textOf(d.owner(), capi.Tessera_dataset_get_report) }
+
+// Lengths are the tokens of each document, in the order of the data.
+func (d *Dataset) Lengths() ([]int64, error) {
+	return arrayOf(d.owner(), 0, capi.Tessera_dataset_get_lengths)
+}
+
 // Tokenizer turns text to token ids and back.
 type Tokenizer struct{ *handle }
 

@@ -1,7 +1,10 @@
 // tessera/dataset.h
+#include <nlohmann/json.hpp>
+
 #include "pushed_dataset.h"
 
 #include "objects.h"
+#include "structs.h"
 #include "train/recipe.h"
 
 using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
@@ -32,6 +35,31 @@ PushedDataset& pushed(DatasetObject& object) {
                 "the dataset reads files: only tessera_dataset_create makes one "
                 "that documents are pushed into");
   return *object.pushed;
+}
+
+std::string report_text(const tessera::DatasetReport& report) {
+  nlohmann::json sources = nlohmann::json::array();
+  for (const tessera::SourceReport& source : report.sources) {
+    sources.push_back({{"name", source.name},
+                       {"documents", source.documents},
+                       {"tokens", source.tokens},
+                       {"draws", source.draws}});
+  }
+  const nlohmann::json json = {{"documents", report.documents},
+                               {"tokens", report.tokens},
+                               {"label_tokens", report.labels},
+                               {"rows", report.rows},
+                               {"lower_bound", report.lower_bound},
+                               {"efficiency", report.efficiency},
+                               {"pack_seconds", report.pack_seconds},
+                               {"bad_rows", report.bad_rows},
+                               {"dropped", report.dropped},
+                               {"truncated", report.truncated},
+                               {"split", report.split},
+                               {"unlabelled", report.unlabelled},
+                               {"sources", std::move(sources)}};
+  // Names of files need not be UTF-8.
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -120,5 +148,25 @@ tessera_status tessera_dataset_count_steps(tessera_dataset dataset, int64_t* out
     const auto object = find<DatasetObject>(dataset, "dataset");
     const auto lease = object->use.lease("dataset");
     *out_steps = object->dataset->steps_per_epoch();
+  });
+}
+
+tessera_status tessera_dataset_get_report(tessera_dataset dataset, char* buf, size_t cap, size_t* out_len,
+                                          tessera_error* err) {
+  return guard(err, [&] {
+    check_buffer(buf, cap, out_len);
+    const auto object = find<DatasetObject>(dataset, "dataset");
+    const auto lease = object->use.lease("dataset");
+    write_text(report_text(object->dataset->report()), buf, cap, out_len);
+  });
+}
+
+tessera_status tessera_dataset_get_lengths(tessera_dataset dataset, int64_t* buf, size_t cap, size_t* out_len,
+                                           tessera_error* err) {
+  return guard(err, [&] {
+    check_buffer(buf, cap, out_len);
+    const auto object = find<DatasetObject>(dataset, "dataset");
+    const auto lease = object->use.lease("dataset");
+    write_array(object->dataset->lengths(), buf, cap, out_len);
   });
 }

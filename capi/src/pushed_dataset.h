@@ -27,6 +27,7 @@ class PushedDataset : public Dataset {
   void restore(const std::string& state) override { ready().restore(state); }
   int64_t steps_per_epoch() const override { return ready().steps_per_epoch(); }
   DatasetReport report() const override { return ready().report(); }
+  std::vector<int64_t> lengths() const override { return ready().lengths(); }
 
  private:
   Dataset& ready() const;

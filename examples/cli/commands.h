@@ -11,6 +11,7 @@ using Words = std::vector<std::string>;
 void train(const Words& words);
 void evaluate(const Words& words);
 void generate(const Words& words);
+void pack(const Words& words);
 void plan(const Words& words);
 void show_config(const Words& words);
 

@@ -15,6 +15,7 @@ commands
   eval       loss and perplexity of a model on data
   generate   continue prompts: --prompt TEXT (repeatable), --chat to ask through the chat template,
              --tokens 1,2,3, or --file ROWS.jsonl to answer its prompts and count exact matches; --quiet
+  pack       how well the documents go into rows of data.seq_len tokens, with each packer
   plan       mesh, units, program and memory per rank, before anything is loaded: --world N, --program
   config     all keys with types, defaults and bounds; with a recipe, the settings it makes
   version    the version and what the library was built with
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
     if (command == "train") return cli::train(words), 0;
     if (command == "eval") return cli::evaluate(words), 0;
     if (command == "generate") return cli::generate(words), 0;
+    if (command == "pack") return cli::pack(words), 0;
     if (command == "plan") return cli::plan(words), 0;
     if (command == "config") return cli::show_config(words), 0;
     if (command == "version" || command == "--version") return version();

@@ -100,6 +100,12 @@ class PreparedDataset : public Dataset {
     return (plan_.rows.packs() + options_.global_batch - 1) / options_.global_batch;
   }
 
+  std::vector<int64_t> lengths() const override {
+    std::vector<int64_t> all(static_cast<size_t>(corpus_.size()));
+    for (int64_t i = 0; i < corpus_.size(); ++i) all[static_cast<size_t>(i)] = corpus_.length(i);
+    return all;
+  }
+
   DatasetReport report() const override {
     const PrepareCounts& counts = corpus_.counts();
     DatasetReport out;
@@ -218,6 +224,10 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& all_options) {
   auto dataset = std::make_unique<PreparedDataset>(options, open_corpus(options, apart));
   log_mix(dataset->report(), options);
   return with_prefetch(std::move(dataset), options.prefetch);
+}
+
+std::vector<int64_t> Dataset::lengths() const {
+  throw Error(Code::unsupported, "data.streaming=true: the documents of a stream are not known beforehand");
 }
 
 std::unique_ptr<Dataset> open_documents(const DatasetOptions& all_options,

@@ -125,6 +125,9 @@ class Dataset {
   virtual void restore(const std::string& state) = 0;
   virtual int64_t steps_per_epoch() const = 0;  ///< -1 when unknown (streams)
   virtual DatasetReport report() const { return {}; }
+  /// Tokens of each document, in the order of the data. Throws Error(unsupported) for streams, which never
+  /// know them all.
+  virtual std::vector<int64_t> lengths() const;
   /// From any thread: a next() that is at work, or the following one, may end soon with Error(cancelled).
   /// Until restore().
   virtual void cancel() noexcept {}

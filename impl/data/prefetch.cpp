@@ -59,6 +59,8 @@ class PrefetchDataset : public Dataset {
 
   int64_t steps_per_epoch() const override { return taken_.steps_per_epoch; }
   DatasetReport report() const override { return taken_.report; }
+  /// Of documents that never change, so that the thread at work does not matter.
+  std::vector<int64_t> lengths() const override { return inner_->lengths(); }
   void cancel() noexcept override { inner_->cancel(); }
 
  private:

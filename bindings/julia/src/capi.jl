@@ -411,6 +411,10 @@ tessera_dataset_set_state(dataset, state, err) =
     ccall((:tessera_dataset_set_state, LIBRARY), Int32, (TesseraDataset,Cstring,Ptr{TesseraError},), dataset, state, err)
 tessera_dataset_count_steps(dataset, out_steps, err) =
     ccall((:tessera_dataset_count_steps, LIBRARY), Int32, (TesseraDataset,Ptr{Int64},Ptr{TesseraError},), dataset, out_steps, err)
+tessera_dataset_get_report(dataset, buf, cap, out_len, err) =
+    ccall((:tessera_dataset_get_report, LIBRARY), Int32, (TesseraDataset,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), dataset, buf, cap, out_len, err)
+tessera_dataset_get_lengths(dataset, buf, cap, out_len, err) =
+    ccall((:tessera_dataset_get_lengths, LIBRARY), Int32, (TesseraDataset,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), dataset, buf, cap, out_len, err)
 tessera_metrics_init(metrics, struct_size) =
     ccall((:tessera_metrics_init, LIBRARY), Int32, (Ptr{TesseraMetrics},Csize_t,), metrics, struct_size)
 tessera_generate_options_init(options, struct_size) =

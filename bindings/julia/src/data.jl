@@ -78,6 +78,10 @@ state(data::Dataset) = text(CAPI.tessera_dataset_get_state, data)
 set_state!(data::Dataset, state) = call(CAPI.tessera_dataset_set_state, data, state)
 "Steps in one pass; -1 when that is not known."
 count_steps(data::Dataset) = Int(value(Int64, CAPI.tessera_dataset_count_steps, data))
+"What the dataset holds over all ranks, as JSON."
+report(data::Dataset) = text(CAPI.tessera_dataset_get_report, data)
+"Tokens of each document, in the order of the data."
+lengths(data::Dataset) = array(Int64, CAPI.tessera_dataset_get_lengths, data)
 
 "Text to token ids and back, as the Hugging Face directory says."
 Tokenizer(directory::AbstractString) = Tokenizer(handle(CAPI.TesseraTokenizer, CAPI.tessera_tokenizer_open, directory))

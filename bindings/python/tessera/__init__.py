@@ -5,6 +5,7 @@ closed owner raises ValueError, as that of a closed file does. Other failures ra
 release the interpreter's lock, so ranks can be threads.
 """
 import ctypes
+import json
 import threading
 from ctypes import byref, c_char, c_int32, c_int64, c_size_t
 
@@ -516,6 +517,14 @@ class Dataset(Owner):
 
     def count_steps(self):
         return number(c_int64, library.tessera_dataset_count_steps, self)
+
+    def report(self):
+        """Counts of the whole data, as a dict."""
+        return json.loads(text(library.tessera_dataset_get_report, self))
+
+    def lengths(self):
+        """Tokens of each document, in the order of the data."""
+        return array(c_int64, library.tessera_dataset_get_lengths, self)
 
 
 class Tokenizer(Owner):

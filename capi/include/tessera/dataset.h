@@ -61,6 +61,21 @@ TESSERA_API tessera_status tessera_dataset_set_state(tessera_dataset dataset, co
  *  @threading one-at-a-time  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_dataset_count_steps(tessera_dataset dataset, int64_t *out_steps, tessera_error *err);
 
+/** What a dataset holds, over all ranks, as one JSON object: documents, tokens, label_tokens (that are learnt), rows (packs of
+ *  the current epoch, or documents without packing), lower_bound (no packing without splitting has fewer rows), efficiency
+ *  (tokens / tokens with padding), pack_seconds, bad_rows, dropped, truncated, split, unlabelled (pieces of split documents
+ *  left out because nothing in them is learnt), and sources, a list of objects with name, documents, tokens and draws.
+ *  TESSERA_E_STATE before tessera_dataset_push_end.
+ *  @threading one-at-a-time  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_dataset_get_report(tessera_dataset dataset, char *buf, size_t cap, size_t *out_len,
+                                                      tessera_error *err);
+
+/** Tokens of each document, in the order of the data: what tessera_pack_create takes. TESSERA_E_UNSUPPORTED for streams.
+ *  @param out_len receives the number of documents, also with TESSERA_E_BUFFER.
+ *  @threading one-at-a-time  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_dataset_get_lengths(tessera_dataset dataset, int64_t *buf, size_t cap, size_t *out_len,
+                                                       tessera_error *err);
+
 #ifdef __cplusplus
 }
 #endif

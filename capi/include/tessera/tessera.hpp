@@ -670,6 +670,12 @@ class Dataset : public detail::Handle<tessera_dataset, tessera_dataset_destroy> 
         detail::call(tessera_dataset_count_steps, Handle::get(), &steps);
         return steps;
     }
+    /// Counts of the whole data, as JSON.
+    std::string report() const { return detail::read_text(tessera_dataset_get_report, Handle::get()); }
+    /// Tokens of each document, in the order of the data.
+    std::vector<std::int64_t> lengths() const {
+        return detail::read<std::vector<std::int64_t>>(0, tessera_dataset_get_lengths, Handle::get());
+    }
 
    private:
     explicit Dataset(tessera_dataset dataset) : Handle(dataset) {}

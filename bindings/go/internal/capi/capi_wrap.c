@@ -1937,6 +1937,54 @@ int _wrap_tessera_dataset_count_steps_capi_18a388b9d1a1ad8b(long long _swig_go_0
 }
 
 
+int _wrap_tessera_dataset_get_report_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+  tessera_dataset arg1 ;
+  char *arg2 = (char *) 0 ;
+  size_t arg3 ;
+  size_t *arg4 = (size_t *) 0 ;
+  tessera_error *arg5 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  arg2 = (char *)_swig_go_1; 
+  arg3 = (size_t)_swig_go_2; 
+  arg4 = (size_t *)_swig_go_3; 
+  arg5 = (tessera_error *)_swig_go_4; 
+  
+  result = (tessera_status)tessera_dataset_get_report(arg1,arg2,arg3,arg4,arg5);
+  _swig_go_result = result; 
+  
+  
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+  tessera_dataset arg1 ;
+  int64_t *arg2 = (int64_t *) 0 ;
+  size_t arg3 ;
+  size_t *arg4 = (size_t *) 0 ;
+  tessera_error *arg5 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  arg2 = (int64_t *)_swig_go_1; 
+  arg3 = (size_t)_swig_go_2; 
+  arg4 = (size_t *)_swig_go_3; 
+  arg5 = (tessera_error *)_swig_go_4; 
+  
+  result = (tessera_status)tessera_dataset_get_lengths(arg1,arg2,arg3,arg4,arg5);
+  _swig_go_result = result; 
+  
+  
+  
+  return _swig_go_result;
+}
+
+
 int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(tessera_metrics *_swig_go_0, long long _swig_go_1) {
   tessera_metrics *arg1 = (tessera_metrics *) 0 ;
   size_t arg2 ;

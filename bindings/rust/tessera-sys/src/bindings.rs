@@ -1157,6 +1157,22 @@ unsafe extern "C" {
         err: *mut tessera_error,
     ) -> tessera_status;
     #[must_use]
+    pub fn tessera_dataset_get_report(
+        dataset: tessera_dataset,
+        buf: *mut ::core::ffi::c_char,
+        cap: usize,
+        out_len: *mut usize,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_dataset_get_lengths(
+        dataset: tessera_dataset,
+        buf: *mut i64,
+        cap: usize,
+        out_len: *mut usize,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
     pub fn tessera_metrics_init(
         metrics: *mut tessera_metrics,
         struct_size: usize,

@@ -3,7 +3,7 @@
 use crate::batch::{labels_of, Batch};
 use crate::config::Config;
 use crate::error::{Code, Result};
-use crate::handle::{c_text, check, length, optional, text, value, Owned};
+use crate::handle::{array, c_text, check, length, optional, text, value, Owned};
 use crate::mesh::Mesh;
 use crate::model::Model;
 use crate::sys;
@@ -109,6 +109,20 @@ impl Dataset {
         let steps: i64 =
             value(|out, error| unsafe { sys::tessera_dataset_count_steps(self.handle.raw(), out, error) })?;
         Ok(u64::try_from(steps).ok())
+    }
+
+    /// What the dataset holds over all ranks, as JSON.
+    pub fn report(&mut self) -> Result<String> {
+        text(|buffer, cap, length, error| unsafe {
+            sys::tessera_dataset_get_report(self.handle.raw(), buffer, cap, length, error)
+        })
+    }
+
+    /// Tokens of each document, in the order of the data.
+    pub fn lengths(&mut self) -> Result<Vec<i64>> {
+        array(1024, |buffer, cap, length, error| unsafe {
+            sys::tessera_dataset_get_lengths(self.handle.raw(), buffer, cap, length, error)
+        })
     }
 }
 

@@ -104,4 +104,23 @@ public final class Dataset extends NativeObject {
     Native.tessera_dataset_count_steps(this, out);
     return out[0] < 0 ? OptionalLong.empty() : OptionalLong.of(out[0]);
   }
+
+  /**
+   * What the dataset holds over all ranks.
+   *
+   * @return a JSON object
+   */
+  public String report() {
+    return Text.read((buffer, length) -> Native.tessera_dataset_get_report(this, buffer, length));
+  }
+
+  /**
+   * Tokens of each document.
+   *
+   * @return in the order of the data
+   */
+  public long[] lengths() {
+    return Text.readLongs(
+        1024, (buffer, length) -> Native.tessera_dataset_get_lengths(this, buffer, length));
+  }
 }

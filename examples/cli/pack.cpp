@@ -1,0 +1,157 @@
+// tessera pack: how well the documents of a recipe go into rows, with each packer.
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "commands.h"
+#include "job.h"
+#include "preparing.h"
+
+namespace cli {
+namespace {
+
+/// What one packer makes of the documents.
+struct Outcome {
+  std::string packer;
+  int64_t packs = 0;
+  double seconds = 0;
+};
+
+/// What of tessera_dataset_get_report is shown.
+struct Report {
+  int64_t documents, tokens, label_tokens, rows, lower_bound, bad_rows, dropped, truncated, split;
+  double pack_seconds;
+};
+
+Report report_of(const Dataset& data) {
+  const nlohmann::json json =
+      nlohmann::json::parse(read_text([&](char* buf, size_t cap, size_t* len, tessera_error* err) {
+        return tessera_dataset_get_report(data.get(), buf, cap, len, err);
+      }));
+  return {json.at("documents"), json.at("tokens"),      json.at("label_tokens"), json.at("rows"),
+          json.at("lower_bound"), json.at("bad_rows"),  json.at("dropped"),      json.at("truncated"),
+          json.at("split"),     json.at("pack_seconds")};
+}
+
+std::vector<int64_t> lengths_of(const Dataset& data) {
+  std::vector<int64_t> lengths;
+  size_t count = 0;
+  const tessera_status status =
+      check_or(TESSERA_E_BUFFER, tessera_dataset_get_lengths, data.get(), lengths.data(), size_t{0}, &count);
+  if (status == TESSERA_OK) return lengths;
+  lengths.resize(count);
+  check(tessera_dataset_get_lengths, data.get(), lengths.data(), lengths.size(), &count);
+  return lengths;
+}
+
+Outcome pack_with(const std::string& packer, const std::vector<int64_t>& lengths, int64_t capacity,
+                  int64_t seed) {
+  Outcome outcome{packer};
+  const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  const auto start = std::chrono::steady_clock::now();
+  if (packer == "none") {
+    outcome.packs = static_cast<int64_t>(lengths.size());
+  } else if (packer == "next_fit_split") {
+    outcome.packs = (total + capacity - 1) / capacity;  // every pack but the last is full
+  } else {
+    std::vector<int64_t> packs(lengths.size());
+    check(tessera_pack_create, packer.c_str(), lengths.data(), static_cast<int64_t>(lengths.size()), capacity,
+          seed, packs.data(), &outcome.packs);
+  }
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return outcome;
+}
+
+double efficiency(int64_t tokens, int64_t packs, int64_t capacity) {
+  return packs == 0
+             ? 0
+             : static_cast<double>(tokens) / (static_cast<double>(packs) * static_cast<double>(capacity));
+}
+
+void print_histogram(const std::vector<int64_t>& lengths) {
+  constexpr int64_t kBins = 16;
+  constexpr int64_t kWidth = 50;
+  const int64_t longest = lengths.empty() ? 1 : *std::max_element(lengths.begin(), lengths.end());
+  const int64_t width = std::max<int64_t>(1, (longest + kBins - 1) / kBins);
+  std::vector<int64_t> counts(static_cast<size_t>((longest + width - 1) / width), 0);
+  for (const int64_t length : lengths) ++counts[static_cast<size_t>((length - 1) / width)];
+  const int64_t most = *std::max_element(counts.begin(), counts.end());
+  std::printf("\nlengths\n");
+  for (size_t bin = 0; bin < counts.size(); ++bin) {
+    const int64_t bar = most == 0 ? 0 : (counts[bin] * kWidth + most - 1) / most;
+    const auto first = static_cast<int64_t>(bin) * width + 1;
+    std::printf("%8" PRId64 " ..%8" PRId64 " %9" PRId64 " %s\n", first, std::min(first + width - 1, longest),
+                counts[bin], std::string(static_cast<size_t>(bar), '#').c_str());
+  }
+}
+
+void print_table(const std::vector<Outcome>& outcomes, const std::string& chosen, int64_t tokens,
+                 int64_t capacity, int64_t global_batch) {
+  std::printf("\n%-16s %12s %12s %14s %14s %10s\n", "packer", "packs", "efficiency", "padding", "steps/epoch",
+              "seconds");
+  for (const Outcome& outcome : outcomes) {
+    std::printf("%-16s %12" PRId64 " %11.4f%% %14" PRId64 " %14" PRId64 " %10.3f\n",
+                ((outcome.packer == chosen ? "* " : "  ") + outcome.packer).c_str(), outcome.packs,
+                100 * efficiency(tokens, outcome.packs, capacity), outcome.packs * capacity - tokens,
+                (outcome.packs + global_batch - 1) / global_batch, outcome.seconds);
+  }
+}
+
+void write_metrics(const std::string& path, const Report& report, int64_t capacity) {
+  std::ofstream file(path);
+  char line[512];
+  std::snprintf(line, sizeof line,
+                "{\"documents\": %" PRId64 ", \"tokens\": %" PRId64 ", \"capacity\": %" PRId64
+                ", \"packs\": %" PRId64 ", \"lower_bound\": %" PRId64
+                ", \"efficiency\": %.9g, \"seconds\": %.6g}\n",
+                report.documents, report.tokens, capacity, report.rows, report.lower_bound,
+                efficiency(report.tokens, report.rows, capacity), report.pack_seconds);
+  file << line;
+  file.close();
+  if (!file) throw Failure("output.metrics=" + path + " cannot be written");
+}
+
+}  // namespace
+
+void pack(const Words& words) {
+  const Arguments arguments = parse_arguments(words, {});
+  if (arguments.text("data.path").empty()) throw Failure("data.path is not set");
+  const std::string chosen = arguments.text("data.packing");
+  const int64_t capacity = arguments.integer("data.seq_len", 1024);
+  const int64_t global_batch = arguments.integer("train.global_batch", 1);
+
+  Dataset data;
+  {
+    const PreparingBar bar;
+    check(tessera_dataset_open, arguments.config.get(), tessera_mesh{0}, tessera_model{0}, data.out());
+  }
+  Report report = report_of(data);
+  const std::vector<int64_t> lengths = lengths_of(data);
+  // Rows that hold one document each have no bound of their own: what packing could reach is of interest.
+  if (chosen == "none") report.lower_bound = (report.tokens + capacity - 1) / capacity;
+
+  std::printf("documents   %" PRId64 "\ntokens      %" PRId64 ", of which %" PRId64
+              " are learnt\ncapacity    %" PRId64 " tokens a pack, at least %" PRId64 " packs\n",
+              report.documents, report.tokens, report.label_tokens, capacity, report.lower_bound);
+  std::printf("rows        %" PRId64 " bad, %" PRId64 " dropped, %" PRId64 " truncated, %" PRId64 " split\n",
+              report.bad_rows, report.dropped, report.truncated, report.split);
+  print_histogram(lengths);
+  std::vector<Outcome> outcomes;
+  for (const char* packer :
+       {"none", "next_fit", "next_fit_split", "first_fit", "ffd", "bfd", "wfd", "optimal"}) {
+    // The recipe's own packer was run with all of its options when the data was prepared.
+    outcomes.push_back(packer == chosen
+                           ? Outcome{chosen, report.rows, report.pack_seconds}
+                           : pack_with(packer, lengths, capacity, arguments.integer("train.seed", 0)));
+  }
+  print_table(outcomes, chosen, report.tokens, capacity, std::max<int64_t>(1, global_batch));
+  std::printf("* is data.packing\n");
+  const std::string metrics = arguments.text("output.metrics");
+  if (!metrics.empty()) write_metrics(metrics, report, capacity);
+}
+
+}  // namespace cli
