@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"unsafe"
 
 	"tessera/internal/capi"
 )
@@ -163,6 +164,14 @@ func (d *Dataset) Push(tokens, labels []int64) error {
 	}
 	return d.owner().with(func(id uint64, e *capi.Error) int32 {
 		return capi.Tessera_dataset_push(id, in(tokens), in(labels), int64(len(tokens)), e)
+	})
+}
+
+// PushArrow appends the rows of an Arrow record batch, given by the addresses of its ArrowSchema and ArrowArray, which are
+// released (the C data interface; cdata.ExportArrowRecordBatch of the Arrow module makes them).
+func (d *Dataset) PushArrow(schema, array unsafe.Pointer) error {
+	return d.owner().with(func(id uint64, e *capi.Error) int32 {
+		return capi.Tessera_dataset_push_arrow(id, schema, array, e)
 	})
 }
 

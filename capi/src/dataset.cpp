@@ -1,6 +1,7 @@
 // tessera/dataset.h
 #include <nlohmann/json.hpp>
 
+#include "arrow_rows.h"
 #include "pushed_dataset.h"
 
 #include "objects.h"
@@ -168,5 +169,19 @@ tessera_status tessera_dataset_get_lengths(tessera_dataset dataset, int64_t* buf
     const auto object = find<DatasetObject>(dataset, "dataset");
     const auto lease = object->use.lease("dataset");
     write_array(object->dataset->lengths(), buf, cap, out_len);
+  });
+}
+
+tessera_status tessera_dataset_push_arrow(tessera_dataset dataset, void* schema, void* array,
+                                          tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(schema);
+    TESSERA_NOT_NULL(array);
+    const auto object = find<DatasetObject>(dataset, "dataset");
+    const ArrowOwner schema_owner(static_cast<ArrowSchema*>(schema));
+    const ArrowOwner array_owner(static_cast<ArrowArray*>(array));
+    const auto lease = object->use.lease("dataset");
+    pushed(*object).push(
+        rows_of_arrow(*static_cast<const ArrowSchema*>(schema), *static_cast<const ArrowArray*>(array)));
   });
 }

@@ -2,7 +2,6 @@
 #include "pushed_dataset.h"
 
 #include "core/error.h"
-#include "data/token_rows.h"
 
 namespace tessera::capi {
 namespace {
@@ -25,14 +24,20 @@ PushedDataset::PushedDataset(DatasetOptions options)
       builder_(options_.seq_len, parse_long_documents(options_.long_documents)) {}
 
 void PushedDataset::push(std::span<const int64_t> tokens, std::span<const int64_t> labels) {
+  push({TokenRow{narrow(tokens, "tokens"), narrow(labels, "labels")}});
+}
+
+void PushedDataset::push(const std::vector<TokenRow>& rows) {
   TESSERA_CHECK(dataset_ == nullptr, state, "the documents were ended: no more can be pushed");
-  const TokenRow row{narrow(tokens, "tokens"), narrow(labels, "labels")};
-  try {
-    check_token_row(row, options_.vocab_size);
-  } catch (const Error& error) {
-    throw Error(Code::argument, cat("document ", builder_.size(), ": ", error.what()));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    try {
+      check_token_row(rows[i], options_.vocab_size);
+    } catch (const Error& error) {
+      throw Error(Code::argument,
+                  cat("document ", builder_.size() + static_cast<int64_t>(i), ": ", error.what()));
+    }
   }
-  builder_.add(row.tokens, row.labels);
+  for (const TokenRow& row : rows) builder_.add(row.tokens, row.labels);
 }
 
 void PushedDataset::end() {

@@ -9,6 +9,7 @@
 
 #include "data/dataset.h"
 #include "data/document_store.h"
+#include "data/token_rows.h"
 
 namespace tessera::capi {
 
@@ -20,6 +21,8 @@ class PushedDataset : public Dataset {
   /// Adds one document, labels in the positions of the tokens. Throws argument for one that cannot be learnt
   /// from.
   void push(std::span<const int64_t> tokens, std::span<const int64_t> labels);
+  /// Adds all rows, or none when one cannot be learnt from.
+  void push(const std::vector<TokenRow>& rows);
   void end();
 
   bool next(std::vector<PackedBatch>& microbatches) override { return ready().next(microbatches); }

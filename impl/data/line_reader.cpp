@@ -148,6 +148,9 @@ std::unique_ptr<ByteSource> open_bytes(const std::string& path) {
   unsigned char magic[4] = {};
   const size_t count = std::fread(magic, 1, sizeof magic, file.get());
   if (count >= 2 && magic[0] == 0x1f && magic[1] == 0x8b) return std::make_unique<GzipSource>(path);
+  const std::string_view start(reinterpret_cast<const char*>(magic), count);
+  TESSERA_CHECK(start != "PAR1" && start != "ARRO", unsupported, path,
+                " is a Parquet or Arrow file: rows are read as JSON lines, plain or packed by gzip or zstd");
   std::rewind(file.get());
   if (count == 4 && magic[0] == 0x28 && magic[1] == 0xb5 && magic[2] == 0x2f && magic[3] == 0xfd)
     return std::make_unique<ZstdSource>(std::move(file), path);

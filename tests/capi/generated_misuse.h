@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 174 calls
+// 176 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -102,6 +102,8 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_dataset_get_report(tessera_dataset{0}, scratch<char>(), 64, nullptr, &err), "tessera_dataset_get_report", "out_len");
   EXPECT_NULL_POINTER(tessera_dataset_get_lengths(tessera_dataset{0}, nullptr, 64, scratch<size_t>(), &err), "tessera_dataset_get_lengths", "buf");
   EXPECT_NULL_POINTER(tessera_dataset_get_lengths(tessera_dataset{0}, scratch<int64_t>(), 64, nullptr, &err), "tessera_dataset_get_lengths", "out_len");
+  EXPECT_NULL_POINTER(tessera_dataset_push_arrow(tessera_dataset{0}, nullptr, scratch<void>(), &err), "tessera_dataset_push_arrow", "schema");
+  EXPECT_NULL_POINTER(tessera_dataset_push_arrow(tessera_dataset{0}, scratch<void>(), nullptr, &err), "tessera_dataset_push_arrow", "array");
   EXPECT_NULL_POINTER(tessera_metrics_init(nullptr, 64), "tessera_metrics_init", "metrics");
   EXPECT_NULL_POINTER(tessera_generate_options_init(nullptr, 64), "tessera_generate_options_init", "options");
   EXPECT_NULL_POINTER(tessera_trainer_create(tessera_mesh{0}, tessera_model{0}, tessera_config{0}, nullptr, &err), "tessera_trainer_create", "out_trainer");
@@ -180,7 +182,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 99 calls
+// 100 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
@@ -233,6 +235,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_dataset_count_steps(tessera_dataset{0}, scratch<int64_t>(), &err), "tessera_dataset_count_steps", "dataset");
   EXPECT_NULL_HANDLE(tessera_dataset_get_report(tessera_dataset{0}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_report", "dataset");
   EXPECT_NULL_HANDLE(tessera_dataset_get_lengths(tessera_dataset{0}, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_lengths", "dataset");
+  EXPECT_NULL_HANDLE(tessera_dataset_push_arrow(tessera_dataset{0}, scratch<void>(), scratch<void>(), &err), "tessera_dataset_push_arrow", "dataset");
   EXPECT_NULL_HANDLE(tessera_trainer_create(tessera_mesh{0}, tessera_model{0}, tessera_config{0}, scratch<tessera_trainer>(), &err), "tessera_trainer_create", "mesh");
   EXPECT_NULL_HANDLE(tessera_trainer_create_async(tessera_mesh{0}, tessera_model{0}, tessera_config{0}, scratch<tessera_future>(), &err), "tessera_trainer_create_async", "mesh");
   EXPECT_NULL_HANDLE(tessera_trainer_set_events(tessera_trainer{0}, tessera_events{0}, &err), "tessera_trainer_set_events", "trainer");
@@ -283,7 +286,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 111 calls
+// 112 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -344,6 +347,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_dataset_count_steps(tessera_dataset{invented(TESSERA_KIND_DATASET)}, scratch<int64_t>(), &err), "tessera_dataset_count_steps", "dataset");
   EXPECT_STALE_HANDLE(tessera_dataset_get_report(tessera_dataset{invented(TESSERA_KIND_DATASET)}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_report", "dataset");
   EXPECT_STALE_HANDLE(tessera_dataset_get_lengths(tessera_dataset{invented(TESSERA_KIND_DATASET)}, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_lengths", "dataset");
+  EXPECT_STALE_HANDLE(tessera_dataset_push_arrow(tessera_dataset{invented(TESSERA_KIND_DATASET)}, scratch<void>(), scratch<void>(), &err), "tessera_dataset_push_arrow", "dataset");
   EXPECT_STALE_HANDLE(tessera_trainer_create(tessera_mesh{invented(TESSERA_KIND_MESH)}, tessera_model{0}, tessera_config{0}, scratch<tessera_trainer>(), &err), "tessera_trainer_create", "mesh");
   EXPECT_STALE_HANDLE(tessera_trainer_create_async(tessera_mesh{invented(TESSERA_KIND_MESH)}, tessera_model{0}, tessera_config{0}, scratch<tessera_future>(), &err), "tessera_trainer_create_async", "mesh");
   EXPECT_STALE_HANDLE(tessera_trainer_destroy(tessera_trainer{invented(TESSERA_KIND_TRAINER)}), "tessera_trainer_destroy", "trainer");
@@ -398,7 +402,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 111 calls
+// 112 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -459,6 +463,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_dataset_count_steps(tessera_dataset{other_kind<tessera_dataset>()}, scratch<int64_t>(), &err), "tessera_dataset_count_steps", "dataset");
   EXPECT_WRONG_HANDLE(tessera_dataset_get_report(tessera_dataset{other_kind<tessera_dataset>()}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_report", "dataset");
   EXPECT_WRONG_HANDLE(tessera_dataset_get_lengths(tessera_dataset{other_kind<tessera_dataset>()}, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_lengths", "dataset");
+  EXPECT_WRONG_HANDLE(tessera_dataset_push_arrow(tessera_dataset{other_kind<tessera_dataset>()}, scratch<void>(), scratch<void>(), &err), "tessera_dataset_push_arrow", "dataset");
   EXPECT_WRONG_HANDLE(tessera_trainer_create(tessera_mesh{other_kind<tessera_mesh>()}, tessera_model{0}, tessera_config{0}, scratch<tessera_trainer>(), &err), "tessera_trainer_create", "mesh");
   EXPECT_WRONG_HANDLE(tessera_trainer_create_async(tessera_mesh{other_kind<tessera_mesh>()}, tessera_model{0}, tessera_config{0}, scratch<tessera_future>(), &err), "tessera_trainer_create_async", "mesh");
   EXPECT_WRONG_HANDLE(tessera_trainer_destroy(tessera_trainer{other_kind<tessera_trainer>()}), "tessera_trainer_destroy", "trainer");
@@ -513,7 +518,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 138 calls
+// 139 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -594,6 +599,7 @@ inline void everything_null() {
   (void)tessera_dataset_count_steps(tessera_dataset{0}, nullptr, nullptr);
   (void)tessera_dataset_get_report(tessera_dataset{0}, nullptr, 0, nullptr, nullptr);
   (void)tessera_dataset_get_lengths(tessera_dataset{0}, nullptr, 0, nullptr, nullptr);
+  (void)tessera_dataset_push_arrow(tessera_dataset{0}, nullptr, nullptr, nullptr);
   (void)tessera_metrics_init(nullptr, 0);
   (void)tessera_generate_options_init(nullptr, 0);
   (void)tessera_trainer_create(tessera_mesh{0}, tessera_model{0}, tessera_config{0}, nullptr, nullptr);
@@ -655,7 +661,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 138 calls
+// 139 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -736,6 +742,7 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_dataset_count_steps(tessera_dataset{0}, scratch<int64_t>(), &err), "tessera_dataset_count_steps");
   EXPECT_STOPPED(tessera_dataset_get_report(tessera_dataset{0}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_report");
   EXPECT_STOPPED(tessera_dataset_get_lengths(tessera_dataset{0}, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_dataset_get_lengths");
+  EXPECT_STOPPED(tessera_dataset_push_arrow(tessera_dataset{0}, scratch<void>(), scratch<void>(), &err), "tessera_dataset_push_arrow");
   EXPECT_STOPPED(tessera_metrics_init(Initialised<tessera_metrics>::get(tessera_metrics_init), 64), "tessera_metrics_init");
   EXPECT_STOPPED(tessera_generate_options_init(Initialised<tessera_generate_options>::get(tessera_generate_options_init), 64), "tessera_generate_options_init");
   EXPECT_STOPPED(tessera_trainer_create(tessera_mesh{0}, tessera_model{0}, tessera_config{0}, scratch<tessera_trainer>(), &err), "tessera_trainer_create");
@@ -881,6 +888,7 @@ inline const char* const kFunctions[] = {
     "tessera_dataset_count_steps",
     "tessera_dataset_get_report",
     "tessera_dataset_get_lengths",
+    "tessera_dataset_push_arrow",
     "tessera_metrics_init",
     "tessera_generate_options_init",
     "tessera_trainer_create",

@@ -415,6 +415,8 @@ tessera_dataset_get_report(dataset, buf, cap, out_len, err) =
     ccall((:tessera_dataset_get_report, LIBRARY), Int32, (TesseraDataset,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), dataset, buf, cap, out_len, err)
 tessera_dataset_get_lengths(dataset, buf, cap, out_len, err) =
     ccall((:tessera_dataset_get_lengths, LIBRARY), Int32, (TesseraDataset,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), dataset, buf, cap, out_len, err)
+tessera_dataset_push_arrow(dataset, schema, array, err) =
+    ccall((:tessera_dataset_push_arrow, LIBRARY), Int32, (TesseraDataset,Ptr{Cvoid},Ptr{Cvoid},Ptr{TesseraError},), dataset, schema, array, err)
 tessera_metrics_init(metrics, struct_size) =
     ccall((:tessera_metrics_init, LIBRARY), Int32, (Ptr{TesseraMetrics},Csize_t,), metrics, struct_size)
 tessera_generate_options_init(options, struct_size) =

@@ -61,6 +61,9 @@ function Base.push!(data::Dataset, tokens; labels = nothing)
     call(CAPI.tessera_dataset_push, data, collect(Int64, tokens), labels_in(labels, tokens), length(tokens))
     return data
 end
+"The rows of an Arrow record batch, by the addresses of its ArrowSchema and ArrowArray, which are released."
+push_arrow!(data::Dataset, schema, array) =
+    call(CAPI.tessera_dataset_push_arrow, data, Ptr{Cvoid}(schema), Ptr{Cvoid}(array))
 push_end!(data::Dataset) = call(CAPI.tessera_dataset_push_end, data)
 "This rank's share of the next step; nothing when the data is used up."
 function next!(data::Dataset)

@@ -476,6 +476,12 @@ class Batch(Owner):
         return array(c_int64, library.tessera_batch_get_array, self, index, which)
 
 
+def _capsule(capsule, name):
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return get(capsule, name)
+
+
 class Dataset(Owner):
     """The files of data.*; iterating gives this rank's share of each step. Dataset.create makes one that is pushed."""
 
@@ -494,6 +500,12 @@ class Dataset(Owner):
 
     def push(self, tokens, labels=None):
         call(library.tessera_dataset_push, self, i64(tokens), _labels(labels, tokens), len(tokens))
+
+    def push_arrow(self, batch):
+        """The rows of a record batch of pyarrow, or of anything with __arrow_c_array__."""
+        schema, array = (_capsule(part, name) for part, name in
+                         zip(batch.__arrow_c_array__(), (b"arrow_schema", b"arrow_array")))
+        call(library.tessera_dataset_push_arrow, self, schema, array)
 
     def push_end(self):
         call(library.tessera_dataset_push_end, self)

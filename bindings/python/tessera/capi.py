@@ -351,6 +351,7 @@ FUNCTIONS = {
     "tessera_dataset_count_steps": (c_int32, [Dataset, POINTER(c_int64), POINTER(Error)]),
     "tessera_dataset_get_report": (c_int32, [Dataset, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_dataset_get_lengths": (c_int32, [Dataset, POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "tessera_dataset_push_arrow": (c_int32, [Dataset, c_void_p, c_void_p, POINTER(Error)]),
     "tessera_metrics_init": (c_int32, [POINTER(Metrics), c_size_t]),
     "tessera_generate_options_init": (c_int32, [POINTER(GenerateOptions), c_size_t]),
     "tessera_trainer_create": (c_int32, [Mesh, Model, Config, POINTER(Trainer), POINTER(Error)]),

@@ -76,6 +76,15 @@ TESSERA_API tessera_status tessera_dataset_get_report(tessera_dataset dataset, c
 TESSERA_API tessera_status tessera_dataset_get_lengths(tessera_dataset dataset, int64_t *buf, size_t cap, size_t *out_len,
                                                        tessera_error *err);
 
+/** Appends the rows of an Arrow record batch, all of them or, when one is bad, none.
+ *  @param schema address of a struct ArrowSchema, @param array of a struct ArrowArray, of the Arrow C data interface: a struct
+ *         with a column input_ids, a list or large list of int32 or int64, and perhaps labels, as in tessera_batch_push, of
+ *         the same kind. Both are taken over when `dataset` is one: they are released before the call returns, whatever it
+ *         returns. Their buffers must be as long as their lengths and offsets say.
+ *  @threading one-at-a-time  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_dataset_push_arrow(tessera_dataset dataset, void *schema, void *array,
+                                                      tessera_error *err);
+
 #ifdef __cplusplus
 }
 #endif

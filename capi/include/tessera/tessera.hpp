@@ -655,6 +655,10 @@ class Dataset : public detail::Handle<tessera_dataset, tessera_dataset_destroy> 
         detail::call(tessera_dataset_push, Handle::get(), tokens.data(), labels.data(),
                      static_cast<std::int64_t>(tokens.size()));
     }
+    /// The rows of an Arrow record batch; both structs (ArrowSchema, ArrowArray) are released.
+    void push_arrow(void *schema, void *array) {
+        detail::call(tessera_dataset_push_arrow, Handle::get(), schema, array);
+    }
     void push_end() { detail::call(tessera_dataset_push_end, Handle::get()); }
     /// This rank's share of the next step; an empty Batch when the data is used up.
     Batch next() {

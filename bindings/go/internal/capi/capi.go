@@ -204,40 +204,40 @@ typedef long long swig_type_174;
 typedef long long swig_type_175;
 typedef long long swig_type_176;
 typedef long long swig_type_177;
-typedef _gostring_ swig_type_178;
-typedef long long swig_type_179;
-typedef _gostring_ swig_type_180;
-typedef long long swig_type_181;
-typedef _gostring_ swig_type_182;
-typedef long long swig_type_183;
-typedef _gostring_ swig_type_184;
-typedef long long swig_type_185;
-typedef _gostring_ swig_type_186;
-typedef long long swig_type_187;
+typedef long long swig_type_178;
+typedef _gostring_ swig_type_179;
+typedef long long swig_type_180;
+typedef _gostring_ swig_type_181;
+typedef long long swig_type_182;
+typedef _gostring_ swig_type_183;
+typedef long long swig_type_184;
+typedef _gostring_ swig_type_185;
+typedef long long swig_type_186;
+typedef _gostring_ swig_type_187;
 typedef long long swig_type_188;
-typedef _gostring_ swig_type_189;
-typedef long long swig_type_190;
+typedef long long swig_type_189;
+typedef _gostring_ swig_type_190;
 typedef long long swig_type_191;
 typedef long long swig_type_192;
 typedef long long swig_type_193;
 typedef long long swig_type_194;
-typedef _gostring_ swig_type_195;
-typedef long long swig_type_196;
+typedef long long swig_type_195;
+typedef _gostring_ swig_type_196;
 typedef long long swig_type_197;
-typedef _gostring_ swig_type_198;
-typedef long long swig_type_199;
+typedef long long swig_type_198;
+typedef _gostring_ swig_type_199;
 typedef long long swig_type_200;
-typedef _gostring_ swig_type_201;
-typedef long long swig_type_202;
+typedef long long swig_type_201;
+typedef _gostring_ swig_type_202;
 typedef long long swig_type_203;
-typedef _gostring_ swig_type_204;
-typedef long long swig_type_205;
+typedef long long swig_type_204;
+typedef _gostring_ swig_type_205;
 typedef long long swig_type_206;
-typedef _gostring_ swig_type_207;
-typedef long long swig_type_208;
-typedef _gostring_ swig_type_209;
+typedef long long swig_type_207;
+typedef _gostring_ swig_type_208;
+typedef long long swig_type_209;
 typedef _gostring_ swig_type_210;
-typedef long long swig_type_211;
+typedef _gostring_ swig_type_211;
 typedef long long swig_type_212;
 typedef long long swig_type_213;
 typedef long long swig_type_214;
@@ -246,13 +246,13 @@ typedef long long swig_type_216;
 typedef long long swig_type_217;
 typedef long long swig_type_218;
 typedef long long swig_type_219;
-typedef _gostring_ swig_type_220;
-typedef long long swig_type_221;
+typedef long long swig_type_220;
+typedef _gostring_ swig_type_221;
 typedef long long swig_type_222;
-typedef _gostring_ swig_type_223;
-typedef long long swig_type_224;
-typedef _gostring_ swig_type_225;
-typedef long long swig_type_226;
+typedef long long swig_type_223;
+typedef _gostring_ swig_type_224;
+typedef long long swig_type_225;
+typedef _gostring_ swig_type_226;
 typedef long long swig_type_227;
 typedef long long swig_type_228;
 typedef long long swig_type_229;
@@ -278,6 +278,7 @@ typedef long long swig_type_248;
 typedef long long swig_type_249;
 typedef long long swig_type_250;
 typedef long long swig_type_251;
+typedef long long swig_type_252;
 extern void _wrap_Swig_free_capi_18a388b9d1a1ad8b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_18a388b9d1a1ad8b(swig_intgo arg1);
 extern swig_type_1 _wrap_tessera_status_name_capi_18a388b9d1a1ad8b(int arg1);
@@ -363,65 +364,66 @@ extern int _wrap_tessera_dataset_set_state_capi_18a388b9d1a1ad8b(swig_type_128 a
 extern int _wrap_tessera_dataset_count_steps_capi_18a388b9d1a1ad8b(swig_type_130 arg1, swig_voidp arg2, swig_voidp arg3);
 extern int _wrap_tessera_dataset_get_report_capi_18a388b9d1a1ad8b(swig_type_131 arg1, swig_voidp arg2, swig_type_132 arg3, swig_voidp arg4, swig_voidp arg5);
 extern int _wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(swig_type_133 arg1, swig_voidp arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_135 arg2);
-extern int _wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_136 arg2);
-extern int _wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(swig_type_137 arg1, swig_type_138 arg2, swig_type_139 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(swig_type_140 arg1, swig_type_141 arg2, swig_type_142 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(swig_type_143 arg1);
-extern int _wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(swig_type_144 arg1, swig_type_145 arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(swig_type_146 arg1, swig_type_147 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(swig_type_148 arg1, swig_type_149 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(swig_type_150 arg1, swig_type_151 arg2, swig_type_152 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(swig_type_153 arg1, swig_type_154 arg2, swig_type_155 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(swig_type_156 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(swig_type_157 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(swig_type_158 arg1, swig_voidp arg2);
-extern int _wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(swig_type_159 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(swig_type_160 arg1, swig_type_161 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(swig_type_162 arg1, swig_type_163 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(swig_type_164 arg1, swig_voidp arg2, swig_type_165 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_166 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(swig_type_167 arg1, swig_voidp arg2, swig_type_168 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(swig_type_169 arg1, swig_type_170 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(swig_type_171 arg1, swig_type_172 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(swig_type_173 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(swig_type_174 arg1, swig_type_175 arg2, swig_voidp arg3, swig_type_176 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(swig_type_177 arg1, swig_type_178 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(swig_type_179 arg1, swig_type_180 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(swig_type_181 arg1, swig_type_182 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(swig_type_183 arg1, swig_type_184 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(swig_type_185 arg1, swig_type_186 arg2, swig_type_187 arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(swig_type_188 arg1, swig_type_189 arg2, swig_type_190 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(swig_type_191 arg1, swig_type_192 arg2, swig_voidp arg3, swig_type_193 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(swig_type_194 arg1, swig_type_195 arg2, swig_type_196 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(swig_type_197 arg1, swig_type_198 arg2, swig_type_199 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(swig_type_200 arg1, swig_type_201 arg2, swig_type_202 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(swig_type_203 arg1, swig_type_204 arg2, swig_type_205 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(swig_type_206 arg1, swig_type_207 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(swig_type_208 arg1, swig_type_209 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(swig_type_210 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(swig_type_211 arg1);
-extern int _wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(swig_type_212 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(swig_type_213 arg1, swig_voidp arg2, swig_type_214 arg3, int arg4, swig_voidp arg5, swig_type_215 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(swig_type_216 arg1, swig_voidp arg2, swig_type_217 arg3, int arg4, swig_voidp arg5, swig_type_218 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(swig_type_219 arg1, swig_type_220 arg2, int arg3, swig_voidp arg4, swig_type_221 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(swig_type_222 arg1, swig_type_223 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_224 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(swig_type_225 arg1, swig_voidp arg2, swig_type_226 arg3, swig_type_227 arg4, swig_type_228 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(swig_type_229 arg1, swig_type_230 arg2, swig_type_231 arg3, int arg4, swig_voidp arg5, swig_type_232 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(swig_type_233 arg1);
-extern int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(swig_type_234 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(swig_type_235 arg1, swig_type_236 arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_237 arg2, swig_type_238 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(swig_type_239 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(swig_type_240 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(swig_type_241 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(swig_type_242 arg1, swig_voidp arg2, swig_type_243 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(swig_type_244 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(swig_type_245 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(swig_type_246 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_247 arg2);
-extern int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(swig_type_248 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(swig_type_249 arg1);
-extern int _wrap_tessera_events_next_capi_18a388b9d1a1ad8b(swig_type_250 arg1, swig_type_251 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(swig_type_135 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_136 arg2);
+extern int _wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_137 arg2);
+extern int _wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(swig_type_138 arg1, swig_type_139 arg2, swig_type_140 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(swig_type_141 arg1, swig_type_142 arg2, swig_type_143 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(swig_type_144 arg1);
+extern int _wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(swig_type_145 arg1, swig_type_146 arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(swig_type_147 arg1, swig_type_148 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(swig_type_149 arg1, swig_type_150 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(swig_type_151 arg1, swig_type_152 arg2, swig_type_153 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(swig_type_154 arg1, swig_type_155 arg2, swig_type_156 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(swig_type_157 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(swig_type_158 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(swig_type_159 arg1, swig_voidp arg2);
+extern int _wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(swig_type_160 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(swig_type_161 arg1, swig_type_162 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(swig_type_163 arg1, swig_type_164 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(swig_type_165 arg1, swig_voidp arg2, swig_type_166 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_167 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(swig_type_168 arg1, swig_voidp arg2, swig_type_169 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(swig_type_170 arg1, swig_type_171 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(swig_type_172 arg1, swig_type_173 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(swig_type_174 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(swig_type_175 arg1, swig_type_176 arg2, swig_voidp arg3, swig_type_177 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(swig_type_178 arg1, swig_type_179 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(swig_type_180 arg1, swig_type_181 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(swig_type_182 arg1, swig_type_183 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(swig_type_184 arg1, swig_type_185 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(swig_type_186 arg1, swig_type_187 arg2, swig_type_188 arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(swig_type_189 arg1, swig_type_190 arg2, swig_type_191 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(swig_type_192 arg1, swig_type_193 arg2, swig_voidp arg3, swig_type_194 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(swig_type_195 arg1, swig_type_196 arg2, swig_type_197 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(swig_type_198 arg1, swig_type_199 arg2, swig_type_200 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(swig_type_201 arg1, swig_type_202 arg2, swig_type_203 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(swig_type_204 arg1, swig_type_205 arg2, swig_type_206 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(swig_type_207 arg1, swig_type_208 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(swig_type_209 arg1, swig_type_210 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(swig_type_211 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(swig_type_212 arg1);
+extern int _wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(swig_type_213 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(swig_type_214 arg1, swig_voidp arg2, swig_type_215 arg3, int arg4, swig_voidp arg5, swig_type_216 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(swig_type_217 arg1, swig_voidp arg2, swig_type_218 arg3, int arg4, swig_voidp arg5, swig_type_219 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(swig_type_220 arg1, swig_type_221 arg2, int arg3, swig_voidp arg4, swig_type_222 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(swig_type_223 arg1, swig_type_224 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_225 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(swig_type_226 arg1, swig_voidp arg2, swig_type_227 arg3, swig_type_228 arg4, swig_type_229 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(swig_type_230 arg1, swig_type_231 arg2, swig_type_232 arg3, int arg4, swig_voidp arg5, swig_type_233 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(swig_type_234 arg1);
+extern int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(swig_type_235 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(swig_type_236 arg1, swig_type_237 arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_238 arg2, swig_type_239 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(swig_type_240 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(swig_type_241 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(swig_type_242 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(swig_type_243 arg1, swig_voidp arg2, swig_type_244 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(swig_type_245 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(swig_type_246 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(swig_type_247 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_248 arg2);
+extern int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(swig_type_249 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(swig_type_250 arg1);
+extern int _wrap_tessera_events_next_capi_18a388b9d1a1ad8b(swig_type_251 arg1, swig_type_252 arg2, swig_voidp arg3, swig_voidp arg4);
 #undef intgo
 */
 import "C"
@@ -1348,11 +1350,21 @@ func Tessera_dataset_get_lengths(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *ui
 	return swig_r
 }
 
+func Tessera_dataset_push_arrow(arg1 uint64, arg2 unsafe.Pointer, arg3 unsafe.Pointer, arg4 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(C.swig_type_135(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	return swig_r
+}
+
 func Tessera_metrics_init(arg1 *Metrics, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_135(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_136(_swig_i_1)))
 	return swig_r
 }
 
@@ -1360,7 +1372,7 @@ func Tessera_generate_options_init(arg1 *GenerateOptions, arg2 uint64) (_swig_re
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_136(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_137(_swig_i_1)))
 	return swig_r
 }
 
@@ -1371,7 +1383,7 @@ func Tessera_trainer_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(C.swig_type_137(_swig_i_0), C.swig_type_138(_swig_i_1), C.swig_type_139(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(C.swig_type_138(_swig_i_0), C.swig_type_139(_swig_i_1), C.swig_type_140(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1382,14 +1394,14 @@ func Tessera_trainer_create_async(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *u
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(C.swig_type_140(_swig_i_0), C.swig_type_141(_swig_i_1), C.swig_type_142(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(C.swig_type_141(_swig_i_0), C.swig_type_142(_swig_i_1), C.swig_type_143(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_trainer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(C.swig_type_143(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(C.swig_type_144(_swig_i_0)))
 	return swig_r
 }
 
@@ -1398,7 +1410,7 @@ func Tessera_trainer_set_events(arg1 uint64, arg2 uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(C.swig_type_144(_swig_i_0), C.swig_type_145(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(C.swig_type_145(_swig_i_0), C.swig_type_146(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1408,7 +1420,7 @@ func Tessera_trainer_step(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Error) 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(C.swig_type_146(_swig_i_0), C.swig_type_147(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(C.swig_type_147(_swig_i_0), C.swig_type_148(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1418,7 +1430,7 @@ func Tessera_trainer_step_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(C.swig_type_148(_swig_i_0), C.swig_type_149(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(C.swig_type_149(_swig_i_0), C.swig_type_150(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1429,7 +1441,7 @@ func Tessera_trainer_forward_backward(arg1 uint64, arg2 uint64, arg3 int64, arg4
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(C.swig_type_150(_swig_i_0), C.swig_type_151(_swig_i_1), C.swig_type_152(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(C.swig_type_151(_swig_i_0), C.swig_type_152(_swig_i_1), C.swig_type_153(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1440,7 +1452,7 @@ func Tessera_trainer_forward_backward_async(arg1 uint64, arg2 uint64, arg3 int64
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(C.swig_type_153(_swig_i_0), C.swig_type_154(_swig_i_1), C.swig_type_155(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(C.swig_type_154(_swig_i_0), C.swig_type_155(_swig_i_1), C.swig_type_156(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1449,7 +1461,7 @@ func Tessera_trainer_optimizer_step(arg1 uint64, arg2 *Metrics, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(C.swig_type_156(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(C.swig_type_157(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1458,7 +1470,7 @@ func Tessera_trainer_optimizer_step_async(arg1 uint64, arg2 *uint64, arg3 *Error
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(C.swig_type_157(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(C.swig_type_158(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1466,7 +1478,7 @@ func Tessera_trainer_zero_grad(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(C.swig_type_158(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(C.swig_type_159(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1475,7 +1487,7 @@ func Tessera_trainer_get_step_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(C.swig_type_159(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(C.swig_type_160(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1485,7 +1497,7 @@ func Tessera_trainer_evaluate(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(C.swig_type_160(_swig_i_0), C.swig_type_161(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(C.swig_type_161(_swig_i_0), C.swig_type_162(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1495,7 +1507,7 @@ func Tessera_trainer_evaluate_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(C.swig_type_162(_swig_i_0), C.swig_type_163(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(C.swig_type_163(_swig_i_0), C.swig_type_164(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1509,7 +1521,7 @@ func Tessera_trainer_generate(arg1 uint64, arg2 *int64, arg3 int64, arg4 *Genera
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(C.swig_type_164(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_165(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_166(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(C.swig_type_165(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_166(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_167(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1521,7 +1533,7 @@ func Tessera_trainer_generate_async(arg1 uint64, arg2 *int64, arg3 int64, arg4 *
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(C.swig_type_167(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_168(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(C.swig_type_168(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_169(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1531,7 +1543,7 @@ func Tessera_trainer_get_logits(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(C.swig_type_169(_swig_i_0), C.swig_type_170(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(C.swig_type_170(_swig_i_0), C.swig_type_171(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1541,7 +1553,7 @@ func Tessera_trainer_get_logits_async(arg1 uint64, arg2 uint64, arg3 *uint64, ar
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(C.swig_type_171(_swig_i_0), C.swig_type_172(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(C.swig_type_172(_swig_i_0), C.swig_type_173(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1550,7 +1562,7 @@ func Tessera_trainer_count_parameters(arg1 uint64, arg2 *int64, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(C.swig_type_173(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(C.swig_type_174(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1562,7 +1574,7 @@ func Tessera_trainer_get_parameter_name(arg1 uint64, arg2 int64, arg3 *byte, arg
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(C.swig_type_174(_swig_i_0), C.swig_type_175(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_176(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(C.swig_type_175(_swig_i_0), C.swig_type_176(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_177(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1572,7 +1584,7 @@ func Tessera_trainer_get_parameter(arg1 uint64, arg2 string, arg3 *uint64, arg4 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(C.swig_type_177(_swig_i_0), *(*C.swig_type_178)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(C.swig_type_178(_swig_i_0), *(*C.swig_type_179)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1585,7 +1597,7 @@ func Tessera_trainer_get_parameter_async(arg1 uint64, arg2 string, arg3 *uint64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(C.swig_type_179(_swig_i_0), *(*C.swig_type_180)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(C.swig_type_180(_swig_i_0), *(*C.swig_type_181)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1598,7 +1610,7 @@ func Tessera_trainer_get_gradient(arg1 uint64, arg2 string, arg3 *uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(C.swig_type_181(_swig_i_0), *(*C.swig_type_182)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(C.swig_type_182(_swig_i_0), *(*C.swig_type_183)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1611,7 +1623,7 @@ func Tessera_trainer_get_gradient_async(arg1 uint64, arg2 string, arg3 *uint64, 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(C.swig_type_183(_swig_i_0), *(*C.swig_type_184)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(C.swig_type_184(_swig_i_0), *(*C.swig_type_185)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1624,7 +1636,7 @@ func Tessera_trainer_set_parameter(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(C.swig_type_185(_swig_i_0), *(*C.swig_type_186)(unsafe.Pointer(&_swig_i_1)), C.swig_type_187(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(C.swig_type_186(_swig_i_0), *(*C.swig_type_187)(unsafe.Pointer(&_swig_i_1)), C.swig_type_188(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1638,7 +1650,7 @@ func Tessera_trainer_set_parameter_async(arg1 uint64, arg2 string, arg3 uint64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(C.swig_type_188(_swig_i_0), *(*C.swig_type_189)(unsafe.Pointer(&_swig_i_1)), C.swig_type_190(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(C.swig_type_189(_swig_i_0), *(*C.swig_type_190)(unsafe.Pointer(&_swig_i_1)), C.swig_type_191(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1653,7 +1665,7 @@ func Tessera_trainer_get_program(arg1 uint64, arg2 int64, arg3 *byte, arg4 uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(C.swig_type_191(_swig_i_0), C.swig_type_192(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_193(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(C.swig_type_192(_swig_i_0), C.swig_type_193(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_194(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1663,7 +1675,7 @@ func Tessera_checkpoint_save(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(C.swig_type_194(_swig_i_0), *(*C.swig_type_195)(unsafe.Pointer(&_swig_i_1)), C.swig_type_196(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(C.swig_type_195(_swig_i_0), *(*C.swig_type_196)(unsafe.Pointer(&_swig_i_1)), C.swig_type_197(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1677,7 +1689,7 @@ func Tessera_checkpoint_save_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(C.swig_type_197(_swig_i_0), *(*C.swig_type_198)(unsafe.Pointer(&_swig_i_1)), C.swig_type_199(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(C.swig_type_198(_swig_i_0), *(*C.swig_type_199)(unsafe.Pointer(&_swig_i_1)), C.swig_type_200(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1690,7 +1702,7 @@ func Tessera_checkpoint_load(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(C.swig_type_200(_swig_i_0), *(*C.swig_type_201)(unsafe.Pointer(&_swig_i_1)), C.swig_type_202(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(C.swig_type_201(_swig_i_0), *(*C.swig_type_202)(unsafe.Pointer(&_swig_i_1)), C.swig_type_203(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1704,7 +1716,7 @@ func Tessera_checkpoint_load_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(C.swig_type_203(_swig_i_0), *(*C.swig_type_204)(unsafe.Pointer(&_swig_i_1)), C.swig_type_205(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(C.swig_type_204(_swig_i_0), *(*C.swig_type_205)(unsafe.Pointer(&_swig_i_1)), C.swig_type_206(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1717,7 +1729,7 @@ func Tessera_checkpoint_export(arg1 uint64, arg2 string, arg3 *byte, arg4 *Error
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(C.swig_type_206(_swig_i_0), *(*C.swig_type_207)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(C.swig_type_207(_swig_i_0), *(*C.swig_type_208)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1731,7 +1743,7 @@ func Tessera_checkpoint_export_async(arg1 uint64, arg2 string, arg3 *byte, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(C.swig_type_208(_swig_i_0), *(*C.swig_type_209)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(C.swig_type_209(_swig_i_0), *(*C.swig_type_210)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1743,7 +1755,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(*(*C.swig_type_210)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(*(*C.swig_type_211)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1753,7 +1765,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 func Tessera_tokenizer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(C.swig_type_211(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(C.swig_type_212(_swig_i_0)))
 	return swig_r
 }
 
@@ -1762,7 +1774,7 @@ func Tessera_tokenizer_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(C.swig_type_212(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(C.swig_type_213(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1776,7 +1788,7 @@ func Tessera_tokenizer_encode(arg1 uint64, arg2 *byte, arg3 uint64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(C.swig_type_213(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_214(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_215(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(C.swig_type_214(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_215(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_216(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1790,7 +1802,7 @@ func Tessera_tokenizer_decode(arg1 uint64, arg2 *int64, arg3 int64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(C.swig_type_216(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_217(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_218(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(C.swig_type_217(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_218(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_219(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1803,7 +1815,7 @@ func Tessera_tokenizer_get_chat_text(arg1 uint64, arg2 string, arg3 int32, arg4 
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(C.swig_type_219(_swig_i_0), *(*C.swig_type_220)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_221(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(C.swig_type_220(_swig_i_0), *(*C.swig_type_221)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_222(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1819,7 +1831,7 @@ func Tessera_tokenizer_encode_chat(arg1 uint64, arg2 string, arg3 *int64, arg4 *
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(C.swig_type_222(_swig_i_0), *(*C.swig_type_223)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_224(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(C.swig_type_223(_swig_i_0), *(*C.swig_type_224)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_225(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1836,7 +1848,7 @@ func Tessera_pack_create(arg1 string, arg2 *int64, arg3 int64, arg4 int64, arg5 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(*(*C.swig_type_225)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_226(_swig_i_2), C.swig_type_227(_swig_i_3), C.swig_type_228(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(*(*C.swig_type_226)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_227(_swig_i_2), C.swig_type_228(_swig_i_3), C.swig_type_229(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1853,14 +1865,14 @@ func Tessera_plan_get_text(arg1 uint64, arg2 uint64, arg3 int64, arg4 int32, arg
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(C.swig_type_229(_swig_i_0), C.swig_type_230(_swig_i_1), C.swig_type_231(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_232(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(C.swig_type_230(_swig_i_0), C.swig_type_231(_swig_i_1), C.swig_type_232(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_233(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
 func Tessera_future_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(C.swig_type_233(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(C.swig_type_234(_swig_i_0)))
 	return swig_r
 }
 
@@ -1869,7 +1881,7 @@ func Tessera_future_poll(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(C.swig_type_234(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(C.swig_type_235(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1878,7 +1890,7 @@ func Tessera_future_wait(arg1 uint64, arg2 int64, arg3 *Error) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(C.swig_type_235(_swig_i_0), C.swig_type_236(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(C.swig_type_236(_swig_i_0), C.swig_type_237(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1889,7 +1901,7 @@ func Tessera_future_wait_any(arg1 *uint64, arg2 int64, arg3 int64, arg4 *int64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_237(_swig_i_1), C.swig_type_238(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_238(_swig_i_1), C.swig_type_239(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1897,7 +1909,7 @@ func Tessera_future_cancel(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(C.swig_type_239(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(C.swig_type_240(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1905,7 +1917,7 @@ func Tessera_future_get_result(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(C.swig_type_240(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(C.swig_type_241(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1914,7 +1926,7 @@ func Tessera_future_get_metrics(arg1 uint64, arg2 *Metrics, arg3 *Error) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(C.swig_type_241(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(C.swig_type_242(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1925,7 +1937,7 @@ func Tessera_future_get_tokens(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(C.swig_type_242(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_243(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(C.swig_type_243(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_244(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1934,7 +1946,7 @@ func Tessera_future_get_tensor(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(C.swig_type_244(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(C.swig_type_245(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1943,7 +1955,7 @@ func Tessera_future_get_mesh(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(C.swig_type_245(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(C.swig_type_246(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1952,7 +1964,7 @@ func Tessera_future_get_trainer(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(C.swig_type_246(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(C.swig_type_247(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1960,7 +1972,7 @@ func Tessera_event_init(arg1 *Event, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_event_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_247(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_event_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_248(_swig_i_1)))
 	return swig_r
 }
 
@@ -1969,14 +1981,14 @@ func Tessera_events_create(arg1 int64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_events_create_capi_18a388b9d1a1ad8b(C.swig_type_248(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_events_create_capi_18a388b9d1a1ad8b(C.swig_type_249(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_events_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(C.swig_type_249(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(C.swig_type_250(_swig_i_0)))
 	return swig_r
 }
 
@@ -1986,6 +1998,6 @@ func Tessera_events_next(arg1 uint64, arg2 int64, arg3 *Event, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_events_next_capi_18a388b9d1a1ad8b(C.swig_type_250(_swig_i_0), C.swig_type_251(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_events_next_capi_18a388b9d1a1ad8b(C.swig_type_251(_swig_i_0), C.swig_type_252(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }

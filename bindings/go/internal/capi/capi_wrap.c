@@ -1985,6 +1985,26 @@ int _wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(long long _swig_go_0
 }
 
 
+int _wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(long long _swig_go_0, void *_swig_go_1, void *_swig_go_2, tessera_error *_swig_go_3) {
+  tessera_dataset arg1 ;
+  void *arg2 = (void *) 0 ;
+  void *arg3 = (void *) 0 ;
+  tessera_error *arg4 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  arg2 = (void *)_swig_go_1; 
+  arg3 = (void *)_swig_go_2; 
+  arg4 = (tessera_error *)_swig_go_3; 
+  
+  result = (tessera_status)tessera_dataset_push_arrow(arg1,arg2,arg3,arg4);
+  _swig_go_result = result; 
+  
+  return _swig_go_result;
+}
+
+
 int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(tessera_metrics *_swig_go_0, long long _swig_go_1) {
   tessera_metrics *arg1 = (tessera_metrics *) 0 ;
   size_t arg2 ;

@@ -1173,6 +1173,13 @@ unsafe extern "C" {
         err: *mut tessera_error,
     ) -> tessera_status;
     #[must_use]
+    pub fn tessera_dataset_push_arrow(
+        dataset: tessera_dataset,
+        schema: *mut ::core::ffi::c_void,
+        array: *mut ::core::ffi::c_void,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
     pub fn tessera_metrics_init(
         metrics: *mut tessera_metrics,
         struct_size: usize,

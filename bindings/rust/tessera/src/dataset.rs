@@ -104,6 +104,19 @@ impl Dataset {
         check(|error| unsafe { sys::tessera_dataset_set_state(self.handle.raw(), state.as_ptr(), error) })
     }
 
+    /// The rows of an Arrow record batch, which are all added or, when one is bad, none.
+    ///
+    /// # Safety
+    /// The addresses are those of an initialised `ArrowSchema` and `ArrowArray` of the Arrow C data interface. Both are
+    /// released, so they must not be used or released afterwards.
+    pub unsafe fn push_arrow(
+        &mut self,
+        schema: *mut std::ffi::c_void,
+        array: *mut std::ffi::c_void,
+    ) -> Result<()> {
+        check(|error| unsafe { sys::tessera_dataset_push_arrow(self.handle.raw(), schema, array, error) })
+    }
+
     /// Steps in one pass over the data; `None` when that is not known.
     pub fn steps_per_epoch(&mut self) -> Result<Option<u64>> {
         let steps: i64 =

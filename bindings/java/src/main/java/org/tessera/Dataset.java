@@ -59,6 +59,16 @@ public final class Dataset extends NativeObject {
   }
 
   /**
+   * Appends the rows of an Arrow record batch.
+   *
+   * @param schema address of an ArrowSchema of the C data interface (Arrow's {@code Data.exportVectorSchemaRoot})
+   * @param array address of the ArrowArray; both are released
+   */
+  public void pushArrow(long schema, long array) {
+    Native.tessera_dataset_push_arrow(this, schema, array);
+  }
+
+  /**
    * This rank's share of the next step.
    *
    * @return empty when the data is used up
