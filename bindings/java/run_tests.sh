@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the test suite of the Java binding against a build tree: run_tests.sh BUILD_DIR. Exit status 77: a tool is missing.
+# Runs the test suite of the Java binding against a build tree: run_tests.sh BUILD_DIR. Exit status 77: a tool is missing,
+# or Maven cannot fetch its plugins.
 # The first run fetches Maven's plugins and JUnit, later ones need no network.
 set -euo pipefail
 build=$(realpath "$1")
@@ -11,7 +12,13 @@ say() { echo "== $*"; }
 maven() { ./build_jar.sh "$build" "$@"; }
 
 say "format, compilation, tests, jar"
-maven spotless:check package
+fetched=$(mktemp)
+maven spotless:check package 2>&1 | tee "$fetched" || {
+  grep -qE "No plugin found for prefix|Could not transfer artifact|could not be resolved" "$fetched" || exit 1
+  echo "skipped: Maven cannot fetch its plugins from its repository"
+  exit 77
+}
+rm "$fetched"
 grep -h "Tests run" "$target"/surefire-reports/*.txt
 # -Xcheck:jni writes there what it finds.
 if compgen -G "$target/surefire-reports/*dump*" >/dev/null; then

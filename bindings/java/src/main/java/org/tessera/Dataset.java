@@ -61,7 +61,7 @@ public final class Dataset extends NativeObject {
   /**
    * Appends the rows of an Arrow record batch.
    *
-   * @param schema address of an ArrowSchema of the C data interface (Arrow's {@code Data.exportVectorSchemaRoot})
+   * @param schema address of an ArrowSchema of the Arrow C data interface
    * @param array address of the ArrowArray; both are released
    */
   public void pushArrow(long schema, long array) {
