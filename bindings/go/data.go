@@ -120,7 +120,7 @@ func (b *Batch) CountTokens() (tokens, labels int64, err error) {
 
 // Array copies one array of micro-batch index out.
 func (b *Batch) Array(index int64, array BatchArray) ([]int64, error) {
-	return arrayOf(b.owner(), 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+	return arrayOf(b.owner(), 256, 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_batch_get_array(id, index, int32(array), buf, size, n, e)
 	})
 }
@@ -229,7 +229,7 @@ func (d *Dataset) Report() (string, error) { return textOf(d.owner(), capi.Tesse
 
 // Lengths are the tokens of each document, in the order of the data.
 func (d *Dataset) Lengths() ([]int64, error) {
-	return arrayOf(d.owner(), 0, capi.Tessera_dataset_get_lengths)
+	return arrayOf(d.owner(), 256, 0, capi.Tessera_dataset_get_lengths)
 }
 
 // Tokenizer turns text to token ids and back.
@@ -267,9 +267,35 @@ func flag(yes bool) int32 {
 // Encode turns text to ids, with the begin and end tokens that the checkpoint asks for when addSpecial is true.
 func (t *Tokenizer) Encode(text string, addSpecial bool) ([]int64, error) {
 	bytes := append([]byte(text), 0)
-	return arrayOf(t.owner(), 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+	return arrayOf(t.owner(), 256, 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_tokenizer_encode(id, &bytes[0], uint64(len(text)), flag(addSpecial), buf, size, n, e)
 	})
+}
+
+// EncodeBatch turns many texts to ids, on many threads.
+func (t *Tokenizer) EncodeBatch(texts []string, addSpecial bool) ([][]int64, error) {
+	var all []byte
+	textEnds, idEnds := make([]int64, len(texts)+1), make([]int64, len(texts)+1)
+	for i, text := range texts {
+		all = append(all, text...)
+		textEnds[i] = int64(len(all))
+	}
+	size := uint64(len(all))
+	all = append(all, 0)
+	ids, err := arrayOf(t.owner(), size/2+256, 0, func(id uint64, buf *int64, cap uint64, n *uint64, e *capi.Error) int32 {
+		return capi.Tessera_tokenizer_encode_batch(id, &all[0], size, &textEnds[0], int64(len(texts)), flag(addSpecial),
+			&idEnds[0], buf, cap, n, e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]int64, len(texts))
+	begin := int64(0)
+	for i := range texts {
+		out[i] = ids[begin:idEnds[i]]
+		begin = idEnds[i]
+	}
+	return out, nil
 }
 
 // Decode turns ids to text.
@@ -297,7 +323,7 @@ func (t *Tokenizer) EncodeChat(conversation string) (tokens, labels []int64, err
 	if err := noNUL(conversation); err != nil {
 		return nil, nil, err
 	}
-	tokens, err = arrayOf(t.owner(), 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+	tokens, err = arrayOf(t.owner(), 256, 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
 		labels = make([]int64, size)
 		return capi.Tessera_tokenizer_encode_chat(id, conversation, buf, &labels[0], size, n, e)
 	})

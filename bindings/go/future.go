@@ -127,7 +127,7 @@ func takeMetrics(future uint64) (Metrics, error) {
 }
 
 func takeTokens(future uint64) ([]int64, error) {
-	return read(0, func(buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+	return read(256, 0, func(buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_future_get_tokens(future, buf, size, n, e)
 	})
 }

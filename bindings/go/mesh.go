@@ -85,7 +85,7 @@ func (m *Mesh) Ranks(axis string) ([]int32, error) {
 	if err := noNUL(axis); err != nil {
 		return nil, err
 	}
-	return arrayOf(m.owner(), 0, func(id uint64, buf *int32, size uint64, n *uint64, e *capi.Error) int32 {
+	return arrayOf(m.owner(), 256, 0, func(id uint64, buf *int32, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_mesh_get_ranks(id, axis, buf, size, n, e)
 	})
 }

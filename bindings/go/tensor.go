@@ -157,7 +157,7 @@ func (t *Tensor) DType() (DType, error) {
 
 // Dims are the sizes, outermost first.
 func (t *Tensor) Dims() ([]int64, error) {
-	return arrayOf(t.owner(), 0, capi.Tessera_tensor_get_dims)
+	return arrayOf(t.owner(), 256, 0, capi.Tessera_tensor_get_dims)
 }
 
 // Data copies the elements out in row-major order; T has the size of the dtype.

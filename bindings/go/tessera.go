@@ -88,10 +88,10 @@ func in[T any](values []T) *T {
 	return &copied[0]
 }
 
-// read gets an array whose length is not known before; it may change between two calls. extra is 1 for text, whose NUL needs
-// room.
-func read[T any](extra uint64, f func(buf *T, size uint64, n *uint64, e *capi.Error) int32) ([]T, error) {
-	for size := uint64(256); ; {
+// read gets an array whose length is not known before; it may change between two calls. guess is where it begins, extra is 1
+// for text, whose NUL needs room.
+func read[T any](guess, extra uint64, f func(buf *T, size uint64, n *uint64, e *capi.Error) int32) ([]T, error) {
+	for size := guess; ; {
 		var n uint64
 		var e capi.Error
 		buf := make([]T, size)
@@ -107,7 +107,7 @@ func read[T any](extra uint64, f func(buf *T, size uint64, n *uint64, e *capi.Er
 }
 
 func readText(f func(buf *byte, size uint64, n *uint64, e *capi.Error) int32) (string, error) {
-	bytes, err := read(1, f)
+	bytes, err := read(256, 1, f)
 	return string(bytes), err
 }
 
@@ -178,18 +178,18 @@ func number[T any](h *handle, f func(id uint64, out *T, e *capi.Error) int32) (T
 
 // textOf gets a text of the object.
 func textOf(h *handle, f func(id uint64, buf *byte, size uint64, n *uint64, e *capi.Error) int32) (string, error) {
-	bytes, err := arrayOf(h, 1, f)
+	bytes, err := arrayOf(h, 256, 1, f)
 	return string(bytes), err
 }
 
 // arrayOf gets an array of the object.
-func arrayOf[T any](h *handle, extra uint64, f func(id uint64, buf *T, size uint64, n *uint64, e *capi.Error) int32) ([]T, error) {
+func arrayOf[T any](h *handle, guess, extra uint64, f func(id uint64, buf *T, size uint64, n *uint64, e *capi.Error) int32) ([]T, error) {
 	var out []T
 	err := h.with(func(id uint64, _ *capi.Error) int32 { return 0 })
 	if err != nil {
 		return nil, err
 	}
-	out, err = read(extra, func(buf *T, size uint64, n *uint64, e *capi.Error) int32 { return f(h.raw(), buf, size, n, e) })
+	out, err = read(guess, extra, func(buf *T, size uint64, n *uint64, e *capi.Error) int32 { return f(h.raw(), buf, size, n, e) })
 	runtime.KeepAlive(h)
 	return out, err
 }

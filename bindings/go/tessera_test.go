@@ -366,6 +366,15 @@ func TestTokenizer(t *testing.T) {
 	if ids := must(tokenizer.Encode(text, true)); must(tokenizer.Decode(ids, true)) != text || must(tokenizer.Count()) != 4 {
 		t.Fatal(ids)
 	}
+	texts := []string{"ab", "", text, "b"}
+	for i, ids := range must(tokenizer.EncodeBatch(texts, true)) {
+		if !slices.Equal(ids, must(tokenizer.Encode(texts[i], true))) {
+			t.Fatal(i, ids)
+		}
+	}
+	if len(must(tokenizer.EncodeBatch(nil, true))) != 0 {
+		t.Fatal("no texts are some")
+	}
 	if must(tokenizer.Decode(nil, false)) != "" || len(must(tokenizer.Encode("", false))) != 0 {
 		t.Fatal("nothing is something")
 	}

@@ -187,7 +187,7 @@ func (t *Trainer) StepCount() (int64, error) {
 
 // Generate is the tokens that follow the prompt.
 func (t *Trainer) Generate(prompt []int64, options GenerateOptions) ([]int64, error) {
-	return arrayOf(t.owner(), 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+	return arrayOf(t.owner(), 256, 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_trainer_generate(id, in(prompt), int64(len(prompt)), options.raw(), buf, size, n, e)
 	})
 }

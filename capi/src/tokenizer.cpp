@@ -77,6 +77,38 @@ tessera_status tessera_tokenizer_encode(tessera_tokenizer tokenizer, const char*
   });
 }
 
+tessera_status tessera_tokenizer_encode_batch(tessera_tokenizer tokenizer, const char* text, size_t bytes,
+                                              const int64_t* text_ends, int64_t n_texts, int32_t add_special,
+                                              int64_t* out_ends, int64_t* buf, size_t cap, size_t* out_len,
+                                              tessera_error* err) {
+  return guard(err, [&] {
+    TESSERA_NOT_NULL(text);
+    TESSERA_NOT_NULL(text_ends);
+    TESSERA_NOT_NULL(out_ends);
+    check_buffer(buf, cap, out_len);
+    const auto object = find<TokenizerObject>(tokenizer, "tokenizer");
+    const bool special = flag_in(add_special, "add_special");
+    TESSERA_CHECK(n_texts >= 0 && n_texts <= INT32_MAX, argument, "n_texts=", n_texts, " is out of range");
+    std::vector<std::string_view> texts;
+    int64_t begin = 0;
+    for (int64_t i = 0; i < n_texts; ++i) {
+      TESSERA_CHECK(text_ends[i] >= begin && static_cast<size_t>(text_ends[i]) <= bytes, argument,
+                    "text_ends[", i, "]=", text_ends[i], " is not within ", begin, "..", bytes);
+      texts.emplace_back(text + begin, static_cast<size_t>(text_ends[i] - begin));
+      begin = text_ends[i];
+    }
+    TESSERA_CHECK(static_cast<size_t>(begin) == bytes, argument, "the texts end at ", begin, " of ", bytes,
+                  " bytes");
+    std::vector<int32_t> all;
+    const auto encoded = object->tokenizer->encode_batch(texts, special);
+    for (size_t i = 0; i < encoded.size(); ++i) {
+      all.insert(all.end(), encoded[i].begin(), encoded[i].end());
+      out_ends[i] = static_cast<int64_t>(all.size());
+    }
+    write_array(all, buf, cap, out_len);
+  });
+}
+
 tessera_status tessera_tokenizer_decode(tessera_tokenizer tokenizer, const int64_t* ids, int64_t n_ids,
                                         int32_t skip_special, char* buf, size_t cap, size_t* out_len,
                                         tessera_error* err) {

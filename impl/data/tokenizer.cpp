@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "data/parallel_for.h"
 #include "data/sentencepiece.h"
 #include "data/text_ffi.h"
 #include "data/text_status.h"
@@ -332,50 +333,28 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
                                                           bool add_special, int threads) const {
   TESSERA_CHECK(threads >= 0, argument, "threads=", threads, " is negative");
   std::vector<std::vector<int32_t>> results(texts.size());
-  std::atomic<size_t> next{0};
   std::mutex failure_mutex;
-  size_t failed = texts.size();
+  std::atomic<size_t> failed{texts.size()};  // the first text that cannot be encoded
   std::exception_ptr failure;
-  // Few texts at a time, so that one long text does not leave the other threads idle at the end.
-  constexpr size_t kGrain = 8;
-  const auto work = [&] {
-    for (;;) {
-      const size_t begin = next.fetch_add(kGrain);
-      if (begin >= texts.size()) return;
-      for (size_t i = begin; i < std::min(begin + kGrain, texts.size()); ++i) {
-        try {
-          results[i] = encode(texts[i], add_special);
-        } catch (...) {
-          const std::lock_guard lock(failure_mutex);
-          if (i < failed) {
-            failed = i;
-            failure = std::current_exception();
-          }
-          next.store(texts.size());  // texts before this one are already taken by some thread
-          return;
-        }
-      }
-    }
-  };
-  const size_t wanted =
+  const size_t workers =
       threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
-  const size_t useful = std::min(wanted, (texts.size() + kGrain - 1) / kGrain);
-  {
-    std::vector<std::jthread> helpers;
-    for (size_t i = 1; i < useful; ++i) {
-      try {
-        helpers.emplace_back(work);
-      } catch (const std::system_error&) {
-        break;  // the machine has no thread to spare: the ones there are do the work
+  parallel_for(texts.size(), workers, [&](size_t i) {
+    if (i > failed) return;
+    try {
+      results[i] = encode(texts[i], add_special);
+    } catch (...) {
+      const std::lock_guard lock(failure_mutex);
+      if (i < failed) {
+        failed = i;
+        failure = std::current_exception();
       }
     }
-    work();
-  }
+  });
   if (failure) {
     try {
       std::rethrow_exception(failure);
     } catch (const Error& e) {
-      throw Error(e.code(), cat("text ", failed, ": ", e.what()));
+      throw Error(e.code(), cat("text ", failed.load(), ": ", e.what()));
     }
   }
   return results;

@@ -268,6 +268,13 @@ TEST_F(Cpp, TextBecomesTokensAndBack) {
   for (int i = 0; i < 300; ++i) text += "ab";
   const Ids ids = tokenizer.encode(text);
   EXPECT_GE(ids.size(), 300u);
+  const auto several = tokenizer.encode_batch({"ab", "", text, "b"});
+  ASSERT_EQ(several.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    const char* const texts[] = {"ab", "", text.c_str(), "b"};
+    EXPECT_EQ(several[i], tokenizer.encode(texts[i])) << i;
+  }
+  EXPECT_TRUE(tokenizer.encode_batch({}).empty());
   EXPECT_EQ(tokenizer.decode(ids, true), text);
   EXPECT_EQ(tokenizer.decode({}), "");
   const std::string conversation =

@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 176 calls
+// 181 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -162,6 +162,11 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", nullptr, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokens");
   EXPECT_NULL_POINTER(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), nullptr, 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "labels");
   EXPECT_NULL_POINTER(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, nullptr, &err), "tessera_tokenizer_encode_chat", "out_len");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, nullptr, 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "text");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, nullptr, 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "text_ends");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, nullptr, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "out_ends");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), nullptr, 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "buf");
+  EXPECT_NULL_POINTER(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, nullptr, &err), "tessera_tokenizer_encode_batch", "out_len");
   EXPECT_NULL_POINTER(tessera_pack_create(nullptr, scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create", "packer");
   EXPECT_NULL_POINTER(tessera_pack_create("x", nullptr, 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create", "lengths");
   EXPECT_NULL_POINTER(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, nullptr, scratch<int64_t>(), &err), "tessera_pack_create", "out_packs");
@@ -182,7 +187,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 100 calls
+// 101 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
@@ -273,6 +278,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_tokenizer_decode(tessera_tokenizer{0}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_tokenizer_get_chat_text(tessera_tokenizer{0}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
+  EXPECT_NULL_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_NULL_HANDLE(tessera_future_poll(tessera_future{0}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
   EXPECT_NULL_HANDLE(tessera_future_wait(tessera_future{0}, 1, &err), "tessera_future_wait", "future");
@@ -286,7 +292,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 112 calls
+// 113 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -387,6 +393,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_tokenizer_decode(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_tokenizer_get_chat_text(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
+  EXPECT_STALE_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_plan_get_text(tessera_model{invented(TESSERA_KIND_MODEL)}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_STALE_HANDLE(tessera_future_destroy(tessera_future{invented(TESSERA_KIND_FUTURE)}), "tessera_future_destroy", "future");
   EXPECT_STALE_HANDLE(tessera_future_poll(tessera_future{invented(TESSERA_KIND_FUTURE)}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
@@ -402,7 +409,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 112 calls
+// 113 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -503,6 +510,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_tokenizer_decode(tessera_tokenizer{other_kind<tessera_tokenizer>()}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_tokenizer_get_chat_text(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
+  EXPECT_WRONG_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_plan_get_text(tessera_model{other_kind<tessera_model>()}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_WRONG_HANDLE(tessera_future_destroy(tessera_future{other_kind<tessera_future>()}), "tessera_future_destroy", "future");
   EXPECT_WRONG_HANDLE(tessera_future_poll(tessera_future{other_kind<tessera_future>()}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
@@ -518,7 +526,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 139 calls
+// 140 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -642,6 +650,7 @@ inline void everything_null() {
   (void)tessera_tokenizer_decode(tessera_tokenizer{0}, nullptr, 0, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_tokenizer_get_chat_text(tessera_tokenizer{0}, nullptr, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_tokenizer_encode_chat(tessera_tokenizer{0}, nullptr, nullptr, nullptr, 0, nullptr, nullptr);
+  (void)tessera_tokenizer_encode_batch(tessera_tokenizer{0}, nullptr, 0, nullptr, 0, 0, nullptr, nullptr, 0, nullptr, nullptr);
   (void)tessera_pack_create(nullptr, nullptr, 0, 0, 0, nullptr, nullptr, nullptr);
   (void)tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 0, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_future_destroy(tessera_future{0});
@@ -661,7 +670,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 139 calls
+// 140 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -785,6 +794,7 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_tokenizer_decode(tessera_tokenizer{0}, scratch<int64_t>(), 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_decode");
   EXPECT_STOPPED(tessera_tokenizer_get_chat_text(tessera_tokenizer{0}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text");
   EXPECT_STOPPED(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat");
+  EXPECT_STOPPED(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch");
   EXPECT_STOPPED(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create");
   EXPECT_STOPPED(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text");
   EXPECT_STOPPED(tessera_future_destroy(tessera_future{0}), "tessera_future_destroy");
@@ -931,6 +941,7 @@ inline const char* const kFunctions[] = {
     "tessera_tokenizer_decode",
     "tessera_tokenizer_get_chat_text",
     "tessera_tokenizer_encode_chat",
+    "tessera_tokenizer_encode_batch",
     "tessera_pack_create",
     "tessera_plan_get_text",
     "tessera_future_destroy",

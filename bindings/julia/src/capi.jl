@@ -501,6 +501,8 @@ tessera_tokenizer_get_chat_text(tokenizer, conversation, add_generation_prompt, 
     ccall((:tessera_tokenizer_get_chat_text, LIBRARY), Int32, (TesseraTokenizer,Cstring,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, conversation, add_generation_prompt, buf, cap, out_len, err)
 tessera_tokenizer_encode_chat(tokenizer, conversation, tokens, labels, cap, out_len, err) =
     ccall((:tessera_tokenizer_encode_chat, LIBRARY), Int32, (TesseraTokenizer,Cstring,Ptr{Int64},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, conversation, tokens, labels, cap, out_len, err)
+tessera_tokenizer_encode_batch(tokenizer, text, bytes, text_ends, n_texts, add_special, out_ends, buf, cap, out_len, err) =
+    ccall((:tessera_tokenizer_encode_batch, LIBRARY), Int32, (TesseraTokenizer,Cstring,Csize_t,Ptr{Int64},Int64,Int32,Ptr{Int64},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, text, bytes, text_ends, n_texts, add_special, out_ends, buf, cap, out_len, err)
 tessera_pack_create(packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err) =
     ccall((:tessera_pack_create, LIBRARY), Int32, (Cstring,Ptr{Int64},Int64,Int64,Int64,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err)
 tessera_plan_get_text(model, config, world_size, part, buf, cap, out_len, err) =

@@ -94,6 +94,21 @@ function encode(tokenizer::Tokenizer, text::AbstractString; add_special = true)
     push!(bytes, 0)  # the string need not end with a NUL for the library, but for Cstring
     GC.@preserve bytes array(Int64, encode_bytes, tokenizer, bytes, length(bytes) - 1, Int32(add_special))
 end
+"Many texts, on many threads: the ids of each."
+function encode_batch(tokenizer::Tokenizer, texts; add_special = true)
+    bytes = Vector{UInt8}(join(texts))
+    n = length(bytes)
+    push!(bytes, 0)
+    text_ends = Int64[cumsum(map(sizeof, texts)); 0]
+    id_ends = zeros(Int64, length(texts) + 1)
+    ids = GC.@preserve bytes array(Int64, encode_batch_bytes, tokenizer, bytes, n, text_ends, length(texts),
+        Int32(add_special), id_ends; guess = n ÷ 2 + 256)
+    bounds = [0; id_ends[1:length(texts)]]
+    return [ids[bounds[i] + 1:bounds[i + 1]] for i in 1:length(texts)]
+end
+encode_batch_bytes(tokenizer, bytes, n, text_ends, count, special, id_ends, buf, cap, len, err) =
+    CAPI.tessera_tokenizer_encode_batch(tokenizer, Cstring(pointer(bytes)), n, text_ends, count, special, id_ends, buf,
+        cap, len, err)
 # The text has a length of its own and may hold NULs, which Cstring refuses.
 encode_bytes(tokenizer, bytes, n, special, buf, cap, len, err) =
     CAPI.tessera_tokenizer_encode(tokenizer, Cstring(pointer(bytes)), n, special, buf, cap, len, err)

@@ -83,8 +83,8 @@ end
 handle(::Type{H}, f, arguments...) where {H} = (out = Ref(H(0)); call(f, arguments..., out); out[])
 
 "An array whose length is not known before; it may change between two calls. `extra` is 1 for text, whose NUL needs room."
-function array(::Type{T}, f, arguments...; extra = 0) where {T}
-    out = Vector{T}(undef, 256)
+function array(::Type{T}, f, arguments...; extra = 0, guess = 256) where {T}
+    out = Vector{T}(undef, guess)
     while true
         len = Ref{Csize_t}(0)
         done = call_or(CAPI.TESSERA_E_BUFFER, f, arguments..., out, length(out), len)

@@ -228,6 +228,8 @@ end
         long = repeat("ab", 600)
         ids = encode(tokenizer, long)
         @test decode(tokenizer, ids; skip_special = true) == long && length(tokenizer) == 4
+        @test encode_batch(tokenizer, ["ab", "", long, "é"[1:0], "b"]) == [encode(tokenizer, t) for t in ("ab", "", long, "", "b")]
+        @test encode_batch(tokenizer, String[]) == []
         @test decode(tokenizer, Int[]) == "" && encode(tokenizer, ""; add_special = false) == []
         chat = """[{"role": "user", "content": "a"}, {"role": "assistant", "content": "ab"}]"""
         @test chat_text(tokenizer, chat) == "a<|end|>ab<|end|>"

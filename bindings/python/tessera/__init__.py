@@ -5,6 +5,7 @@ closed owner raises ValueError, as that of a closed file does. Other failures ra
 release the interpreter's lock, so ranks can be threads.
 """
 import ctypes
+import itertools
 import json
 import threading
 from ctypes import byref, c_char, c_int32, c_int64, c_size_t
@@ -553,6 +554,17 @@ class Tokenizer(Owner):
     def encode(self, words, add_special=True):
         content = words.encode()
         return array(c_int64, library.tessera_tokenizer_encode, self, content, len(content), int(add_special))
+
+    def encode_batch(self, texts, add_special=True):
+        """Many texts, on many threads: a list of ids for each."""
+        contents = [words.encode() for words in texts]
+        ends = list(itertools.accumulate(map(len, contents)))
+        id_ends = (c_int64 * max(1, len(ends)))()
+        content = b"".join(contents)
+        ids = array(c_int64, library.tessera_tokenizer_encode_batch, self, content, len(content), i64(ends or [0]),
+                    len(ends), int(add_special), id_ends, guess=len(content) // 2 + 256)
+        bounds = [0, *id_ends[:len(ends)]]
+        return [ids[begin:end] for begin, end in zip(bounds, bounds[1:])]
 
     def decode(self, ids, skip_special=False):
         return text(library.tessera_tokenizer_decode, self, i64(ids), len(ids), int(skip_special))

@@ -116,8 +116,8 @@ def fill(struct, init, function, *arguments):
     return out
 
 
-def _read(kind, extra, function, arguments):
-    size = 256
+def _read(kind, extra, function, arguments, guess=256):
+    size = guess
     while True:
         out, length = (kind * size)(), c_size_t()
         if call_or(capi.E_BUFFER, function, *arguments, out, size, byref(length)):
@@ -125,8 +125,8 @@ def _read(kind, extra, function, arguments):
         size = length.value + extra  # the length may change between two calls
 
 
-def array(kind, function, *arguments):
-    out, length = _read(kind, 0, function, arguments)
+def array(kind, function, *arguments, guess=256):
+    out, length = _read(kind, 0, function, arguments, guess)
     return list(out[:length])
 
 

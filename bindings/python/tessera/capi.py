@@ -394,6 +394,7 @@ FUNCTIONS = {
     "tessera_tokenizer_decode": (c_int32, [Tokenizer, POINTER(c_int64), c_int64, c_int32, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_tokenizer_get_chat_text": (c_int32, [Tokenizer, c_char_p, c_int32, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_tokenizer_encode_chat": (c_int32, [Tokenizer, c_char_p, POINTER(c_int64), POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "tessera_tokenizer_encode_batch": (c_int32, [Tokenizer, c_char_p, c_size_t, POINTER(c_int64), c_int64, c_int32, POINTER(c_int64), POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_pack_create": (c_int32, [c_char_p, POINTER(c_int64), c_int64, c_int64, c_int64, POINTER(c_int64), POINTER(c_int64), POINTER(Error)]),
     "tessera_plan_get_text": (c_int32, [Model, Config, c_int64, c_int32, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_future_destroy": (c_int32, [Future]),

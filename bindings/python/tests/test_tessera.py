@@ -17,6 +17,9 @@ MODEL = """{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab
  "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
  "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "tie_word_embeddings": false, "torch_dtype": "float32",
  "bos_token_id": 1, "eos_token_id": 2}"""
+TOKENIZER = """{"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
+ "post_processor": null, "decoder": null, "truncation": null, "padding": null, "model": {"type": "WordLevel",
+ "unk_token": "?", "vocab": {"?": 0, "hello": 1, "world": 2, "wörld😀": 3}}}"""
 ONE_THREAD = {"intra_op_threads": 1, "timeout_ns": 30 * 10**9}
 
 
@@ -45,6 +48,17 @@ class Calls(unittest.TestCase):
         config.close()
         with self.assertRaises(ValueError):
             config["train.seed"]
+
+    def test_a_tokenizer_goes_both_ways(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(f"{folder}/tokenizer.json", "w") as file:
+                file.write(TOKENIZER)
+            tokenizer = tessera.Tokenizer(folder)
+        texts = ["hello world", "", "hello " * 3000, "wörld😀 nobody"]
+        self.assertEqual(tokenizer.encode_batch(texts), [tokenizer.encode(text) for text in texts])
+        self.assertEqual(tokenizer.encode_batch(texts[3:]), [[3, 0]])
+        self.assertEqual(tokenizer.encode_batch([]), [])
+        self.assertEqual(tokenizer.decode([1, 2]), "hello world")
 
     def test_settings(self):
         config = tessera.Config({"train.seed": 5, "data.path": "x" * 100000})

@@ -71,10 +71,10 @@ void call(Function function, Arguments... arguments) {
 }
 
 /// Reads text or an array by `function(arguments..., buf, cap, &len, &error)`. The length may change between two calls.
-/// `extra` is 1 for text, whose NUL needs room.
+/// `guess` is how much room there is at first; `extra` is 1 for text, whose NUL needs room.
 template <class Container, class Function, class... Arguments>
-Container read(std::size_t extra, Function function, Arguments... arguments) {
-    Container out(64, typename Container::value_type());
+Container read_guessed(std::size_t guess, std::size_t extra, Function function, Arguments... arguments) {
+    Container out(guess, typename Container::value_type());
     for (;;) {
         std::size_t length = 0;
         tessera_error error = tessera_error();
@@ -83,6 +83,10 @@ Container read(std::size_t extra, Function function, Arguments... arguments) {
         out.resize(status == TESSERA_OK ? length : length + extra);
         if (status == TESSERA_OK) return out;
     }
+}
+template <class Container, class Function, class... Arguments>
+Container read(std::size_t extra, Function function, Arguments... arguments) {
+    return read_guessed<Container>(64, extra, function, arguments...);
 }
 template <class Function, class... Arguments>
 std::string read_text(Function function, Arguments... arguments) {
@@ -697,6 +701,28 @@ class Tokenizer : public detail::Handle<tessera_tokenizer, tessera_tokenizer_des
     std::vector<std::int64_t> encode(const std::string &text, bool add_special = true) const {
         return detail::read<std::vector<std::int64_t>>(0, tessera_tokenizer_encode, Handle::get(), text.data(),
                                                        text.size(), std::int32_t(add_special));
+    }
+    /// Many texts on many threads.
+    std::vector<std::vector<std::int64_t>> encode_batch(const std::vector<std::string> &texts,
+                                                        bool add_special = true) const {
+        std::string all;
+        std::vector<std::int64_t> text_ends, id_ends(texts.size() + 1);
+        for (const std::string &text : texts) {
+            all += text;
+            text_ends.push_back(static_cast<std::int64_t>(all.size()));
+        }
+        text_ends.push_back(0);  // never empty, so that there is an address
+        const std::vector<std::int64_t> ids = detail::read_guessed<std::vector<std::int64_t>>(
+            all.size() / 2 + 64, 0, tessera_tokenizer_encode_batch, Handle::get(), all.data(), all.size(),
+            static_cast<const std::int64_t *>(text_ends.data()), static_cast<std::int64_t>(texts.size()),
+            std::int32_t(add_special), id_ends.data());
+        std::vector<std::vector<std::int64_t>> out;
+        std::int64_t begin = 0;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            out.emplace_back(ids.begin() + begin, ids.begin() + id_ends[i]);
+            begin = id_ends[i];
+        }
+        return out;
     }
     std::string decode(const std::vector<std::int64_t> &ids, bool skip_special = false) const {
         static const std::int64_t nothing = 0;

@@ -58,6 +58,18 @@ TESSERA_API tessera_status tessera_tokenizer_encode_chat(tessera_tokenizer token
                                                          int64_t *tokens, int64_t *labels, size_t cap, size_t *out_len,
                                                          tessera_error *err);
 
+/** Many texts to ids, on as many threads as there are cores.
+ *  @param text the texts laid end to end, `bytes` bytes of UTF-8.
+ *  @param text_ends where each text ends, in bytes from the start: `n_texts` numbers that do not fall; the last is `bytes`.
+ *  @param out_ends receives, for each text, where its ids end in `buf`, also with TESSERA_E_BUFFER.
+ *  @param add_special as in tessera_tokenizer_encode.
+ *  @return TESSERA_E_FORMAT names the first text that is no UTF-8.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_tokenizer_encode_batch(tessera_tokenizer tokenizer, const char *text, size_t bytes,
+                                                          const int64_t *text_ends, int64_t n_texts, int32_t add_special,
+                                                          int64_t *out_ends, int64_t *buf, size_t cap, size_t *out_len,
+                                                          tessera_error *err);
+
 #ifdef __cplusplus
 }
 #endif

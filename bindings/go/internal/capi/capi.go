@@ -252,11 +252,11 @@ typedef long long swig_type_222;
 typedef long long swig_type_223;
 typedef _gostring_ swig_type_224;
 typedef long long swig_type_225;
-typedef _gostring_ swig_type_226;
+typedef long long swig_type_226;
 typedef long long swig_type_227;
 typedef long long swig_type_228;
 typedef long long swig_type_229;
-typedef long long swig_type_230;
+typedef _gostring_ swig_type_230;
 typedef long long swig_type_231;
 typedef long long swig_type_232;
 typedef long long swig_type_233;
@@ -279,6 +279,10 @@ typedef long long swig_type_249;
 typedef long long swig_type_250;
 typedef long long swig_type_251;
 typedef long long swig_type_252;
+typedef long long swig_type_253;
+typedef long long swig_type_254;
+typedef long long swig_type_255;
+typedef long long swig_type_256;
 extern void _wrap_Swig_free_capi_18a388b9d1a1ad8b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_18a388b9d1a1ad8b(swig_intgo arg1);
 extern swig_type_1 _wrap_tessera_status_name_capi_18a388b9d1a1ad8b(int arg1);
@@ -407,23 +411,24 @@ extern int _wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(swig_type_214 ar
 extern int _wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(swig_type_217 arg1, swig_voidp arg2, swig_type_218 arg3, int arg4, swig_voidp arg5, swig_type_219 arg6, swig_voidp arg7, swig_voidp arg8);
 extern int _wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(swig_type_220 arg1, swig_type_221 arg2, int arg3, swig_voidp arg4, swig_type_222 arg5, swig_voidp arg6, swig_voidp arg7);
 extern int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(swig_type_223 arg1, swig_type_224 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_225 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(swig_type_226 arg1, swig_voidp arg2, swig_type_227 arg3, swig_type_228 arg4, swig_type_229 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(swig_type_230 arg1, swig_type_231 arg2, swig_type_232 arg3, int arg4, swig_voidp arg5, swig_type_233 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(swig_type_234 arg1);
-extern int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(swig_type_235 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(swig_type_236 arg1, swig_type_237 arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_238 arg2, swig_type_239 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(swig_type_240 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(swig_type_241 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(swig_type_242 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(swig_type_243 arg1, swig_voidp arg2, swig_type_244 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(swig_type_245 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(swig_type_246 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(swig_type_247 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_248 arg2);
-extern int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(swig_type_249 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(swig_type_250 arg1);
-extern int _wrap_tessera_events_next_capi_18a388b9d1a1ad8b(swig_type_251 arg1, swig_type_252 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(swig_type_226 arg1, swig_voidp arg2, swig_type_227 arg3, swig_voidp arg4, swig_type_228 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_229 arg9, swig_voidp arg10, swig_voidp arg11);
+extern int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(swig_type_230 arg1, swig_voidp arg2, swig_type_231 arg3, swig_type_232 arg4, swig_type_233 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(swig_type_234 arg1, swig_type_235 arg2, swig_type_236 arg3, int arg4, swig_voidp arg5, swig_type_237 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(swig_type_238 arg1);
+extern int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(swig_type_239 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(swig_type_240 arg1, swig_type_241 arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_242 arg2, swig_type_243 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(swig_type_244 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(swig_type_245 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(swig_type_246 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(swig_type_247 arg1, swig_voidp arg2, swig_type_248 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(swig_type_249 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(swig_type_250 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(swig_type_251 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_252 arg2);
+extern int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(swig_type_253 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(swig_type_254 arg1);
+extern int _wrap_tessera_events_next_capi_18a388b9d1a1ad8b(swig_type_255 arg1, swig_type_256 arg2, swig_voidp arg3, swig_voidp arg4);
 #undef intgo
 */
 import "C"
@@ -1838,6 +1843,23 @@ func Tessera_tokenizer_encode_chat(arg1 uint64, arg2 string, arg3 *int64, arg4 *
 	return swig_r
 }
 
+func Tessera_tokenizer_encode_batch(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *int64, arg5 int64, arg6 int32, arg7 *int64, arg8 *int64, arg9 uint64, arg10 *uint64, arg11 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	_swig_i_7 := arg8
+	_swig_i_8 := arg9
+	_swig_i_9 := arg10
+	_swig_i_10 := arg11
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(C.swig_type_226(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_227(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_228(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_229(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
+	return swig_r
+}
+
 func Tessera_pack_create(arg1 string, arg2 *int64, arg3 int64, arg4 int64, arg5 int64, arg6 *int64, arg7 *int64, arg8 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
@@ -1848,7 +1870,7 @@ func Tessera_pack_create(arg1 string, arg2 *int64, arg3 int64, arg4 int64, arg5 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(*(*C.swig_type_226)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_227(_swig_i_2), C.swig_type_228(_swig_i_3), C.swig_type_229(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(*(*C.swig_type_230)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_231(_swig_i_2), C.swig_type_232(_swig_i_3), C.swig_type_233(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1865,14 +1887,14 @@ func Tessera_plan_get_text(arg1 uint64, arg2 uint64, arg3 int64, arg4 int32, arg
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(C.swig_type_230(_swig_i_0), C.swig_type_231(_swig_i_1), C.swig_type_232(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_233(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(C.swig_type_234(_swig_i_0), C.swig_type_235(_swig_i_1), C.swig_type_236(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_237(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
 func Tessera_future_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(C.swig_type_234(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(C.swig_type_238(_swig_i_0)))
 	return swig_r
 }
 
@@ -1881,7 +1903,7 @@ func Tessera_future_poll(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(C.swig_type_235(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(C.swig_type_239(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1890,7 +1912,7 @@ func Tessera_future_wait(arg1 uint64, arg2 int64, arg3 *Error) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(C.swig_type_236(_swig_i_0), C.swig_type_237(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(C.swig_type_240(_swig_i_0), C.swig_type_241(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1901,7 +1923,7 @@ func Tessera_future_wait_any(arg1 *uint64, arg2 int64, arg3 int64, arg4 *int64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_238(_swig_i_1), C.swig_type_239(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_242(_swig_i_1), C.swig_type_243(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1909,7 +1931,7 @@ func Tessera_future_cancel(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(C.swig_type_240(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(C.swig_type_244(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1917,7 +1939,7 @@ func Tessera_future_get_result(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(C.swig_type_241(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(C.swig_type_245(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1926,7 +1948,7 @@ func Tessera_future_get_metrics(arg1 uint64, arg2 *Metrics, arg3 *Error) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(C.swig_type_242(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(C.swig_type_246(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1937,7 +1959,7 @@ func Tessera_future_get_tokens(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(C.swig_type_243(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_244(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(C.swig_type_247(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1946,7 +1968,7 @@ func Tessera_future_get_tensor(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(C.swig_type_245(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(C.swig_type_249(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1955,7 +1977,7 @@ func Tessera_future_get_mesh(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(C.swig_type_246(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(C.swig_type_250(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1964,7 +1986,7 @@ func Tessera_future_get_trainer(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(C.swig_type_247(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1972,7 +1994,7 @@ func Tessera_event_init(arg1 *Event, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_event_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_248(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_event_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_252(_swig_i_1)))
 	return swig_r
 }
 
@@ -1981,14 +2003,14 @@ func Tessera_events_create(arg1 int64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_events_create_capi_18a388b9d1a1ad8b(C.swig_type_249(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_events_create_capi_18a388b9d1a1ad8b(C.swig_type_253(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_events_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(C.swig_type_250(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(C.swig_type_254(_swig_i_0)))
 	return swig_r
 }
 
@@ -1998,6 +2020,6 @@ func Tessera_events_next(arg1 uint64, arg2 int64, arg3 *Event, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_events_next_capi_18a388b9d1a1ad8b(C.swig_type_251(_swig_i_0), C.swig_type_252(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_events_next_capi_18a388b9d1a1ad8b(C.swig_type_255(_swig_i_0), C.swig_type_256(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }

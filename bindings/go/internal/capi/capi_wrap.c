@@ -2992,6 +2992,45 @@ int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
+int _wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, long long _swig_go_4, int _swig_go_5, long long *_swig_go_6, long long *_swig_go_7, long long _swig_go_8, long long *_swig_go_9, tessera_error *_swig_go_10) {
+  tessera_tokenizer arg1 ;
+  char *arg2 = (char *) 0 ;
+  size_t arg3 ;
+  int64_t *arg4 = (int64_t *) 0 ;
+  int64_t arg5 ;
+  int32_t arg6 ;
+  int64_t *arg7 = (int64_t *) 0 ;
+  int64_t *arg8 = (int64_t *) 0 ;
+  size_t arg9 ;
+  size_t *arg10 = (size_t *) 0 ;
+  tessera_error *arg11 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  arg2 = (char *)_swig_go_1; 
+  arg3 = (size_t)_swig_go_2; 
+  arg4 = (int64_t *)_swig_go_3; 
+  arg5 = (int64_t)_swig_go_4; 
+  arg6 = (int32_t)_swig_go_5; 
+  arg7 = (int64_t *)_swig_go_6; 
+  arg8 = (int64_t *)_swig_go_7; 
+  arg9 = (size_t)_swig_go_8; 
+  arg10 = (size_t *)_swig_go_9; 
+  arg11 = (tessera_error *)_swig_go_10; 
+  
+  result = (tessera_status)tessera_tokenizer_encode_batch(arg1,(char const *)arg2,arg3,(long const *)arg4,arg5,arg6,arg7,arg8,arg9,arg10,arg11);
+  _swig_go_result = result; 
+  
+  
+  
+  
+  
+  
+  return _swig_go_result;
+}
+
+
 int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long _swig_go_4, long long *_swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
   char *arg1 = (char *) 0 ;
   int64_t *arg2 = (int64_t *) 0 ;

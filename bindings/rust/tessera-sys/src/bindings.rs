@@ -1483,6 +1483,20 @@ unsafe extern "C" {
         err: *mut tessera_error,
     ) -> tessera_status;
     #[must_use]
+    pub fn tessera_tokenizer_encode_batch(
+        tokenizer: tessera_tokenizer,
+        text: *const ::core::ffi::c_char,
+        bytes: usize,
+        text_ends: *const i64,
+        n_texts: i64,
+        add_special: i32,
+        out_ends: *mut i64,
+        buf: *mut i64,
+        cap: usize,
+        out_len: *mut usize,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
     pub fn tessera_pack_create(
         packer: *const ::core::ffi::c_char,
         lengths: *const i64,

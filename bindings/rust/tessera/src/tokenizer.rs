@@ -36,6 +36,40 @@ impl Tokenizer {
         })
     }
 
+    /// Many texts to ids, on many threads.
+    pub fn encode_batch(&self, texts: &[&str], add_special: bool) -> Result<Vec<Vec<i64>>> {
+        let all = texts.concat();
+        let (mut text_ends, mut end) = (Vec::with_capacity(texts.len()), 0);
+        for text in texts {
+            end += text.len();
+            text_ends.push(length(end));
+        }
+        let mut id_ends = vec![0i64; texts.len()];
+        let ids = array(all.len() / 2 + 16, |buffer, cap, len, error| unsafe {
+            sys::tessera_tokenizer_encode_batch(
+                self.handle.raw(),
+                all.as_ptr().cast(),
+                all.len(),
+                text_ends.as_ptr(),
+                length(texts.len()),
+                i32::from(add_special),
+                id_ends.as_mut_ptr(),
+                buffer,
+                cap,
+                len,
+                error,
+            )
+        })?;
+        let mut begin = 0;
+        let mut out = Vec::with_capacity(texts.len());
+        for end in id_ends {
+            let end = usize::try_from(end).unwrap_or(begin);
+            out.push(ids[begin..end].to_vec());
+            begin = end;
+        }
+        Ok(out)
+    }
+
     /// Ids to text, with or without special tokens; ids that are no token are left out.
     pub fn decode(&self, ids: &[i64], skip_special: bool) -> Result<String> {
         text(|buffer, cap, len, error| unsafe {

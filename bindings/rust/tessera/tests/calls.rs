@@ -175,6 +175,10 @@ fn tokenizers_go_both_ways() -> Result<()> {
     assert_eq!(tokenizer.token_count()?, 5);
     assert_eq!(tokenizer.encode("hello world nobody", false)?, [3, 4, 0]);
     assert_eq!(tokenizer.decode(&[3, 4], false)?, "hello world");
+    let long = "hello ".repeat(300);
+    let several = tokenizer.encode_batch(&["hello world", "", &long, "world"], false)?;
+    assert_eq!(several, [vec![3, 4], vec![], vec![3; 300], vec![4]]);
+    assert!(tokenizer.encode_batch(&[], false)?.is_empty());
     assert_eq!(tokenizer.encode(&"hello ".repeat(3000), false)?.len(), 3000);
     let chat = r#"[{"role": "user", "content": "hello"}, {"role": "assistant", "content": "world"}]"#;
     assert_eq!(

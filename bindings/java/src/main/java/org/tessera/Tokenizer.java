@@ -1,8 +1,10 @@
 package org.tessera;
 
+import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 
 /** A tokenizer with the ids of transformers for the same checkpoint. May be used by any thread. */
 public final class Tokenizer extends NativeObject {
@@ -47,6 +49,37 @@ public final class Tokenizer extends NativeObject {
     return Text.readLongs(
         bytes.length / 2 + 16,
         (buffer, length) -> Native.tessera_tokenizer_encode(this, bytes, special, buffer, length));
+  }
+
+  /**
+   * Many texts to ids, on many threads.
+   *
+   * @param texts any
+   * @param addSpecial as in {@link #encode}
+   * @return the ids of each text
+   */
+  public long[][] encodeBatch(List<String> texts, boolean addSpecial) {
+    ByteArrayOutputStream all = new ByteArrayOutputStream();
+    long[] textEnds = new long[texts.size()];
+    for (int i = 0; i < textEnds.length; ++i) {
+      all.writeBytes(texts.get(i).getBytes(StandardCharsets.UTF_8));
+      textEnds[i] = all.size();
+    }
+    byte[] bytes = all.toByteArray();
+    long[] idEnds = new long[textEnds.length];
+    int special = addSpecial ? 1 : 0;
+    long[] ids =
+        Text.readLongs(
+            bytes.length / 2 + 16,
+            (buffer, length) ->
+                Native.tessera_tokenizer_encode_batch(
+                    this, bytes, textEnds, textEnds.length, special, idEnds, buffer, length));
+    long[][] out = new long[textEnds.length][];
+    for (int i = 0; i < out.length; ++i) {
+      int begin = i == 0 ? 0 : (int) idEnds[i - 1];
+      out[i] = Arrays.copyOfRange(ids, begin, (int) idEnds[i]);
+    }
+    return out;
   }
 
   /**

@@ -170,6 +170,9 @@ class CallsTest {
       assertArrayEquals(new long[] {3, 4, 0}, tokenizer.encode("hello wörld😀 nobody", false));
       assertEquals("hello wörld😀", tokenizer.decode(new long[] {3, 4}, false));
       assertEquals(3000, tokenizer.encode("hello ".repeat(3000), false).length);
+      long[][] several = tokenizer.encodeBatch(List.of("hello wörld😀", "", "wörld😀"), false);
+      assertArrayEquals(new long[][] {{3, 4}, {}, {4}}, several);
+      assertEquals(0, tokenizer.encodeBatch(List.of(), false).length);
       String chat =
           "[{\"role\": \"user\", \"content\": \"hello\"},"
               + " {\"role\": \"assistant\", \"content\": \"wörld😀\"}]";
