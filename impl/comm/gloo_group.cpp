@@ -338,11 +338,7 @@ void GlooGroup::blame(const TransportFailure& failure, int peer, const std::stri
   }
   Error own(Code::internal, "");
   if (failure.timed_out) {
-    const std::string state = link_->state_of(world_rank);
-    own = Error(Code::timeout,
-                cat(operation, " on group ", name(), " timed out after ", link_->options().timeout.count(),
-                    " ms: missing rank ", world_rank, state.empty() ? "" : cat(" (", state, ")")),
-                world_rank);
+    own = late(operation, peer);
   } else {
     own = Error(Code::peer_failed,
                 cat(operation, " on group ", name(), ": rank ", world_rank, " is gone: ", failure.text),
@@ -351,6 +347,30 @@ void GlooGroup::blame(const TransportFailure& failure, int peer, const std::stri
   const Error cause = link_->first_cause(key_, own);
   fail(cause);
   throw cause;
+}
+
+Error GlooGroup::late(const std::string& operation, int peer) const {
+  const std::vector<GlooLink::State> states = link_->states_of(world_ranks());
+  int culprit = world_ranks()[peer];
+  std::string missing;
+  for (size_t r = states.size(); r-- > 0;) {
+    // Who is alive may itself wait for one who is not.
+    if (!states[r].stopped) continue;
+    culprit = world_ranks()[r];
+    missing = cat("rank ", culprit, missing.empty() ? "" : ", ", missing);
+  }
+  if (!missing.empty()) {
+    missing += " (stopped or out of reach)";
+  } else if (states.empty()) {
+    missing =
+        cat("rank ", culprit, ", and the rendezvous ", link_->rendezvous().address(), " does not answer");
+  } else {
+    missing = cat("rank ", culprit, " (", states[peer].text, ")");
+  }
+  return {Code::timeout,
+          cat(operation, " on group ", name(), " timed out after ", link_->options().timeout.count(),
+              " ms: missing ", missing),
+          culprit};
 }
 
 void GlooGroup::check_usable() {

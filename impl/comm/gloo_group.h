@@ -65,6 +65,8 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
   PendingPtr track(PendingPtr pending);
   void finish(const PendingPtr& pending, int peer, const std::string& what);
   void check_usable();
+  /// The error of an operation for which `peer` has not come in time. Asks the store who lives.
+  Error late(const std::string& operation, int peer) const;
   /// Turns a failed message into the group's failure and throws it.
   [[noreturn]] void blame(const TransportFailure& failure, int peer, const std::string& what);
 
@@ -80,7 +82,7 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
   uint64_t started_ = 0;
   std::optional<Error> failure_;
   std::vector<std::weak_ptr<GlooTransport::Pending>> pending_;
-  std::vector<uint32_t> sent_;  ///< messages to each rank so far
+  std::vector<uint32_t> sent_;       ///< messages to each rank so far
   bool* ended_in_worker_ = nullptr;  // on the worker's stack; used by the worker's thread only
   std::thread worker_;
 };

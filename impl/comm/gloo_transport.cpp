@@ -127,19 +127,35 @@ std::shared_ptr<gloo::transport::Device> device_for(const Rendezvous& rendezvous
 
 }  // namespace
 
-std::unique_ptr<GlooTransport> GlooTransport::connect(const Rendezvous& rendezvous, const std::string& prefix,
+std::unique_ptr<GlooTransport> GlooTransport::connect(Rendezvous& rendezvous, const std::string& prefix,
                                                       int rank, int size, const WorldOptions& options) {
+  const auto made = std::make_shared<c10::intrusive_ptr<Connections>>();
   try {
     auto settings = c10d::ProcessGroupGloo::Options::create(options.timeout);
     settings->devices.push_back(device_for(rendezvous, options));
     settings->threads = 1;
-    auto store = c10::make_intrusive<c10d::PrefixStore>(prefix, rendezvous.handle().store);
-    return std::make_unique<Transport>(c10::make_intrusive<Connections>(store, rank, size, settings));
+    // Once for the addresses of the others, once for the connections to them.
+    constexpr int kPhases = 2;
+    rendezvous.with_store(
+        "connect",
+        [made, prefix, rank, size, settings](const Rendezvous::Handle& handle) {
+          auto store = c10::make_intrusive<c10d::PrefixStore>(prefix, handle.store);
+          try {
+            *made = c10::make_intrusive<Connections>(store, rank, size, settings);
+          } catch (const std::exception& error) {
+            const TransportFailure failure = failure_from(error);
+            throw Error(failure.timed_out ? Code::timeout : Code::peer_failed,
+                        cat("connecting ", size, " ranks over gloo failed: ", failure.text));
+          }
+        },
+        kPhases);
+  } catch (const Error&) {
+    throw;
   } catch (const std::exception& error) {
-    const TransportFailure failure = failure_from(error);
-    throw Error(failure.timed_out ? Code::timeout : Code::peer_failed,
-                cat("connecting ", size, " ranks over gloo failed: ", failure.text));
+    throw Error(Code::peer_failed,
+                cat("connecting ", size, " ranks over gloo failed: ", failure_from(error).text));
   }
+  return std::make_unique<Transport>(std::move(*made));
 }
 
 }  // namespace tessera

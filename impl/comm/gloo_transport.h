@@ -32,8 +32,8 @@ class GlooTransport {
   };
 
   /// Collective; connects all ranks. Throws Error(peer_failed | timeout).
-  static std::unique_ptr<GlooTransport> connect(const Rendezvous& rendezvous, const std::string& prefix,
-                                                int rank, int size, const WorldOptions& options);
+  static std::unique_ptr<GlooTransport> connect(Rendezvous& rendezvous, const std::string& prefix, int rank,
+                                                int size, const WorldOptions& options);
   virtual ~GlooTransport() = default;
 
   /// The memory must live until the message is done or destroyed. Messages of one pair match by tag, in

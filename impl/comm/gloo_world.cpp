@@ -11,6 +11,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kBeat{100};
+/// How long ranks that have failed wait for each other's words.
+constexpr milliseconds kPatience{2000};
 
 /// An Error as text for the store: "code rank message".
 std::string to_text(const Error& error) {
@@ -32,23 +34,12 @@ Error from_text(const std::string& text) {
 }  // namespace
 
 GlooLink::GlooLink(WorldOptions options, std::shared_ptr<Rendezvous> rendezvous)
-    : options_(std::move(options)), rendezvous_(std::move(rendezvous)) {
-  heart_ = std::thread([this, store = rendezvous_->clone()] {
-    uint64_t count = 0;
-    std::unique_lock lock(mutex_);
-    while (!stopping_) {
-      const std::string text = cat(++count, " ", activity_);
-      lock.unlock();
-      try {
-        store->set(cat("alive/", options_.rank), text);
-        check_abort(*store);
-      } catch (const Error& error) {
-        if (!ending_.load()) fail(error);
-        return;
-      }
-      lock.lock();
-      stopped_.wait_for(lock, kBeat, [&] { return stopping_; });
-    }
+    : options_(std::move(options)), rendezvous_(std::move(rendezvous)), heart_store_(rendezvous_->clone()) {
+  heart_ = std::thread([this] {
+    beat();
+    const std::lock_guard lock(mutex_);
+    heart_ended_ = true;
+    stopped_.notify_all();
   });
 }
 
@@ -56,18 +47,39 @@ GlooLink::~GlooLink() {
   stop();
 }
 
+void GlooLink::beat() {
+  uint64_t count = 0;
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const std::string text = cat(++count, " ", activity_);
+    lock.unlock();
+    try {
+      heart_store_->set(cat("alive/", options_.rank), text);
+      check_abort();
+    } catch (const Error& error) {
+      if (!ending_.load()) fail(error);
+      return;
+    }
+    lock.lock();
+    stopped_.wait_for(lock, kBeat, [&] { return stopping_; });
+  }
+}
+
 void GlooLink::stop() {
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     stopping_ = true;
     stopped_.notify_all();
+    // Where the network has gone the heart waits for an answer that will not come.
+    const bool ended = stopped_.wait_for(lock, kPatience, [&] { return heart_ended_; });
+    if (!ended) heart_store_->cancel();
   }
   if (heart_.joinable() && heart_.get_id() != std::this_thread::get_id()) heart_.join();
 }
 
-void GlooLink::check_abort(Rendezvous& store) {
+void GlooLink::check_abort() {
   if (ending_.load() || failure()) return;
-  if (const auto text = store.try_get("departed/1")) fail(from_text(*text));
+  if (const auto text = heart_store_->try_get("departed/1")) fail(from_text(*text));
 }
 
 std::optional<Error> GlooLink::failure() const {
@@ -91,6 +103,7 @@ void GlooLink::depart(const std::string& what, const std::string& reason) {
   const Error error(Code::peer_failed,
                     cat("rank ", options_.rank, " ", what, reason.empty() ? "" : ": ", reason),
                     options_.rank);
+  rendezvous_->hurry();
   try {
     const int64_t place = rendezvous_->add("departed", 1);
     rendezvous_->set(cat("departed/", place), to_text(error));
@@ -100,13 +113,14 @@ void GlooLink::depart(const std::string& what, const std::string& reason) {
 }
 
 Error GlooLink::first_cause(const std::string& key, const Error& own) {
+  rendezvous_->hurry();
   try {
     const std::string place = cat("failure/", key);
     if (rendezvous_->add(place + "#", 1) == 1) {
       rendezvous_->set(place, to_text(own));
       return own;
     }
-    const auto deadline = steady_clock::now() + milliseconds(2000);
+    const auto deadline = steady_clock::now() + kPatience;
     return from_text(rendezvous_->wait_for(place, [&] {
       if (steady_clock::now() > deadline) throw own;
     }));
@@ -115,19 +129,30 @@ Error GlooLink::first_cause(const std::string& key, const Error& own) {
   }
 }
 
-std::string GlooLink::state_of(int rank) {
+std::vector<GlooLink::State> GlooLink::states_of(const std::vector<int>& ranks) {
+  rendezvous_->hurry();
+  const auto beats = [&] {
+    std::vector<std::optional<std::string>> all;
+    for (const int rank : ranks) all.push_back(rendezvous_->try_get(cat("alive/", rank)));
+    return all;
+  };
+  std::vector<State> states;
   try {
-    const auto before = rendezvous_->try_get(cat("alive/", rank));
+    const auto before = beats();
     std::this_thread::sleep_for(kBeat * 5);
-    const auto after = rendezvous_->try_get(cat("alive/", rank));
-    if (!before || !after || before->substr(0, before->find(' ')) == after->substr(0, after->find(' '))) {
-      return "it has stopped";
+    const auto after = beats();
+    for (size_t i = 0; i < ranks.size(); ++i) {
+      State& state = states.emplace_back();
+      state.stopped = !before[i] || !after[i] ||
+                      before[i]->substr(0, before[i]->find(' ')) == after[i]->substr(0, after[i]->find(' '));
+      if (state.stopped) continue;
+      const std::string activity = after[i]->substr(after[i]->find(' ') + 1);
+      state.text = activity.empty() ? "it is outside of collectives" : cat("it waits in ", activity);
     }
-    const std::string activity = after->substr(after->find(' ') + 1);
-    return activity.empty() ? "it is outside of collectives" : cat("it waits in ", activity);
   } catch (const Error&) {
-    return "";
+    return {};
   }
+  return states;
 }
 
 void GlooLink::set_activity(const std::string& text) {

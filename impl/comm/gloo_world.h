@@ -42,20 +42,28 @@ class GlooLink : public std::enable_shared_from_this<GlooLink> {
   /// All ranks of a group that fail ask here for the cause: the first to do so decides. `key` names the
   /// group.
   Error first_cause(const std::string& key, const Error& own);
-  /// "it waits in barrier on group tp", "it has stopped", or empty.
-  std::string state_of(int rank);
+  /// What another rank is seen to do.
+  struct State {
+    bool stopped = false;  ///< its heart does not beat: it hangs, or its host is out of reach
+    std::string text;      ///< "it waits in barrier on group tp"
+  };
+  /// For each of `ranks`; empty when the store does not answer. Takes half a second.
+  std::vector<State> states_of(const std::vector<int>& ranks);
   void set_activity(const std::string& text);
 
   void add_group(const std::shared_ptr<GlooGroup>& group);
 
  private:
-  void check_abort(Rendezvous& store);
+  void beat();
+  void check_abort();
 
   const WorldOptions options_;
   const std::shared_ptr<Rendezvous> rendezvous_;
+  const std::shared_ptr<Rendezvous> heart_store_;
   mutable std::mutex mutex_;
   std::condition_variable stopped_;
   bool stopping_ = false;
+  bool heart_ended_ = false;
   std::atomic<bool> ending_{false};
   std::optional<Error> failure_;
   std::string activity_;

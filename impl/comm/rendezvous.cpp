@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <thread>
+#include <type_traits>
 
 #include "comm/rendezvous_handle.h"
 #include "core/error.h"
@@ -17,6 +18,9 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+
+/// What a call may take beyond the timeout, so that who waits for ranks reports first and names them.
+constexpr milliseconds kSlack{2000};
 
 struct Endpoint {
   std::string host;
@@ -48,21 +52,43 @@ std::string first_line(const std::exception& error) {
 
 }  // namespace
 
-Rendezvous::~Rendezvous() = default;
+Rendezvous::~Rendezvous() = default;  // here, where Handle is known
 
 template <class Call>
-auto Rendezvous::guarded(const char* what, Call call) {
+auto Rendezvous::guarded(const char* what, Call call, int times) {
+  using Result = std::invoke_result_t<Call, const Handle&>;
+  // The call may outlive this object, so it owns all that it touches.
+  const auto result = std::make_shared<std::optional<Result>>();
+  const bool served_by_rank = !host_.empty() && !options_.agent_store && options_.rank != 0;
+  const int server = served_by_rank ? 0 : -1;
+  const char* who = served_by_rank ? " (rank 0 serves it)" : "";
+  const milliseconds patience = hurried_.load() ? kSlack : times * options_.timeout + kSlack;
+  bool ended = false;
   try {
-    return call();
+    ended = calls_.run([result, call, handle = handle_] { *result = call(*handle); }, patience);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    const bool served_by_rank = !host_.empty() && !options_.agent_store && options_.rank != 0;
     throw Error(Code::peer_failed,
-                cat("rendezvous ", address_, " failed in ", what, served_by_rank ? " (rank 0 serves it)" : "",
-                    ": ", first_line(error)),
-                served_by_rank ? 0 : -1);
+                cat("rendezvous ", address_, " failed in ", what, who, ": ", first_line(error)), server);
   }
+  if (!ended)
+    throw Error(Code::timeout, cat("rendezvous ", address_, " does not answer", who, " in ", what), server);
+  return std::move(**result);
+}
+
+void Rendezvous::hurry() {
+  hurried_.store(true);
+}
+
+void Rendezvous::with_store(const char* what, const std::function<void(const Handle&)>& speak, int times) {
+  guarded(
+      what,
+      [speak](const Handle& handle) {
+        speak(handle);
+        return true;
+      },
+      times);
 }
 
 std::shared_ptr<Rendezvous> Rendezvous::open(const WorldOptions& options) {
@@ -92,7 +118,7 @@ std::shared_ptr<Rendezvous> Rendezvous::open(const WorldOptions& options) {
                   cat("rendezvous=", address, " is unknown: expected tcp://host:port or file:///path"));
     }
     const std::string job = options.job.empty() ? "tessera" : cat("tessera/", options.job);
-    result->handle_ = std::make_unique<Handle>(Handle{c10::make_intrusive<c10d::PrefixStore>(job, store)});
+    result->handle_ = std::make_shared<Handle>(Handle{c10::make_intrusive<c10d::PrefixStore>(job, store)});
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -103,30 +129,32 @@ std::shared_ptr<Rendezvous> Rendezvous::open(const WorldOptions& options) {
 }
 
 std::shared_ptr<Rendezvous> Rendezvous::clone() {
-  return guarded("clone", [&] {
-    std::shared_ptr<Rendezvous> result(new Rendezvous);
-    result->options_ = options_;
-    result->address_ = address_;
-    result->host_ = host_;
-    result->handle_ = std::make_unique<Handle>(Handle{handle_->store->clone()});
-    return result;
-  });
+  std::shared_ptr<Rendezvous> result(new Rendezvous);
+  result->options_ = options_;
+  result->address_ = address_;
+  result->host_ = host_;
+  result->handle_ = guarded(
+      "clone", [](const Handle& handle) { return std::make_shared<Handle>(Handle{handle.store->clone()}); });
+  return result;
 }
 
 void Rendezvous::set(const std::string& key, const std::string& value) {
-  guarded("set", [&] { handle_->store->set(key, std::vector<uint8_t>(value.begin(), value.end())); });
+  guarded("set", [key, bytes = std::vector<uint8_t>(value.begin(), value.end())](const Handle& handle) {
+    handle.store->set(key, bytes);
+    return true;
+  });
 }
 
 std::optional<std::string> Rendezvous::try_get(const std::string& key) {
-  return guarded("get", [&]() -> std::optional<std::string> {
-    if (!handle_->store->check({key})) return std::nullopt;
-    const std::vector<uint8_t> value = handle_->store->get(key);
+  return guarded("get", [key](const Handle& handle) -> std::optional<std::string> {
+    if (!handle.store->check({key})) return std::nullopt;
+    const std::vector<uint8_t> value = handle.store->get(key);
     return std::string(value.begin(), value.end());
   });
 }
 
 int64_t Rendezvous::add(const std::string& key, int64_t amount) {
-  return guarded("add", [&] { return handle_->store->add(key, amount); });
+  return guarded("add", [key, amount](const Handle& handle) { return handle.store->add(key, amount); });
 }
 
 std::string Rendezvous::wait_for(const std::string& key, const std::function<void()>& poll) {

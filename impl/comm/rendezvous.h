@@ -2,6 +2,7 @@
 // of ours.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/bounded_calls.h"
 #include "comm/world.h"
 
 namespace c10d {
@@ -17,6 +19,8 @@ class Store;
 
 namespace tessera {
 
+/// Every function ends within options.timeout and two seconds more, also when the network has gone: an error
+/// (timeout) then, and at once from there on.
 class Rendezvous {
  public:
   /// Connects to options.rendezvous ("tcp://host:port" or "file:///path"); rank 0 serves a tcp port unless an
@@ -39,19 +43,27 @@ class Rendezvous {
   /// Address of the rank that serves a tcp store, or empty.
   const std::string& host() const { return host_; }
 
+  /// Something has failed already: from here on calls wait two seconds at most.
+  void hurry();
+  /// Ends the call under way and all later ones with the error.
+  void cancel() { calls_.cancel(); }
+
   struct Handle;
-  /// For engines that speak to c10d themselves.
-  const Handle& handle() const { return *handle_; }
+  /// For engines that speak to c10d themselves: `speak` runs with the store on a thread of the rendezvous,
+  /// owns what it uses, and may need `times` the timeout.
+  void with_store(const char* what, const std::function<void(const Handle&)>& speak, int times);
 
  private:
   Rendezvous() = default;
   template <class Call>
-  auto guarded(const char* what, Call call);
+  auto guarded(const char* what, Call call, int times = 1);
 
   WorldOptions options_;
   std::string address_;
   std::string host_;
-  std::unique_ptr<Handle> handle_;
+  std::atomic<bool> hurried_{false};
+  std::shared_ptr<Handle> handle_;
+  BoundedCalls calls_;
 };
 
 }  // namespace tessera
