@@ -16,13 +16,6 @@ bool is_receive(Op op) {
   return op == Op::recv_forward || op == Op::recv_backward;
 }
 
-// The receive that takes what `send` of rank `source` sends.
-Instruction matching_receive(const Instruction& send, int source) {
-  const bool forward = send.op == Op::send_forward;
-  return {forward ? Op::recv_forward : Op::recv_backward, send.unit + (forward ? 1 : -1), send.microbatch,
-          source};
-}
-
 class TransferSimulation {
  public:
   TransferSimulation(const std::vector<Program>& programs, bool synchronous)
@@ -81,7 +74,7 @@ class TransferSimulation {
     const std::optional<Instruction> send =
         synchronous_ ? waiting_send(receive.peer, rank) : queued_send(receive.peer, rank);
     if (!send) return false;
-    const Instruction expected = matching_receive(*send, receive.peer);
+    const Instruction expected = receive_of(*send, receive.peer);
     if (expected == receive) return true;
     throw Error(Code::internal,
                 cat("stage ", rank, " does ", to_text(receive), " where the next transfer is ",
@@ -110,6 +103,12 @@ class TransferSimulation {
 };
 
 }  // namespace
+
+Instruction receive_of(const Instruction& send, int source) {
+  const bool forward = send.op == Op::send_forward;
+  return {forward ? Op::recv_forward : Op::recv_backward, send.unit + (forward ? 1 : -1), send.microbatch,
+          source};
+}
 
 void check_transfers(const std::vector<Program>& programs, bool synchronous) {
   TransferSimulation(programs, synchronous).run();

@@ -37,6 +37,9 @@ struct CheckReport {
 /// once, with no gathered weights left.
 CheckReport check(const Program& program, const CheckOptions& options);
 
+/// The receive that takes what `send` of pp rank `source` sends.
+Instruction receive_of(const Instruction& send, int source);
+
 /// Runs the programs of all pipeline coordinates against each other: every send meets its receive in order,
 /// every rank ends. `synchronous` makes a send wait for its receive (a transport without buffers).
 void check_transfers(const std::vector<Program>& programs, bool synchronous = false);
