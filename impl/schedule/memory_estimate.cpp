@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "core/error.h"
 
@@ -43,6 +45,26 @@ class BufferCount {
   int64_t total_ = 0;
 };
 
+// Buffers for full weights: one of a size is used again before another is made (CopiedWeights in
+// parallel/weight_storage.cpp).
+class GatherPool {
+ public:
+  void acquire(int64_t bytes) {
+    int64_t& free = free_[bytes];
+    if (free > 0) {
+      --free;
+    } else {
+      total_ += bytes;
+    }
+  }
+  void release(int64_t bytes) { ++free_[bytes]; }
+  int64_t total() const { return total_; }
+
+ private:
+  std::map<int64_t, int64_t> free_;  // bytes -> buffers
+  int64_t total_ = 0;
+};
+
 class MemoryWalk {
  public:
   MemoryWalk(const std::vector<UnitTraits>& units, const std::vector<UnitSizes>& sizes,
@@ -53,7 +75,10 @@ class MemoryWalk {
     for (const UnitSizes& unit : sizes_) add_resident(unit);
     for (const Instruction& now : program.instructions) step(now);
     out_.buffers = buffers_.total();
-    out_.peak = most_ + out_.weights + out_.masters + out_.optimizer + out_.gradients + out_.buffers;
+    out_.gathered = pool_.total();
+    // Buffers of a kind stay once they are made, and after the first step all are.
+    out_.peak =
+        most_ + out_.gathered + out_.weights + out_.masters + out_.optimizer + out_.gradients + out_.buffers;
     return out_;
   }
 
@@ -74,13 +99,17 @@ class MemoryWalk {
     int64_t working = 0;
     switch (now.op) {
       case Op::gather:
-        gathered_ += full_bytes(now.unit);
+        pool_.acquire(full_bytes(now.unit));
+        break;
+      case Op::wait_gather:
+        kept_.erase(now.unit);
         break;
       case Op::release:
-        gathered_ -= full_bytes(now.unit);
+        pool_.release(full_bytes(now.unit));
         break;
-      case Op::reshard:  // the part that is kept is small beside what the next unit gathers
-        gathered_ -= full_bytes(now.unit);
+      case Op::reshard:
+        pool_.release(full_bytes(now.unit));
+        if (rates_.reshard_group > 1) kept_[now.unit] = full_bytes(now.unit) / rates_.reshard_group;
         break;
       case Op::forward:
         working = sizes_[now.unit].working_bytes;
@@ -92,11 +121,17 @@ class MemoryWalk {
       case Op::loss:
       case Op::evaluate:
       case Op::logits:
+      case Op::backward:
+      case Op::backward_input:
         working = sizes_[now.unit].working_bytes;
         break;
-      case Op::backward:
-      case Op::backward_weight:
-        working = sizes_[now.unit].working_bytes;
+      case Op::send_forward:
+      case Op::send_backward:
+        sent_ = std::min(sent_ + 1, rates_.sends);
+        break;
+      case Op::recv_forward:
+      case Op::recv_backward:
+        arriving_.insert({now.unit, now.microbatch});
         break;
       case Op::reduce:
         buffers_.reduce();
@@ -110,10 +145,16 @@ class MemoryWalk {
     for (int unit : gradients_added(now, units_)) {
       buffers_.add_to(unit, sizes_[unit].full_elements * rates_.gradient_bytes);
     }
-    out_.gathered = std::max(out_.gathered, gathered_);
-    out_.activations = std::max(out_.activations, saved_);
-    most_ = std::max(most_, gathered_ + saved_ + working);
-    if (now.op == Op::backward || now.op == Op::backward_weight) saved_ -= sizes_[now.unit].saved_bytes;
+    if (computes(now.op)) arriving_.erase({now.unit, now.microbatch});
+    const auto messages = sent_ + static_cast<int64_t>(arriving_.size());
+    const int64_t alive = saved_ + messages * rates_.transfer_bytes;
+    out_.activations = std::max(out_.activations, alive);
+    int64_t kept = 0;
+    for (const auto& [unit, bytes] : kept_) kept += bytes;
+    most_ = std::max(most_, alive + kept + working);
+    if (now.op == Op::backward || now.op == Op::backward_input) saved_ -= sizes_[now.unit].saved_bytes;
+    if (now.op == Op::backward_input) saved_ += sizes_[now.unit].recorded_bytes;
+    if (now.op == Op::backward_weight) saved_ -= sizes_[now.unit].recorded_bytes;
   }
 
   const std::vector<UnitTraits>& units_;
@@ -121,7 +162,10 @@ class MemoryWalk {
   const MemoryRates& rates_;
   MemoryEstimate out_;
   BufferCount buffers_;
-  int64_t gathered_ = 0;
+  GatherPool pool_;
+  std::map<int, int64_t> kept_;             // unit -> bytes, between reshard and the next gather
+  std::set<std::pair<int, int>> arriving_;  // unit and micro-batch of received messages not yet used
+  int64_t sent_ = 0;
   int64_t saved_ = 0;
   int64_t most_ = 0;
 };

@@ -16,6 +16,7 @@ struct UnitSizes {
   int64_t saved_bytes = 0;     ///< kept from forward to backward, per micro-batch
   int64_t input_bytes = 0;     ///< kept instead under full recompute
   int64_t working_bytes = 0;   ///< alive only while the unit computes
+  int64_t recorded_bytes = 0;  ///< kept from backward_input to backward_weight
 };
 
 struct MemoryRates {
@@ -26,6 +27,9 @@ struct MemoryRates {
   bool shared_weights = false;  ///< one copy of the full weights for all ranks of the group
   int64_t shards = 1;           ///< ranks in the group
   bool recompute = false;       ///< programs with full recompute: units keep their input only
+  int64_t reshard_group = 1;    ///< ranks that keep a resharded unit's weights together
+  int64_t transfer_bytes = 0;   ///< of one message between pipeline stages
+  int64_t sends = 8;            ///< messages that a rank has under way before it waits for the oldest
 };
 
 /// Bytes of one rank. Memory that ranks share counts for its share.
@@ -35,8 +39,8 @@ struct MemoryEstimate {
   int64_t optimizer = 0;
   int64_t gradients = 0;    ///< sharded, float32
   int64_t buffers = 0;      ///< unsharded gradients (kept from step to step)
-  int64_t gathered = 0;     ///< most full weights at a time
-  int64_t activations = 0;  ///< most saved activations at a time
+  int64_t gathered = 0;     ///< buffers of full weights (kept from step to step)
+  int64_t activations = 0;  ///< most saved activations at a time, with messages between stages
   int64_t peak = 0;         ///< of everything, with what a computing unit needs for itself
 };
 

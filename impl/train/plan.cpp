@@ -8,64 +8,11 @@
 #include "models/tp_plan.h"
 #include "parallel/fsdp_layout.h"
 #include "schedule/executor.h"
+#include "simulate/layer_shape.h"
 #include "train/step_program.h"
 
 namespace tessera {
 namespace {
-
-// What one rank computes of a layer and of the head after the cut over tp.
-struct Widths {
-  int64_t hidden;  // inside a block
-  int64_t
-      resident;  // of the residual stream, a token of the micro-batch (a part of it: sequence parallelism)
-  int64_t heads;
-  int64_t kv_heads;
-  int64_t head_dim;
-  int64_t intermediate;
-  int64_t vocab;
-  bool qk_norm;
-};
-
-Widths widths(const ModelConfig& c, const Mesh& mesh, bool sequence_parallel) {
-  const int64_t tp = mesh.size(Axis::tp);
-  const auto part = [&](int64_t total) { return (total + tp - 1) / tp; };
-  return {c.hidden_size,      sequence_parallel ? part(c.hidden_size) : c.hidden_size,
-          part(c.num_heads),  part(c.num_kv_heads),
-          c.head_dim,         part(c.intermediate_size),
-          part(c.vocab_size), c.qk_norm};
-}
-
-// Bytes per token that a decoder layer's forward keeps; nn/decoder_layer.cpp is the list.
-int64_t layer_saved_bytes(const Widths& w, Recompute recompute, int64_t element) {
-  const int64_t q = w.heads * w.head_dim;
-  const int64_t kv = w.kv_heads * w.head_dim;
-  if (recompute == Recompute::full) return w.resident * element;
-  // Input, middle of the residual stream, q, k, v, attention's output and log-sum-exp, gate and up.
-  int64_t bytes = (2 * w.resident + 2 * q + 2 * kv + 2 * w.intermediate) * element + 4 * w.heads;
-  if (recompute == Recompute::selective) return bytes;
-  // Both norms' outputs and scales, and the product that enters the down projection.
-  bytes += (2 * w.resident + w.intermediate) * element + 8;
-  if (w.qk_norm) bytes += (q + kv) * element + 4 * (w.heads + w.kv_heads);
-  return bytes;
-}
-
-// Bytes per token that a layer's backward holds beside what was saved: gradients of gate, up and their
-// product, of q, k, v, and of the residual stream.
-int64_t layer_working_bytes(const Widths& w, Recompute recompute, int64_t element) {
-  const int64_t q = w.heads * w.head_dim;
-  const int64_t kv = w.kv_heads * w.head_dim;
-  const int64_t gradients = (3 * w.intermediate + 3 * w.hidden + 2 * q + 2 * kv) * element;
-  const int64_t again =
-      layer_saved_bytes(w, Recompute::none, element) - layer_saved_bytes(w, recompute, element);
-  return gradients + (recompute == Recompute::selective ? again : 0);
-}
-
-int64_t head_working_bytes(const Widths& w, int64_t loss_chunk, int64_t tokens, int64_t element) {
-  constexpr int64_t kLogitsBytes = int64_t{64} << 20;  // as nn/head.cpp chooses
-  int64_t rows = loss_chunk;
-  if (rows == 0) rows = std::max<int64_t>(128, kLogitsBytes / (w.vocab * element));
-  return std::min(rows, tokens) * w.vocab * element + 3 * tokens * w.hidden * element;
-}
 
 std::string megabytes(int64_t bytes) {
   char text[32];
@@ -130,30 +77,33 @@ StepShape step_shape(const Mesh& mesh, int64_t global_batch, int64_t micro_batch
 namespace {
 
 // The bytes of one FSDP unit's activations.
-UnitSizes unit_sizes(const FsdpLayout& layout, int members, const Widths& w, const TrainerOptions& options,
-                     int64_t tokens, int64_t element) {
+UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<LayerShape>& layers,
+                     const TrainerOptions& options, int64_t tokens, int64_t element) {
   UnitSizes sizes;
   sizes.full_elements = layout.full_numel;
   sizes.shard_elements = layout.shard_numel;
+  int64_t again = 0;
   for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
     if (m == 0) continue;  // an embedding keeps nothing
     if (m + 1 == members) {
-      sizes.working_bytes += head_working_bytes(w, options.loss_chunk, tokens, element);
+      sizes.working_bytes += head_working_bytes(layers.back(), options.loss_chunk, tokens, element);
       continue;
     }
-    sizes.saved_bytes += tokens * layer_saved_bytes(w, options.recompute, element);
+    const LayerShape& layer = layers[m - 1];
+    sizes.saved_bytes += tokens * layer_saved_bytes(layer, options.recompute, element);
+    sizes.recorded_bytes += tokens * layer_recorded_bytes(layer, element);
     sizes.working_bytes =
-        std::max(sizes.working_bytes, tokens * layer_working_bytes(w, options.recompute, element));
+        std::max(sizes.working_bytes, tokens * layer_working_bytes(layer, options.recompute, element));
+    again = std::max(again, tokens * layer_saved_bytes(layer, Recompute::none, element));
   }
   sizes.input_bytes = sizes.saved_bytes;
   // One member's activations exist again at a time.
-  if (options.recompute == Recompute::full && sizes.saved_bytes > 0) {
-    sizes.saved_bytes += tokens * layer_saved_bytes(w, Recompute::none, element);
-  }
+  if (options.recompute == Recompute::full) sizes.saved_bytes += again;
   return sizes;
 }
 
-MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, int64_t shards) {
+MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, int64_t shards,
+                         int64_t message_bytes) {
   MemoryRates rates;
   rates.param_bytes = static_cast<int64_t>(c10::elementSize(options.precision.param));
   const bool separate_master = options.precision.master != options.precision.param;
@@ -164,6 +114,8 @@ MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, 
   rates.shared_weights = (shape.shared_memory && !options.copy_weights) || shards == 1;
   rates.shards = shards;
   rates.recompute = options.recompute == Recompute::full;
+  if (options.reshard.kind == ReshardPolicy::Kind::group) rates.reshard_group = options.reshard.group;
+  rates.transfer_bytes = message_bytes;
   return rates;
 }
 
@@ -197,7 +149,11 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
 
   TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, 0, {}};
   if (position.tp_size > 1) plan.tp_plan = to_text(TpPlan::choose(config, options.tp_plan), members);
-  const Widths w = widths(config, mesh, options.sequence_parallel && position.tp_size > 1);
+  std::vector<LayerShape> layers;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    layers.push_back(
+        layer_shape(config, layer, position.tp_size, options.sequence_parallel && position.tp_size > 1));
+  }
   const auto element = static_cast<int64_t>(c10::elementSize(options.precision.param));
   for (const FsdpLayout& layout : all) {
     PlannedUnit unit;
@@ -207,7 +163,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
     for (const FsdpParam& param : layout.params) {
       if (param.spec.primary) unit.parameters += checked_numel(param.spec.shape);
     }
-    unit.sizes = unit_sizes(layout, static_cast<int>(members.size()), w, options, shape.tokens, element);
+    unit.sizes = unit_sizes(layout, static_cast<int>(members.size()), layers, options, shape.tokens, element);
     plan.parameters += unit.parameters;
     plan.units.push_back(std::move(unit));
   }
@@ -216,6 +172,8 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   const StepOptions step = step_options(options, mesh, traits, shape.microbatches, true);
   const std::vector<Program> programs =
       compile_step(step, pipeline, ranks, stage_units(starts, stages.starts));
+  const MemoryRates rates =
+      memory_rates(options, shape, position.shards, shape.tokens * layers.front().resident * element);
   for (int rank = 0; rank < ranks; ++rank) {
     std::vector<UnitSizes> sizes(plan.units.size());
     const std::vector<FsdpLayout> layouts =
@@ -223,8 +181,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
     for (size_t u = 0; u < layouts.size(); ++u) {
       if (layouts[u].full_numel > 0) sizes[u] = plan.units[u].sizes;
     }
-    const MemoryEstimate memory =
-        estimate_memory(programs[rank], traits, sizes, memory_rates(options, shape, position.shards));
+    const MemoryEstimate memory = estimate_memory(programs[rank], traits, sizes, rates);
     plan.stage_memory.push_back(memory.peak);
     if (rank > 0 && memory.peak <= plan.memory.peak) continue;
     plan.memory = memory;
