@@ -101,10 +101,12 @@ enum PieceType : int64_t {
   kByte = 6
 };
 
+enum ModelType : int64_t { kUnigram = 1, kBpe = 2 };  // 3 is word, 4 is char
+
 /// The fields of ModelProto that bear on encoding, with protobuf's defaults.
 struct Model {
   std::vector<Piece> pieces;
-  int64_t model_type = 1;  // 1 unigram, 2 bpe, 3 word, 4 char
+  int64_t model_type = kUnigram;
   bool byte_fallback = false;
   bool blank_as_suffix = false;
   int64_t unk_id = 0, bos_id = 1, eos_id = 2, pad_id = -1;
@@ -192,32 +194,107 @@ Json merges_of(const Model& model) {
   return list;
 }
 
-/// "first" puts U+2581 in front of a text that has none, and not again behind a special token, as
-/// transformers does for Llama. Where blanks were stripped the crate cannot tell the first piece by its
-/// place, hence "always".
-const char* prepend_scheme(const Model& model) {
-  if (!model.add_dummy_prefix) return "never";
-  return model.remove_extra_blanks ? "always" : "first";
+/// Llama's kind of model: text comes in as it is, and gets a dummy prefix. transformers has a way of its own
+/// with these, which is kept to: no prefix where the text begins with a blank or follows a special token, and
+/// user-defined symbols cut the text before it gets one. It reads no other kind as trained, so for those the
+/// library that trained them is right.
+bool like_llama(const Model& model) {
+  return model.model_type == kBpe && model.charsmap.empty() && model.add_dummy_prefix &&
+         !model.remove_extra_blanks;
+}
+
+/// What SentencePiece's normaliser does. Only U+0020 counts as a blank in front, U+2581 too at the end.
+Json normalizer_json(const Model& model) {
+  Json steps = Json::array();
+  const auto replace = [&](const char* regex, const char* content) {
+    steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", regex}}}, {"content", content}});
+  };
+  if (!model.charsmap.empty()) {
+    steps.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", base64(model.charsmap)}});
+  }
+  if (model.remove_extra_blanks) {
+    replace("\\A +", "");
+    replace("[ \xE2\x96\x81]+\\z", "");
+    replace(" {2,}", " ");
+  }
+  // Before the whole text, also where it begins with a blank, in front of which Metaspace puts nothing.
+  if (model.add_dummy_prefix && !like_llama(model))
+    steps.push_back({{"type", "Prepend"}, {"prepend", kBlank}});
+  if (steps.empty()) return nullptr;
+  return {{"type", "Sequence"}, {"normalizers", steps}};
+}
+
+/// The user-defined symbols as one regular expression that prefers the longest.
+std::string symbols_regex(const Model& model) {
+  std::vector<std::string_view> symbols;
+  for (const Piece& piece : model.pieces) {
+    if (piece.type == kUserDefined && !piece.text.empty()) symbols.push_back(piece.text);
+  }
+  std::stable_sort(symbols.begin(), symbols.end(),
+                   [](std::string_view a, std::string_view b) { return a.size() > b.size(); });
+  std::string regex;
+  for (const std::string_view symbol : symbols) {
+    if (!regex.empty()) regex += '|';
+    for (const char c : symbol) {
+      if (std::string_view("\\^$.|?*+()[]{}-#&~/").find(c) != std::string_view::npos) regex += '\\';
+      regex += c;
+    }
+  }
+  return regex;
+}
+
+/// BPE never merges a user-defined symbol with its neighbours.
+bool cuts_symbols(const Model& model) {
+  return model.model_type == kBpe && !like_llama(model) &&
+         std::any_of(model.pieces.begin(), model.pieces.end(),
+                     [](const Piece& piece) { return piece.type == kUserDefined && !piece.text.empty(); });
+}
+
+Json pre_tokenizer_json(const Model& model) {
+  const Json blanks = {{"type", "Metaspace"},
+                       {"replacement", kBlank},
+                       {"prepend_scheme", like_llama(model) ? "first" : "never"},
+                       {"split", false}};
+  if (!cuts_symbols(model)) return blanks;
+  const Json cut = {{"type", "Split"},
+                    {"pattern", {{"Regex", symbols_regex(model)}}},
+                    {"behavior", "Isolated"},
+                    {"invert", false}};
+  return {{"type", "Sequence"}, {"pretokenizers", Json::array({blanks, cut})}};
+}
+
+/// Unigram pieces with the scores that SentencePiece uses: log probabilities, but one that beats them for
+/// symbols of the user's, and one that loses for what never stands for text.
+Json unigram_vocab(const Model& model) {
+  constexpr double kAlways = -0.1, kNever = -1e4;
+  Json vocab = Json::array();
+  for (const Piece& piece : model.pieces) {
+    const double score = piece.type == kUserDefined ? kAlways : piece.type == kByte ? kNever : piece.score;
+    vocab.push_back(Json::array({piece.text, score}));
+  }
+  return vocab;
 }
 
 Json model_json(const Model& model, const std::string& name) {
-  if (model.model_type == 2) {
+  if (model.model_type == kBpe) {
     Json vocab = Json::object();
     for (size_t i = 0; i < model.pieces.size(); ++i) {
       TESSERA_CHECK(vocab.emplace(model.pieces[i].text, i).second, format, name, " has the piece '",
                     model.pieces[i].text, "' twice");
     }
-    return {{"type", "BPE"},    {"unk_token", model.pieces[model.unk_id].text},
-            {"fuse_unk", true}, {"byte_fallback", model.byte_fallback},
-            {"vocab", vocab},   {"merges", merges_of(model)}};
+    return {{"type", "BPE"},
+            {"unk_token", model.pieces[model.unk_id].text},
+            {"fuse_unk", true},
+            {"byte_fallback", model.byte_fallback},
+            {"ignore_merges", cuts_symbols(model)},  // a symbol that was cut out has no merges
+            {"vocab", vocab},
+            {"merges", merges_of(model)}};
   }
-  TESSERA_CHECK(model.model_type == 1, unsupported, name, ": sentencepiece model type ", model.model_type,
-                " is neither unigram (1) nor bpe (2)");
-  Json vocab = Json::array();
-  for (const Piece& piece : model.pieces) vocab.push_back(Json::array({piece.text, piece.score}));
+  TESSERA_CHECK(model.model_type == kUnigram, unsupported, name, ": sentencepiece model type ",
+                model.model_type, " is neither unigram (1) nor bpe (2)");
   return {{"type", "Unigram"},
           {"unk_id", model.unk_id},
-          {"vocab", vocab},
+          {"vocab", unigram_vocab(model)},
           {"byte_fallback", model.byte_fallback}};
 }
 
@@ -233,18 +310,11 @@ SentencePieceTokenizer convert_sentencepiece(std::string_view bytes, const std::
     return id >= 0 && id < count ? model.pieces[id].text : std::string();
   };
 
-  Json normalizers = Json::array();
-  if (!model.charsmap.empty()) {
-    normalizers.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", base64(model.charsmap)}});
-  }
-  if (model.remove_extra_blanks) {
-    normalizers.push_back({{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}});
-    normalizers.push_back({{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
-  }
   Json added = Json::array();
   for (int64_t id = 0; id < count; ++id) {
     const int64_t type = model.pieces[id].type;
-    if (type != kControl && type != kUserDefined && type != kUnknown) continue;
+    const bool symbol = type == kUserDefined && like_llama(model);
+    if (type != kControl && type != kUnknown && !symbol) continue;
     added.push_back({{"id", id},
                      {"content", model.pieces[id].text},
                      {"single_word", false},
@@ -259,20 +329,15 @@ SentencePieceTokenizer convert_sentencepiece(std::string_view bytes, const std::
   if (model.add_dummy_prefix) {
     decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   }
-  const Json document = {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", added},
-      {"normalizer", normalizers.empty() ? Json() : Json{{"type", "Sequence"}, {"normalizers", normalizers}}},
-      {"pre_tokenizer",
-       {{"type", "Metaspace"},
-        {"replacement", kBlank},
-        {"prepend_scheme", prepend_scheme(model)},
-        {"split", false}}},
-      {"post_processor", nullptr},
-      {"decoder", {{"type", "Sequence"}, {"decoders", decoders}}},
-      {"model", model_json(model, name)}};
+  const Json document = {{"version", "1.0"},
+                         {"truncation", nullptr},
+                         {"padding", nullptr},
+                         {"added_tokens", added},
+                         {"normalizer", normalizer_json(model)},
+                         {"pre_tokenizer", pre_tokenizer_json(model)},
+                         {"post_processor", nullptr},
+                         {"decoder", {{"type", "Sequence"}, {"decoders", decoders}}},
+                         {"model", model_json(model, name)}};
   SentencePieceTokenizer result;
   try {
     result.tokenizer_json = document.dump();

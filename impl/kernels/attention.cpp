@@ -1,4 +1,5 @@
-// Varlen attention: spans of documents, and the span-by-span composition of LibTorch's CPU flash attention.
+// Varlen attention: spans of documents, the choice of the engine, and LibTorch's CPU flash attention span by
+// span.
 #include "kernels/attention.h"
 
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
@@ -13,6 +14,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "kernels/attention_composed.h"
 #include "kernels/cpu/attention_tiles.h"
 
 namespace tessera::kernels {
@@ -34,14 +36,20 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   }
 }
 
-void check_options(const AttentionOptions& options) {
+/// `options` checked, and with the scale that 0 stands for.
+AttentionOptions checked(AttentionOptions options, int64_t d) {
   TESSERA_CHECK(std::isfinite(options.scale) && options.scale >= 0, argument, "attention: scale ",
                 options.scale, " is negative or not finite");
   TESSERA_CHECK(options.window >= 0, argument, "attention: window ", options.window, " is negative");
+  TESSERA_CHECK(std::isfinite(options.soft_cap) && options.soft_cap >= 0, argument, "attention: soft_cap ",
+                options.soft_cap, " is negative or not finite");
+  if (options.scale == 0) options.scale = 1.0 / std::sqrt(static_cast<double>(d));
+  return options;
 }
 
-double scale_of(const AttentionOptions& options, int64_t d) {
-  return options.scale != 0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(d));
+/// LibTorch's flash attention cannot do it.
+bool needs_composition(const AttentionOptions& options) {
+  return options.soft_cap > 0;
 }
 
 /// [T, heads, d] -> [1, heads, n, d] of a span.
@@ -106,21 +114,25 @@ std::vector<AttentionSpan> document_spans(const at::Tensor& cu_seqlens, const at
 }
 
 AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          const std::vector<AttentionSpan>& spans, const AttentionOptions& options) {
+                          const std::vector<AttentionSpan>& spans, const AttentionOptions& given) {
   check(q, k, v, spans);
-  check_options(options);
+  const AttentionOptions options = checked(given, q.size(2));
   AttentionResult result{at::zeros(q.sizes(), q.options()),
                          at::full({q.size(1), q.size(0)}, kMinusInfinity, q.options().dtype(at::kFloat))};
   if (tiles_apply({&q, &k, &v})) {
-    attention_tiles_forward(q, k, v, spans, scale_of(options, q.size(2)), options.window, result);
+    attention_tiles_forward(q, k, v, spans, options, result);
     return result;
   }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
+    if (needs_composition(options)) {
+      attention_composed_forward(q, k, v, s, options, result);
+      continue;
+    }
     const SpanMask m = make_mask(s, options.window, q);
     auto [out, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
         head_major(q, s.q_begin, s.q_len), head_major(k, s.k_begin, s.k_len),
-        head_major(v, s.k_begin, s.k_len), 0.0, m.causal, m.mask, scale_of(options, q.size(2)));
+        head_major(v, s.k_begin, s.k_len), 0.0, m.causal, m.mask, options.scale);
     if (m.blind.defined()) {
       out.masked_fill_(m.blind.unsqueeze(1), 0);
       lse.masked_fill_(m.blind, kMinusInfinity);
@@ -133,9 +145,9 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
 
 AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                                   const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
-                                  const std::vector<AttentionSpan>& spans, const AttentionOptions& options) {
+                                  const std::vector<AttentionSpan>& spans, const AttentionOptions& given) {
   check(q, k, v, spans);
-  check_options(options);
+  const AttentionOptions options = checked(given, q.size(2));
   TESSERA_CHECK(dout.sizes() == q.sizes() && out.sizes() == q.sizes(), argument, "attention_backward: dout ",
                 dout.sizes(), ", out ", out.sizes(), ", q ", q.sizes());
   TESSERA_CHECK(lse.dim() == 2 && lse.size(0) == q.size(1) && lse.size(1) == q.size(0) &&
@@ -146,12 +158,15 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
   AttentionGrads grads{at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense),
                        at::zeros_like(v, {}, dense)};
   if (tiles_apply({&q, &k, &v, &dout, &out}) && lse.is_contiguous()) {
-    attention_tiles_backward(dout, q, k, v, out, lse, spans, scale_of(options, q.size(2)), options.window,
-                             grads);
+    attention_tiles_backward(dout, q, k, v, out, lse, spans, options, grads);
     return grads;
   }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
+    if (needs_composition(options)) {
+      attention_composed_backward(dout, q, k, v, out, lse, s, options, grads);
+      continue;
+    }
     const SpanMask m = make_mask(s, options.window, q);
     at::Tensor g = head_major(dout, s.q_begin, s.q_len);
     at::Tensor l = lse.narrow(1, s.q_begin, s.q_len)
@@ -164,7 +179,7 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
     auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         g, head_major(q, s.q_begin, s.q_len), head_major(k, s.k_begin, s.k_len),
         head_major(v, s.k_begin, s.k_len), head_major(out, s.q_begin, s.q_len), l.contiguous(), 0.0, m.causal,
-        m.mask, scale_of(options, q.size(2)));
+        m.mask, options.scale);
     head_major(grads.dq, s.q_begin, s.q_len).copy_(dq);
     head_major(grads.dk, s.k_begin, s.k_len).add_(dk);
     head_major(grads.dv, s.k_begin, s.k_len).add_(dv);

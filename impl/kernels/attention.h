@@ -25,6 +25,8 @@ struct AttentionSpan {
 struct AttentionOptions {
   double scale = 0;    ///< multiplies the scores; 0 means 1/sqrt(d)
   int64_t window = 0;  ///< a token sees itself and the window-1 tokens before it; 0 means all
+  /// Scaled scores s become soft_cap * tanh(s / soft_cap) (Gemma 2, 2024); 0 leaves them as they are.
+  double soft_cap = 0;
 };
 
 /// The spans of a packed batch (see PackedBatch for the two boundary lists, int32 [n+1]): one per document,
@@ -35,7 +37,8 @@ std::vector<AttentionSpan> document_spans(const at::Tensor& cu_seqlens, const at
 
 struct AttentionResult {
   at::Tensor out;  ///< [T, Hq, d] contiguous; rows of no span, and rows that see no key, are zero
-  at::Tensor lse;  ///< float32 [Hq, T]: log-sum-exp of the scaled scores; -inf where a row sees no key
+  at::Tensor
+      lse;  ///< float32 [Hq, T]: log-sum-exp of the scaled (and capped) scores; -inf where a row sees no key
 };
 
 /// q [T, Hq, d], k and v [Tk, Hkv, d], Hq a multiple of Hkv; head and last dimensions dense, token stride

@@ -59,6 +59,10 @@ Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& wei
   return result;
 }
 
+kernels::AttentionOptions Attention::options() const {
+  return {.scale = spec_.scale, .window = spec_.window, .soft_cap = spec_.soft_cap};
+}
+
 bool Attention::makes_rotated_again(const Microbatch& mb, Recompute recompute) const {
   return q_norm_ && recompute != Recompute::none && keeps_arguments(mb);
 }
@@ -72,7 +76,7 @@ at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::
   const at::Tensor v = projected[2].view({tokens, -1, spec_.head_dim});
   const Rotated rotated = norm_and_rotate(weights, q, k, mb);
 
-  const Attended attended = attend(rotated.q, rotated.k, v, *mb.batch, mb.context, {0, spec_.window});
+  const Attended attended = attend(rotated.q, rotated.k, v, *mb.batch, mb.context, options());
 
   saved.push(attended.kept.v);
   saved.push(attended.kept.out);
@@ -133,7 +137,7 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   const at::Tensor doutput = inside_dy.wait();
   const at::Tensor dout = out_.grad_input(weights, doutput).view({tokens, -1, spec_.head_dim});
   out_.grad_weights(out_rows, doutput, grads);
-  const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, {0, spec_.window});
+  const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, options());
 
   const std::vector<at::Tensor> dprojected = qkv_.empty_grads(doutput);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});

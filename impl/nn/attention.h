@@ -26,6 +26,8 @@ struct AttentionSpec {
   double norm_eps = 1e-6;
   double init_std = 0.02;
   TensorRegion region;  ///< heads are cut over it
+  double scale = 0;     ///< of the scores; 0 is 1/sqrt(head_dim)
+  double soft_cap = 0;  ///< of the scores (Gemma 2); 0 is none
 };
 
 class Attention {
@@ -52,6 +54,7 @@ class Attention {
   };
   Rotated norm_and_rotate(const std::vector<at::Tensor>& weights, const at::Tensor& q, const at::Tensor& k,
                           const Microbatch& mb) const;
+  kernels::AttentionOptions options() const;
   /// With norms the projections are kept, from which q and k can be made again.
   bool makes_rotated_again(const Microbatch& mb, Recompute recompute) const;
 

@@ -8,7 +8,9 @@ usual families. TEMPLATES: a folder with more *.jinja files.
 import json
 import pathlib
 import random
+import re
 import sys
+import unicodedata
 
 from text_cases import CONVERSATIONS, TEMPLATES, texts
 
@@ -136,24 +138,75 @@ def make_tokenizers(out):
     return made
 
 
+def train_sentencepiece(folder, **options):
+    import sentencepiece
+    folder.mkdir()
+    lines = [line for text in corpus() for line in text.split("\n") if len(line) < 2000]
+    settings = dict(vocab_size=700, hard_vocab_limit=False, minloglevel=2, unk_surface="<unk>") | options
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_prefix=str(folder / "tokenizer"),
+                                             **settings)
+    return sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+
+
 def make_sentencepiece(out):
     """A tokenizer.model as Llama 2 has it; needs the sentencepiece and protobuf packages."""
     try:
         import google.protobuf  # noqa: F401
-        import sentencepiece
+        import sentencepiece  # noqa: F401
     except ImportError:
         return {}
     folder = out / "sentencepiece"
-    folder.mkdir()
-    lines = [line for text in corpus() for line in text.split("\n") if len(line) < 2000]
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_prefix=str(folder / "tokenizer"), vocab_size=700, model_type="bpe",
-        byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2,
-        character_coverage=0.995, allow_whitespace_only_pieces=True)
+    train_sentencepiece(folder, model_type="bpe", byte_fallback=True, normalization_rule_name="identity",
+                        remove_extra_whitespaces=False, character_coverage=0.995, allow_whitespace_only_pieces=True)
     config = dict(tokenizer_class="LlamaTokenizer", add_bos_token=True, bos_token="<s>", eos_token="</s>",
                   unk_token="<unk>")
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return {"sentencepiece": transformers.LlamaTokenizer.from_pretrained(folder)}
+
+
+# Models that transformers does not read as they were trained: the truth is sentencepiece itself.
+SENTENCEPIECE = {
+    "default": {},
+    "folded": dict(normalization_rule_name="nmt_nfkc_cf"),
+    "identity": dict(normalization_rule_name="identity"),
+    "byte_fallback": dict(byte_fallback=True, character_coverage=0.99),
+    "no_prefix": dict(add_dummy_prefix=False, byte_fallback=True),
+    "symbols": dict(user_defined_symbols=["<|im_start|>", "<tool>", "ren", "\u2581th", "(x)"]),
+    "t5_ids": dict(pad_id=0, eos_id=1, unk_id=2, bos_id=-1),
+    "gemma": dict(split_digits=True, byte_fallback=True, allow_whitespace_only_pieces=True, add_dummy_prefix=False,
+                  remove_extra_whitespaces=False, normalization_rule_name="identity", pad_id=0, eos_id=1, bos_id=2,
+                  unk_id=3, user_defined_symbols=["\n", "\n\n", "\u2581\u2581\u2581", "<start_of_turn>"]),
+}
+
+
+def well_defined(text, options, controls):
+    """Whether sentencepiece and the crate mean the same: to sentencepiece control tokens in text are none; runs, and long
+    texts of few syllables, have several spellings of one score; and the crate's normaliser sees a character and its
+    marks as one."""
+    if any(control in text for control in controls):
+        return False
+    if options["model_type"] == "unigram" and (len(text) > 5000 or re.search(r"(.)\1{30}", text, re.DOTALL)):
+        return False
+    joins = any(unicodedata.combining(c) or "\u1100" <= c <= "\u11ff" for c in text) or "\r\n" in text
+    return options.get("normalization_rule_name") == "identity" or not joins
+
+
+def write_sentencepiece(out):
+    for kind in ("bpe", "unigram"):
+        for name, options in SENTENCEPIECE.items():
+            options = dict(options, model_type=kind)
+            folder = out / f"sentencepiece_{kind}_{name}"
+            model = train_sentencepiece(folder, **options)
+            pieces = range(model.get_piece_size())
+            controls = [model.id_to_piece(i) for i in pieces if model.is_control(i) or model.is_unknown(i)]
+            rows = []
+            for text in texts():
+                if well_defined(text, options, controls):
+                    ids = model.encode(text)
+                    rows.append(dict(text=text, plain=ids, special=ids, decoded=model.decode(ids)))
+            ids = dict(bos=model.bos_id(), eos=model.eos_id(), pad=model.pad_id(), unk=model.unk_id())
+            facts = dict(size=len(pieces), **{key: None if id < 0 else id for key, id in ids.items()})
+            (out / f"{folder.name}.ids.json").write_text(json.dumps(dict(facts=facts, rows=rows)))
 
 
 def write_ids(out, name, tokenizer):
@@ -194,7 +247,10 @@ def main():
     if len(sys.argv) > 2:
         for path in sorted(pathlib.Path(sys.argv[2]).glob("*.jinja")):
             templates[path.stem] = path.read_text()
-    made = make_tokenizers(out) | make_sentencepiece(out)
+    more = make_sentencepiece(out)
+    if more:
+        write_sentencepiece(out)
+    made = make_tokenizers(out) | more
     for name, tokenizer in made.items():
         write_ids(out, name, tokenizer)
     transformers.logging.set_verbosity_error()

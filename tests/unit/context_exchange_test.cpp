@@ -32,6 +32,7 @@ PackedBatch random_batch(std::mt19937& random, int longest) {
 struct Problem {
   int cp = 2;
   int64_t heads = 4, kv_heads = 2, d = 8, window = 0;
+  double soft_cap = 0;
   at::ScalarType dtype = at::kFloat;
   double tolerance = 5e-6;
   ContextOptions options;
@@ -42,10 +43,14 @@ struct Results {
   at::Tensor out, dq, dk, dv;
 };
 
+kernels::AttentionOptions options_of(const Problem& p) {
+  return {.window = p.window, .soft_cap = p.soft_cap};
+}
+
 /// What one rank computes; rows of padding are zero.
 Results on_one_rank(const Problem& p, const PackedBatch& batch, const at::Tensor& q, const at::Tensor& k,
                     const at::Tensor& v, const at::Tensor& dout) {
-  const kernels::AttentionOptions options{0, p.window};
+  const kernels::AttentionOptions options = options_of(p);
   const Attended attended = attend(q, k, v, batch, nullptr, options);
   const kernels::AttentionGrads grads = attend_backward(dout, attended.kept, batch, nullptr, options);
   return {attended.out, grads.dq, grads.dk, grads.dv};
@@ -72,7 +77,7 @@ void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
     const ContextBatch part = context.shard(batch);
     const auto mine = [&](const at::Tensor& t) { return context.gather_backward(t, part.layout, false); };
     const auto all = [&](const at::Tensor& t) { return context.gather(t, part.layout, tokens); };
-    const kernels::AttentionOptions options{0, p.window};
+    const kernels::AttentionOptions options = options_of(p);
     const at::Tensor local_q = mine(q), local_k = mine(k), local_v = mine(v);
     const Attended attended = part.plan->attend(local_q, local_k, local_v, options);
     const kernels::AttentionGrads grads = part.plan->attend_backward(mine(dout), attended.kept, options);
@@ -174,6 +179,18 @@ TEST(ContextExchange, OverSockets) {
   for_each_exchange(p, [&](const Problem& q) {
     if (q.options.layout == ContextLayoutKind::zigzag) check_exchange(q, batch, 8);  // connecting takes long
   });
+}
+
+TEST(ContextExchange, SoftCappedScores) {
+  std::mt19937 random(13);
+  Problem p;
+  p.cp = 4;
+  p.soft_cap = 0.7;
+  for (const int64_t window : {0, 30}) {
+    p.window = window;
+    const PackedBatch batch = random_batch(random, 120);
+    for_each_exchange(p, [&](const Problem& q) { check_exchange(q, batch, 9); });
+  }
 }
 
 TEST(ContextExchange, FewerTokensThanRanks) {

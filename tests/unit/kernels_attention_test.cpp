@@ -5,6 +5,7 @@
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/logsumexp.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -51,11 +52,16 @@ Expected reference(const Case& c, const at::Tensor& q, const at::Tensor& k, cons
       };
       const at::Tensor qs = part(q, s.q_begin, s.q_len, h), ks = part(k, s.k_begin, s.k_len, kh);
       const at::Tensor vs = part(v, s.k_begin, s.k_len, kh), ds = part(dout, s.q_begin, s.q_len, h);
-      const at::Tensor scores = (at::mm(qs, ks.t()) * scale).masked_fill(hidden, -inf);
+      at::Tensor scores = at::mm(qs, ks.t()) * scale, slope = at::ones_like(scores);
+      if (const double cap = c.options.soft_cap; cap > 0) {
+        slope = 1 - (scores / cap).tanh().square();
+        scores = cap * (scores / cap).tanh();
+      }
+      scores = scores.masked_fill(hidden, -inf);
       const at::Tensor lse = at::logsumexp(scores, 1);
       const at::Tensor p = (scores - lse.unsqueeze(1)).exp().masked_fill(blind, 0);
       const at::Tensor out = at::mm(p, vs), dp = at::mm(ds, vs.t());
-      const at::Tensor dscores = p * (dp - (dp * p).sum(1, true)) * scale;
+      const at::Tensor dscores = p * (dp - (dp * p).sum(1, true)) * slope * scale;
       e.out.narrow(0, s.q_begin, s.q_len).select(1, h).copy_(out);
       e.lse[h].narrow(0, s.q_begin, s.q_len).copy_(lse);
       e.dq.narrow(0, s.q_begin, s.q_len).select(1, h).copy_(at::mm(dscores, ks));
@@ -114,7 +120,7 @@ Case documents(int64_t heads, int64_t kv_heads, int64_t d, std::initializer_list
 
 std::string name_of(const Case& c, at::ScalarType dtype) {
   return cat(dtype, " heads=", c.heads, "/", c.kv_heads, " d=", c.d, " T=", c.queries,
-             " window=", c.options.window);
+             " window=", c.options.window, " cap=", c.options.soft_cap);
 }
 
 void check_both(const Case& c) {
@@ -143,6 +149,40 @@ TEST(Attention, GroupedKeyHeads) {
 
 TEST(Attention, SlidingWindows) {
   for (int64_t window : {1, 2, 31, 64, 100, 1000}) check_both(documents(4, 2, 32, {1, 150, 40}, window));
+}
+
+TEST(Attention, SoftCappedScores) {
+  // Scores are of size 1: the small caps bend all of them, the large ones few.
+  for (double cap : {0.5, 2.0, 50.0}) {
+    for (int64_t window : {0, 30}) {
+      Case c = documents(4, 2, 32, {1, 150, 40}, window);
+      c.options.soft_cap = cap;
+      check_both(c);
+      check_case(c, at::kDouble);
+    }
+  }
+  Case shifted{4, 2, 80, {{0, 40, 0, 100, 60}, {40, 30, 0, 100, 30}}, {.window = 25, .soft_cap = 1}, 70, 100};
+  check_both(shifted);
+  shifted.spans[1].diagonal = -10;  // some rows see nothing
+  check_both(shifted);
+  check_case(shifted, at::kDouble);
+}
+
+TEST(Attention, ManyQueriesTakeTheCompositionInBlocks) {
+  Case c = documents(2, 1, 8, {600}, 290);
+  c.options.soft_cap = 2;
+  check_case(c, at::kDouble);
+}
+
+TEST(Attention, ACapHoldsScoresThatWouldOverflow) {
+  const at::Tensor q = random_tensor({100, 2, 32}, at::kFloat, 1, 1e20),
+                   k = random_tensor({100, 2, 32}, at::kFloat, 2, 1e17);
+  const AttentionOptions options{.soft_cap = 30};
+  const std::vector<AttentionSpan> spans{{0, 100, 0, 100, 0}};
+  const AttentionResult r = attention(q, k, q, spans, options);
+  EXPECT_LE(r.lse.max().item<double>(), 30 + std::log(100.0) + 1e-3);
+  const AttentionGrads g = attention_backward(k, q, k, q, r.out, r.lse, spans, options);
+  EXPECT_FALSE(g.dq.isnan().any().item<bool>());
 }
 
 TEST(Attention, OddHeadSizes) {
@@ -243,6 +283,8 @@ TEST(Attention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(attention(q, k, k, {{0, 5, 0, 4, 0}}), Error);
   EXPECT_THROW(attention(q, k, k, {{0, 4, 1, 4, 0}}), Error);
   EXPECT_THROW(attention(q, k, k, {{-1, 4, 0, 4, 0}}), Error);
+  EXPECT_THROW(attention(q, k, k, {}, {.soft_cap = -1}), Error);
+  EXPECT_THROW(attention(q, k, k, {}, {.soft_cap = std::nan("")}), Error);
   const auto int32 = at::TensorOptions(at::kInt);
   EXPECT_THROW(document_spans(at::tensor({0, 5, 3}, int32), at::tensor({0, 5, 8}, int32), 8), Error);
   EXPECT_THROW(document_spans(at::tensor({0, 5}, int32), at::tensor({0, 4}, int32), 8), Error);

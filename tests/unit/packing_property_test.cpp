@@ -8,7 +8,6 @@
 #include "core/error.h"
 #include "data/pack_order.h"
 #include "data/packing.h"
-#include "data/stream_packer.h"
 
 namespace tessera {
 namespace {
@@ -214,32 +213,6 @@ TEST(PackingProperty, BalancedStepsCostNearlyTheSameOnAllRanks) {
   V all(sorted.size());
   std::iota(all.begin(), all.end(), 0);
   EXPECT_EQ(sorted, all);
-}
-
-TEST(PackingProperty, AStreamPacksWithABoundedBuffer) {
-  const V lengths = random_lengths(6, 20000, 2048, 1);
-  for (const Packer packer : {Packer::bfd, Packer::next_fit, Packer::first_fit}) {
-    StreamPacker stream({.packer = packer, .capacity = 2048}, 1000);
-    Packing packing;
-    const auto drain = [&] {
-      for (V ids; stream.next(ids);) {
-        packing.documents.insert(packing.documents.end(), ids.begin(), ids.end());
-        packing.offsets.push_back(static_cast<int64_t>(packing.documents.size()));
-      }
-    };
-    for (size_t i = 0; i < lengths.size(); ++i) {
-      stream.push(static_cast<int64_t>(i), lengths[i]);
-      EXPECT_LT(stream.waiting().size(), 1000u);
-      drain();
-    }
-    stream.finish();
-    drain();
-    expect_valid(packing, lengths, 2048, packer_name(packer));
-    if (packer == Packer::next_fit)
-      EXPECT_TRUE(std::is_sorted(packing.documents.begin(), packing.documents.end()));
-    else
-      EXPECT_GT(pack_efficiency(lengths, packing.packs(), 2048), 0.999) << packer_name(packer);
-  }
 }
 
 }  // namespace

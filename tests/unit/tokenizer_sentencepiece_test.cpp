@@ -80,6 +80,55 @@ TEST(TokenizerSentencePiece, ReadsUnigramModels) {
   EXPECT_EQ(tokenizer->decode(tokenizer->encode("abc ab", false), false), "abc ab");
 }
 
+/// A model as the trainer makes it by default: blanks removed, a symbol of the user's.
+std::string trained(int model_type, bool add_dummy_prefix = true, bool remove_extra_blanks = true) {
+  std::string model = piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3) + piece("<x.y>", 0, 4);
+  float score = -1;
+  for (const char* text : {"\xE2\x96\x81", "a", "b", "ab", "\n", "<", "x", ".", "y", ">", "<x"}) {
+    model += piece(text, score--, 1);
+  }
+  model += bytes_field(2, number_field(3, model_type));
+  return model + bytes_field(3, number_field(3, add_dummy_prefix) + number_field(4, remove_extra_blanks));
+}
+
+std::vector<std::string> pieces_of(const std::string& model, const std::string& text) {
+  return tokens_of(*Tokenizer::from_json(convert_sentencepiece(model, "tokenizer.model").tokenizer_json),
+                   text);
+}
+
+TEST(TokenizerSentencePiece, RemovesBlanksButNoNewlines) {
+  const std::string blank = "\xE2\x96\x81";
+  using Pieces = std::vector<std::string>;
+  for (const int type : {1, 2}) {
+    SCOPED_TRACE(type);
+    EXPECT_EQ(pieces_of(trained(type), "  ab   a \n"), (Pieces{blank, "ab", blank, "a", blank, "\n"}));
+    EXPECT_EQ(pieces_of(trained(type), "\n"), (Pieces{blank, "\n"}));
+    EXPECT_EQ(pieces_of(trained(type), " \n a" + blank + "  "), (Pieces{blank, "\n", blank, "a"}));
+    EXPECT_EQ(pieces_of(trained(type), "  "), Pieces{});
+    EXPECT_EQ(pieces_of(trained(type), blank), Pieces{});
+    EXPECT_EQ(pieces_of(trained(type, false, false), " a "), (Pieces{blank, "a", blank}));
+  }
+  EXPECT_EQ(pieces_of(trained(1, true, false), " a"), (Pieces{blank, blank, "a"}));
+}
+
+TEST(TokenizerSentencePiece, KeepsSymbolsOfTheUserWhole) {
+  const std::string blank = "\xE2\x96\x81";
+  using Pieces = std::vector<std::string>;
+  for (const int type : {1, 2}) {
+    SCOPED_TRACE(type);
+    EXPECT_EQ(pieces_of(trained(type), "<x.y>a<x.y><x"), (Pieces{blank, "<x.y>", "a", "<x.y>", "<x"}));
+    EXPECT_EQ(pieces_of(trained(type), "<xxy>"),
+              (Pieces{blank, "<x", "x", "y", ">"}));  // the point is no wildcard
+  }
+}
+
+TEST(TokenizerSentencePiece, ReadsNoBytesFromText) {
+  std::string model = trained(1) + piece("<0x61>", 0, 6);
+  for (const char* digit : {"0", "6", "1"}) model += piece(digit, -20, 1);
+  EXPECT_EQ(pieces_of(model, "<0x61>"),
+            (std::vector<std::string>{"\xE2\x96\x81", "<", "0", "x", "6", "1", ">"}));
+}
+
 TEST(TokenizerSentencePiece, RefusesFilesThatAreNoModel) {
   const std::string good = llama_like();
   for (const std::string& bad :

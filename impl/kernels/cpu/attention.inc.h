@@ -129,6 +129,12 @@ TESSERA_INLINE VisibleColumns visible(const AttentionMask& mask, int64_t row) {
   return {first, mask.window > 0 ? first + mask.window : int64_t{1} << 30};
 }
 
+/// Scores become cap * tanh(score * scale / cap), which never passes cap.
+void soft_cap(float* scores, int64_t count, float scale, float cap) {
+  const float inner = scale / cap;
+  for (int64_t i = 0; i < count; i += kLanes) store(scores + i, tanh(load(scores + i) * inner) * cap);
+}
+
 /// One block of the online softmax: scores [rows][columns] become probabilities about the running maximum, to
 /// p in the layout of a second operand; maximum, sum and O [tile_d][columns] are brought to the new maximum.
 template <class T>
@@ -222,21 +228,28 @@ void row_dots(const void* a_, int64_t a_stride, const void* b_, int64_t b_stride
   }
 }
 
-/// From scores and dP (both [rows][columns]) to P and dS = P (dP - delta) scale. float32: in place. bfloat16:
-/// P and dS as first operands (rows), dS also as second operand (row pairs).
-template <class T>
-void attention_backward_tile(float* scores, float* dp, int64_t rows, int64_t columns, float scale,
-                             const AttentionMask* mask, const float* lse, const float* delta, void* p_,
-                             void* ds_, void* ds_pairs_) {
+template <class T, bool Capped>
+void backward_tile_of(float* scores, float* dp, int64_t rows, int64_t columns, float scale, float cap,
+                      const AttentionMask* mask, const float* lse, const float* delta, void* p_, void* ds_,
+                      void* ds_pairs_) {
+  const float inner = Capped ? scale / cap : 0.0f;
   for (int64_t c = 0; c < columns; c += kLanes) {
     const Vf l = load(lse + c), dl = load(delta + c);
     const auto one = [&](int64_t r, Vf& p, Vf& ds) {
-      p = exp(load(scores + r * columns + c) * scale - l);
+      Vf factor = splat(scale), x = load(scores + r * columns + c);
+      if constexpr (Capped) {
+        const Vf t = tanh(x * inner);
+        x = t * cap;
+        factor *= 1.0f - t * t;
+      } else {
+        x *= scale;
+      }
+      p = exp(x - l);
       if (mask) {
         const VisibleColumns v = visible(*mask, r);
         p = select(hidden(c, v.first, v.last), Vf{}, p);
       }
-      ds = p * (load(dp + r * columns + c) - dl) * scale;
+      ds = p * (load(dp + r * columns + c) - dl) * factor;
     };
     for (int64_t r = 0; r < rows; r += 2) {
       Vf p0, p1, ds0, ds1;
@@ -258,4 +271,15 @@ void attention_backward_tile(float* scores, float* dp, int64_t rows, int64_t col
       }
     }
   }
+}
+
+/// From scores and dP (both [rows][columns]) to P and dS = P (dP - delta) scale, with `cap` > 0 times the
+/// derivative of soft_cap. float32: in place. bfloat16: P and dS as first operands (rows), dS also as second
+/// operand (row pairs).
+template <class T>
+void attention_backward_tile(float* scores, float* dp, int64_t rows, int64_t columns, float scale, float cap,
+                             const AttentionMask* mask, const float* lse, const float* delta, void* p,
+                             void* ds, void* ds_pairs) {
+  const auto tile = cap > 0 ? backward_tile_of<T, true> : backward_tile_of<T, false>;
+  tile(scores, dp, rows, columns, scale, cap, mask, lse, delta, p, ds, ds_pairs);
 }

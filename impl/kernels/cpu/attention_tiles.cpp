@@ -62,6 +62,7 @@ struct Problem {
   int64_t d, dp;  ///< head size, and padded
   int64_t group;  ///< query heads of one key head
   float scale;
+  float cap;  ///< 0: none
   int64_t window;
 };
 
@@ -175,8 +176,9 @@ void forward_task(const Problem& p, const at::Tensor& q, const at::Tensor& k, co
         const KeyBlock& block = blocks[static_cast<size_t>(b)];
         product<T>(block.tile, columns, p.dp, keys.plain + b * tile, qt, scores, false);
         AttentionMask mask;
-        table.softmax(scores, block.tile, columns, p.scale, mask_of(p, s, block, q0, n, mask), maximum, sum,
-                      pairs, o, p.dp);
+        if (p.cap > 0) table.soft_cap(scores, block.tile * columns, p.scale, p.cap);
+        table.softmax(scores, block.tile, columns, p.cap > 0 ? 1.0f : p.scale,
+                      mask_of(p, s, block, q0, n, mask), maximum, sum, pairs, o, p.dp);
         const T* probabilities = sizeof(T) == 2 ? pairs : reinterpret_cast<const T*>(scores);
         product<T>(p.dp, columns, block.tile, values.transposed + b * tile, probabilities, o, true);
       }
@@ -266,8 +268,8 @@ void backward_task(const Problem& p, const at::Tensor& dout, const at::Tensor& q
         product<T>(block.tile, columns, p.dp, keys.plain + b * tile, queries.head_major, scores, false);
         product<T>(block.tile, columns, p.dp, values.plain + b * tile, douts.head_major, dp, false);
         AttentionMask mask;
-        table.backward_tile(scores, dp, block.tile, columns, p.scale, mask_of(p, s, block, q0, n, mask), lse,
-                            delta, p_rows, ds_rows, ds_pairs);
+        table.backward_tile(scores, dp, block.tile, columns, p.scale, p.cap,
+                            mask_of(p, s, block, q0, n, mask), lse, delta, p_rows, ds_rows, ds_pairs);
         product<T>(block.tile, p.dp, columns, p_rows, douts.row_major, dv + b * tile, true);
         product<T>(block.tile, p.dp, columns, ds_rows, queries.row_major, dk + b * tile, true);
         product<T>(p.dp, columns, block.tile, keys.transposed + b * tile, ds_pairs, dq, true);
@@ -309,10 +311,14 @@ void for_tasks(const std::vector<AttentionSpan>& spans, int64_t kv_heads, bool t
   });
 }
 
-Problem problem_of(const at::Tensor& q, const at::Tensor& k, double scale, int64_t window) {
+Problem problem_of(const at::Tensor& q, const at::Tensor& k, const AttentionOptions& options) {
   const int64_t d = q.size(2);
-  return {d, (d + kHeadStep - 1) / kHeadStep * kHeadStep, q.size(1) / k.size(1), static_cast<float>(scale),
-          window};
+  return {d,
+          (d + kHeadStep - 1) / kHeadStep * kHeadStep,
+          q.size(1) / k.size(1),
+          static_cast<float>(options.scale),
+          static_cast<float>(options.soft_cap),
+          options.window};
 }
 
 template <class T>
@@ -336,9 +342,9 @@ bool attention_tiles_available(at::ScalarType dtype) {
 }
 
 void attention_tiles_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                             const std::vector<AttentionSpan>& spans, double scale, int64_t window,
+                             const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                              const AttentionResult& result) {
-  const Problem p = problem_of(q, k, scale, window);
+  const Problem p = problem_of(q, k, options);
   for_tasks(spans, k.size(1), false, [&](const AttentionSpan& s, int64_t kv_head) {
     if (q.scalar_type() == at::kFloat) {
       forward_task<float>(p, q, k, v, s, kv_head, result);
@@ -350,9 +356,9 @@ void attention_tiles_forward(const at::Tensor& q, const at::Tensor& k, const at:
 
 void attention_tiles_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                               const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
-                              const std::vector<AttentionSpan>& spans, double scale, int64_t window,
+                              const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                               const AttentionGrads& grads) {
-  const Problem p = problem_of(q, k, scale, window);
+  const Problem p = problem_of(q, k, options);
   for_tasks(spans, k.size(1), !keys_disjoint(spans), [&](const AttentionSpan& s, int64_t kv_head) {
     if (q.scalar_type() == at::kFloat) {
       backward_task<float>(p, dout, q, k, v, out, lse, s, kv_head, grads);

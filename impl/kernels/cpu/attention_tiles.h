@@ -9,13 +9,13 @@ namespace tessera::kernels {
 bool attention_tiles_available(at::ScalarType dtype);
 
 /// The span loops of attention() and attention_backward(): all arguments checked, head and last dimensions
-/// dense, results zero (lse: -infinity) where no span writes. scale > 0.
+/// dense, results zero (lse: -infinity) where no span writes. options.scale > 0.
 void attention_tiles_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                             const std::vector<AttentionSpan>& spans, double scale, int64_t window,
+                             const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                              const AttentionResult& result);
 void attention_tiles_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                               const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
-                              const std::vector<AttentionSpan>& spans, double scale, int64_t window,
+                              const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                               const AttentionGrads& grads);
 
 }  // namespace tessera::kernels

@@ -53,6 +53,7 @@ struct AttentionTiles {
   void (*transpose_tile)(const void* tile, void* out, int64_t rows, int64_t tile_d);
   void (*transpose_plain)(const void* tile, void* out, float* scratch, int64_t rows, int64_t tile_d);
   void (*interleave_rows)(const void* tile, void* out, int64_t rows, int64_t tile_d);
+  void (*soft_cap)(float* scores, int64_t count, float scale, float cap);
   void (*softmax)(float* scores, int64_t rows, int64_t columns, float scale, const AttentionMask* mask,
                   float* maximum, float* sum, void* p, float* o, int64_t tile_d);
   void (*finish)(float* o, const float* maximum, const float* sum, float* lse, int64_t columns,
@@ -61,7 +62,7 @@ struct AttentionTiles {
                      bool accumulate);
   void (*row_dots)(const void* a, int64_t a_stride, const void* b, int64_t b_stride, float* delta,
                    int64_t rows, int64_t d);
-  void (*backward_tile)(float* scores, float* dp, int64_t rows, int64_t columns, float scale,
+  void (*backward_tile)(float* scores, float* dp, int64_t rows, int64_t columns, float scale, float cap,
                         const AttentionMask* mask, const float* lse, const float* delta, void* p, void* ds,
                         void* ds_pairs);
 };

@@ -29,6 +29,7 @@ constexpr AttentionTiles attention_tiles = {
     .transpose_tile = transpose_tile<T>,
     .transpose_plain = transpose_plain<T>,
     .interleave_rows = interleave_rows,
+    .soft_cap = soft_cap,
     .softmax = attention_softmax<T>,
     .finish = attention_finish,
     .store_tile = store_tile<T>,
