@@ -56,7 +56,9 @@ const Loaded& loaded() {
 
 }  // namespace
 
-const CudaPlugin* cuda_plugin() { return loaded().plugin; }
+const CudaPlugin* cuda_plugin() {
+  return loaded().plugin;
+}
 
 std::string cuda_unavailable_reason() {
   const Loaded& state = loaded();

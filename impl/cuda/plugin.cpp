@@ -1,5 +1,6 @@
 // The table that libtessera_cuda.so hands to libtessera.so.
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 #include <torch/headeronly/version.h>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "core/cuda_plugin.h"
+#include "cuda/kernels/kernels.h"
 
 namespace tessera {
 namespace {
@@ -21,9 +23,9 @@ const char* versions() {
   static const std::string text = [] {
     int nccl = 0;
     ncclGetVersion(&nccl);
-    return "LibTorch " + std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR) + "." +
-           std::to_string(TORCH_VERSION_PATCH) + ", CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
-           std::to_string(CUDART_VERSION % 1000 / 10) + ", NCCL " + std::to_string(nccl / 10000) + "." +
+    return "LibTorch " + std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR) +
+           "." + std::to_string(TORCH_VERSION_PATCH) + ", CUDA " + std::to_string(CUDART_VERSION / 1000) +
+           "." + std::to_string(CUDART_VERSION % 1000 / 10) + ", NCCL " + std::to_string(nccl / 10000) + "." +
            std::to_string(nccl % 10000 / 100) + "." + std::to_string(nccl % 100);
   }();
   return text.c_str();
@@ -45,8 +47,8 @@ bool device_info(int32_t device, char* name, size_t capacity, int64_t* total_byt
   cudaDeviceProp properties{};
   int previous = 0;
   size_t total = 0, available = 0;
-  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess || cudaGetDevice(&previous) != cudaSuccess ||
-      cudaSetDevice(device) != cudaSuccess) {
+  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
+      cudaGetDevice(&previous) != cudaSuccess || cudaSetDevice(device) != cudaSuccess) {
     cudaGetLastError();
     return false;
   }
@@ -59,7 +61,23 @@ bool device_info(int32_t device, char* name, size_t capacity, int64_t* total_byt
   return true;
 }
 
-constexpr CudaPlugin kPlugin{kCudaPluginAbi, versions, device_count, device_info};
+void* current_stream(int device) {
+  return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream();
+}
+
+const kernels::CudaTable& kernel_table() {
+  static const kernels::CudaTable table = [] {
+    kernels::CudaTable all = cuda::kernel_table();
+    all.current_stream = current_stream;
+    return all;
+  }();
+  return table;
+}
+
+const CudaPlugin& plugin() {
+  static const CudaPlugin plugin{kCudaPluginAbi, versions, device_count, device_info, &kernel_table()};
+  return plugin;
+}
 
 }  // namespace
 }  // namespace tessera
@@ -67,5 +85,5 @@ constexpr CudaPlugin kPlugin{kCudaPluginAbi, versions, device_count, device_info
 extern "C" __attribute__((visibility("default"))) const tessera::CudaPlugin* tessera_cuda_plugin() {
   // Pulls LibTorch's CUDA part in, so that ATen finds its CUDA hooks from the first operation on.
   static_cast<void>(c10::cuda::device_count());
-  return &tessera::kPlugin;
+  return &tessera::plugin();
 }
