@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
 
 namespace tessera::kernels {
 namespace {
@@ -22,6 +23,14 @@ bool dense_rows(const at::Tensor& t) {
 
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
   TESSERA_CHECK(gate.sizes() == up.sizes(), argument, "swiglu: gate is ", gate.sizes(), ", up ", up.sizes());
+  if (const CudaTable* cuda = cuda_loops({&gate, &up}); cuda && dense_rows(gate) && dense_rows(up)) {
+    const CudaCall call(*cuda, gate);
+    at::Tensor y = at::empty(gate.sizes(), gate.options());
+    call.check(cuda->gated(cuda_type(gate), GatedActivation::silu, in(gate), gate.stride(0), in(up),
+                           up.stride(0), out(y), y.stride(0), gate.size(0), gate.size(1), call.stream()),
+               "swiglu");
+    return y;
+  }
   if (have_loops({&gate, &up}) && dense_rows(gate) && dense_rows(up)) {
     at::Tensor y = at::empty(gate.sizes(), gate.options());
     const auto loop = pick(cpu_table().swiglu, gate);
@@ -49,6 +58,17 @@ void swiglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at:
   TESSERA_CHECK(
       dgate.sizes() == dy.sizes() && dup.sizes() == dy.sizes() && (!y.defined() || y.sizes() == dy.sizes()),
       argument, "swiglu_backward: results are ", dgate.sizes(), " and ", dup.sizes(), ", dy ", dy.sizes());
+  if (const CudaTable* cuda = cuda_loops({&dy, &gate, &up, &dgate, &dup, &y});
+      cuda && dense_rows(dy) && dense_rows(gate) && dense_rows(up) && dense_rows(dgate) && dense_rows(dup) &&
+      dense_rows(y)) {
+    const CudaCall call(*cuda, dy);
+    call.check(cuda->gated_backward(cuda_type(dy), GatedActivation::silu, in(dy), dy.stride(0), in(gate),
+                                    gate.stride(0), in(up), up.stride(0), out(dgate), dgate.stride(0),
+                                    out(dup), dup.stride(0), out(y), y.defined() ? y.stride(0) : 0,
+                                    dy.size(0), dy.size(1), call.stream()),
+               "swiglu_backward");
+    return;
+  }
   if (have_loops({&dy, &gate, &up, &dgate, &dup, &y}) && dense_rows(dy) && dense_rows(gate) &&
       dense_rows(up) && dense_rows(dgate) && dense_rows(dup) && dense_rows(y)) {
     const auto loop = pick(cpu_table().swiglu_backward, dy);

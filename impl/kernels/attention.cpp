@@ -97,7 +97,7 @@ std::vector<AttentionSpan> document_spans(const at::Tensor& cu_seqlens, const at
                     cu_seqlens_padded.scalar_type() == at::kInt,
                 argument, "document_spans: cu_seqlens ", cu_seqlens.sizes(), " and cu_seqlens_padded ",
                 cu_seqlens_padded.sizes(), " must be int32 [documents + 1] alike");
-  const at::Tensor real = cu_seqlens.contiguous(), padded = cu_seqlens_padded.contiguous();
+  const at::Tensor real = cu_seqlens.cpu().contiguous(), padded = cu_seqlens_padded.cpu().contiguous();
   const int32_t* r = real.const_data_ptr<int32_t>();
   const int32_t* p = padded.const_data_ptr<int32_t>();
   std::vector<AttentionSpan> spans;

@@ -19,6 +19,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
 
 namespace tessera::kernels {
 namespace {
@@ -33,6 +34,28 @@ void check_shapes(const at::Tensor& logits, const at::Tensor& labels) {
 
 bool loops_apply(const at::Tensor& logits) {
   return has_loops(logits) && (logits.stride(1) == 1 || logits.size(1) == 1);
+}
+
+/// The table when logits and labels are both where kernels read them.
+const CudaTable* cuda_applies(const at::Tensor& logits, const at::Tensor& labels) {
+  if (!cuda_dtype(logits) || (logits.stride(1) != 1 && logits.size(1) != 1) || !labels.is_contiguous())
+    return nullptr;
+  return cuda_table({&logits, &labels});
+}
+
+void cross_entropy_on(const CudaTable& table, const at::Tensor& logits, const at::Tensor& labels,
+                      const double* grad_scale, const at::Tensor& loss_sum) {
+  const CudaCall call(table, logits);
+  const int64_t n = logits.size(0);
+  const at::Tensor row_loss = at::empty({n}, logits.options().dtype(at::kDouble));
+  auto* losses = row_loss.mutable_data_ptr<double>();
+  call.check(
+      table.cross_entropy(cuda_type(logits), out(logits), logits.stride(0), labels.const_data_ptr<int64_t>(),
+                          n, logits.size(1), kIgnoreIndex, grad_scale != nullptr,
+                          grad_scale ? static_cast<float>(*grad_scale) : 0, losses, call.stream()),
+      "cross_entropy");
+  call.check(table.sum_doubles(losses, n, loss_sum.mutable_data_ptr<double>(), true, call.stream()),
+             "cross_entropy");
 }
 
 double run(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale) {
@@ -72,6 +95,18 @@ CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor
             at::zeros({n}, f32)};
   }
   check_shapes(logits, labels);
+  if (const CudaTable* cuda = cuda_applies(logits, labels)) {
+    const CudaCall call(*cuda, logits);
+    const int64_t n = logits.size(0);
+    const auto f32 = logits.options().dtype(at::kFloat);
+    CrossEntropyStats s{at::empty({n}, f32), at::empty({n}, f32), at::empty({n}, f32)};
+    call.check(cuda->cross_entropy_stats(cuda_type(logits), in(logits), logits.stride(0),
+                                         labels.const_data_ptr<int64_t>(), n, logits.size(1), vocab_begin,
+                                         s.max.mutable_data_ptr<float>(), s.sum.mutable_data_ptr<float>(),
+                                         s.target.mutable_data_ptr<float>(), call.stream()),
+               "cross_entropy_stats");
+    return s;
+  }
   if (loops_apply(logits)) {
     const int64_t n = logits.size(0), v = logits.size(1);
     const auto f32 = logits.options().dtype(at::kFloat);
@@ -99,8 +134,17 @@ void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int6
   check_shapes(logits, labels);
   TESSERA_CHECK(lse.dim() == 1 && lse.size(0) == logits.size(0) && lse.scalar_type() == at::kFloat, argument,
                 "cross_entropy_grad: lse is ", lse.sizes(), ", float32 [", logits.size(0), "] expected");
+  const at::Tensor dense_lse = lse.contiguous();
+  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cuda_table({&logits, &lse})) {
+    const CudaCall call(*cuda, logits);
+    call.check(cuda->cross_entropy_grad(cuda_type(logits), out(logits), logits.stride(0),
+                                        labels.const_data_ptr<int64_t>(), logits.size(0), logits.size(1),
+                                        vocab_begin, kIgnoreIndex, dense_lse.const_data_ptr<float>(),
+                                        static_cast<float>(grad_scale), call.stream()),
+               "cross_entropy_grad");
+    return;
+  }
   if (loops_apply(logits)) {
-    const at::Tensor dense_lse = lse.contiguous();
     const auto loop = pick(cpu_table().cross_entropy_grad, logits);
     parallel(logits.size(0), 4 * logits.size(1) * logits.element_size(),
              [&, x = out(logits), label = labels.const_data_ptr<int64_t>(),
@@ -118,8 +162,44 @@ void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int6
   logits.copy_(grad);
 }
 
+void add_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
+                       const at::Tensor& loss_sum) {
+  check_shapes(logits, labels);
+  TESSERA_CHECK(loss_sum.numel() == 1 && loss_sum.scalar_type() == at::kDouble, argument,
+                "add_cross_entropy: the sum is ", loss_sum.scalar_type(), " ", loss_sum.sizes(),
+                ", float64 [1] expected");
+  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cuda_table({&logits, &loss_sum}))
+    return cross_entropy_on(*cuda, logits, labels, grad_scale, loss_sum);
+  loss_sum.add_(cross_entropy(logits, labels, grad_scale));
+}
+
+LabelledRows labelled_rows(const at::Tensor& labels, int64_t count) {
+  TESSERA_CHECK(
+      labels.dim() == 1 && labels.scalar_type() == at::kLong && labels.is_contiguous() && count >= 0,
+      argument, "labelled_rows: labels ", labels.sizes(), " must be contiguous int64 [T], count ", count,
+      " not negative");
+  if (const CudaTable* cuda = cuda_table({&labels})) {
+    const CudaCall call(*cuda, labels);
+    LabelledRows result{at::empty({count}, labels.options()), at::empty({count}, labels.options())};
+    call.check(cuda->labelled_rows(labels.const_data_ptr<int64_t>(), labels.numel(), kIgnoreIndex, count,
+                                   result.rows.mutable_data_ptr<int64_t>(),
+                                   result.labels.mutable_data_ptr<int64_t>(), call.stream()),
+               "labelled_rows");
+    return result;
+  }
+  const at::Tensor rows = labels.ne(kIgnoreIndex).nonzero().squeeze(1);
+  TESSERA_CHECK(rows.numel() == count, argument, "labelled_rows: ", rows.numel(), " rows have a label, not ",
+                count);
+  return {rows, labels.index_select(0, rows)};
+}
+
 double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale) {
   check_shapes(logits, labels);
+  if (const CudaTable* cuda = cuda_applies(logits, labels)) {
+    const at::Tensor sum = at::zeros({1}, logits.options().dtype(at::kDouble));
+    cross_entropy_on(*cuda, logits, labels, grad_scale, sum);
+    return sum.item<double>();
+  }
   const int64_t* label = labels.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < labels.numel(); ++i) {
     TESSERA_CHECK(label[i] == kIgnoreIndex || (label[i] >= 0 && label[i] < logits.size(1)), argument,

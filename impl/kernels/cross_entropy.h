@@ -18,6 +18,22 @@ inline constexpr int64_t kIgnoreIndex = -100;
 /// label).
 double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale);
 
+/// As cross_entropy, added to `loss_sum` (float64 [1] on the device of the logits) without waiting for the
+/// device. On a GPU labels are not read by the host: one outside [0, V) makes the sum NaN instead of
+/// throwing.
+void add_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
+                       const at::Tensor& loss_sum);
+
+struct LabelledRows {
+  at::Tensor rows;    ///< int64 [count]: the rows that have a label, in order
+  at::Tensor labels;  ///< int64 [count]
+};
+
+/// The rows of labels [T] (contiguous) that are not kIgnoreIndex; `count` is their number, which a
+/// PackedBatch knows, so that nobody waits for the device to count them. Errors: another number of rows
+/// (argument, on the cpu; on a GPU missing rows are -1 with kIgnoreIndex, and too many are left out).
+LabelledRows labelled_rows(const at::Tensor& labels, int64_t count);
+
 /// Per-row pieces over the local slice of the vocabulary, all float32 [n].
 struct CrossEntropyStats {
   at::Tensor max;     ///< largest local logit

@@ -6,6 +6,7 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 
 #include <atomic>
 #include <numeric>
@@ -13,6 +14,8 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
+#include "kernels/multi_tensor.h"
 
 namespace tessera::kernels {
 namespace {
@@ -22,6 +25,17 @@ void check_flat(const char* what, const at::Tensor& a, const at::Tensor& b) {
   TESSERA_CHECK(a.is_contiguous() && b.is_contiguous(), argument, what, ": tensors must be contiguous");
 }
 
+/// The table when both are of a dtype that kernels read, which need not be the same.
+const CudaTable* cuda_applies(const at::Tensor& a, const at::Tensor& b) {
+  return cuda_dtype(a) && cuda_dtype(b) ? cuda_table({&a, &b}) : nullptr;
+}
+
+void copy_on(const CudaTable& table, const at::Tensor& dst, const at::Tensor& src, bool add) {
+  const CudaCall call(table, dst);
+  call.check(table.copy(cuda_type(dst), out(dst), cuda_type(src), in(src), dst.numel(), add, call.stream()),
+             add ? "add_to" : "cast_copy");
+}
+
 /// Elements of one block of a sum: sums of blocks are joined in order.
 constexpr int64_t kSumBlock = 1 << 16;
 
@@ -29,6 +43,7 @@ constexpr int64_t kSumBlock = 1 << 16;
 
 void cast_copy(const at::Tensor& dst, const at::Tensor& src) {
   check_flat("cast_copy", dst, src);
+  if (const CudaTable* cuda = cuda_applies(dst, src)) return copy_on(*cuda, dst, src, /*add=*/false);
   if (!has_loops(dst) || !has_loops(src) || dst.scalar_type() == src.scalar_type()) {
     dst.copy_(src.view(dst.sizes()));
     return;
@@ -46,6 +61,7 @@ void cast_copy(const at::Tensor& dst, const at::Tensor& src) {
 
 void add_to(const at::Tensor& dst, const at::Tensor& src) {
   check_flat("add_to", dst, src);
+  if (const CudaTable* cuda = cuda_applies(dst, src)) return copy_on(*cuda, dst, src, /*add=*/true);
   if (!has_loops(dst) || !has_loops(src)) {
     dst.add_(src.view(dst.sizes()));
     return;
@@ -67,6 +83,12 @@ void add_to(const at::Tensor& dst, const at::Tensor& src) {
 
 at::Tensor add(const at::Tensor& a, const at::Tensor& b) {
   TESSERA_CHECK(a.sizes() == b.sizes(), argument, "add: ", a.sizes(), " and ", b.sizes());
+  if (const CudaTable* cuda = cuda_loops({&a, &b}); cuda && a.is_contiguous() && b.is_contiguous()) {
+    const CudaCall call(*cuda, a);
+    at::Tensor result = at::empty(a.sizes(), a.options());
+    call.check(cuda->add(cuda_type(a), in(a), in(b), out(result), a.numel(), call.stream()), "add");
+    return result;
+  }
   if (!have_loops({&a, &b}) || !a.is_contiguous() || !b.is_contiguous())
     return at::add(a, b).to(a.scalar_type());
   at::Tensor result = at::empty(a.sizes(), a.options());
@@ -77,6 +99,12 @@ at::Tensor add(const at::Tensor& a, const at::Tensor& b) {
 }
 
 void scale(const at::Tensor& t, double factor) {
+  if (const CudaTable* cuda = cuda_loops({&t}); cuda && t.is_contiguous()) {
+    const CudaCall call(*cuda, t);
+    call.check(cuda->scale(cuda_type(t), out(t), static_cast<float>(factor), t.numel(), call.stream()),
+               "scale");
+    return;
+  }
   if (!has_loops(t) || !t.is_contiguous()) {
     t.mul_(factor);
     return;
@@ -87,6 +115,7 @@ void scale(const at::Tensor& t, double factor) {
 }
 
 double sum_of_squares(const at::Tensor& t) {
+  if (cuda_loops({&t}) && t.is_contiguous()) return sum_of_squares({{t, 1.0}}).item<double>();
   if (!has_loops(t) || !t.is_contiguous()) {
     const at::Tensor wide = t.to(at::kDouble);
     return at::sum(at::mul(wide, wide)).item<double>();
@@ -103,6 +132,14 @@ double sum_of_squares(const at::Tensor& t) {
 }
 
 bool all_finite(const at::Tensor& t) {
+  if (const CudaTable* cuda = cuda_loops({&t}); cuda && t.is_contiguous()) {
+    const CudaCall call(*cuda, t);
+    const at::Tensor bad = at::zeros({1}, t.options().dtype(at::kInt));
+    call.check(
+        cuda->find_not_finite(cuda_type(t), in(t), t.numel(), bad.mutable_data_ptr<int32_t>(), call.stream()),
+        "all_finite");
+    return bad.item<int32_t>() == 0;
+  }
   if (!has_loops(t) || !t.is_contiguous()) return at::isfinite(t).all().item<bool>();
   std::atomic<bool> finite{true};
   parallel(t.numel(), t.element_size(),

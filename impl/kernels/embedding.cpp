@@ -3,6 +3,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/sort.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
 
 namespace tessera::kernels {
 namespace {
@@ -41,6 +43,29 @@ Groups group_by_token(const int64_t* token, int64_t count) {
   return g;
 }
 
+at::Tensor embedding_on(const CudaTable& table, const at::Tensor& weight, const at::Tensor& tokens,
+                        int64_t vocab_begin, int64_t vocab_size) {
+  const CudaCall call(table, weight);
+  const at::Tensor dense = weight.contiguous();
+  at::Tensor result = at::empty({tokens.size(0), weight.size(1)}, weight.options());
+  call.check(table.embedding(in(dense), tokens.const_data_ptr<int64_t>(), out(result), tokens.numel(),
+                             weight.size(1) * weight.element_size(), vocab_begin, weight.size(0), vocab_size,
+                             call.stream()),
+             "embedding");
+  return result;
+}
+
+void embedding_backward_on(const CudaTable& table, const at::Tensor& grad, const at::Tensor& tokens,
+                           const at::Tensor& dy, int64_t vocab_begin) {
+  const CudaCall call(table, grad);
+  const at::Tensor dense_dy = dy.contiguous();
+  const auto [sorted, order] = at::sort(tokens, std::optional<bool>(true), /*dim=*/0);
+  call.check(table.embedding_backward(cuda_type(grad), out(grad), cuda_type(dy), in(dense_dy),
+                                      sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
+                                      tokens.numel(), grad.size(1), vocab_begin, grad.size(0), call.stream()),
+             "embedding_backward");
+}
+
 }  // namespace
 
 at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens, int64_t vocab_begin,
@@ -48,6 +73,8 @@ at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens, int64_t
   TESSERA_CHECK(weight.dim() == 2, argument, "embedding: weight is ", weight.sizes(), ", expected [V, H]");
   check_tokens(tokens);
   if (vocab_size < 0) vocab_size = weight.size(0);
+  if (const CudaTable* cuda = cuda_table({&weight, &tokens}); cuda && cuda_dtype(weight))
+    return embedding_on(*cuda, weight, tokens, vocab_begin, vocab_size);
   if (!weight.device().is_cpu()) {
     TESSERA_CHECK(vocab_begin == 0 && weight.size(0) == vocab_size, unsupported,
                   "embedding: a vocabulary slice on device ", weight.device());
@@ -84,10 +111,12 @@ void embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, const 
       argument, "embedding_backward: grad ", grad.sizes(), ", dy ", dy.sizes(), ", ", tokens.numel(),
       " tokens");
   check_tokens(tokens);
+  TESSERA_CHECK(grad.is_contiguous(), argument, "embedding_backward: grad is not contiguous");
+  if (const CudaTable* cuda = cuda_table({&grad, &tokens, &dy}); cuda && cuda_dtype(grad) && cuda_dtype(dy))
+    return embedding_backward_on(*cuda, grad, tokens, dy, vocab_begin);
   TESSERA_CHECK(has_loops(dy) && has_loops(grad), unsupported, "embedding_backward: dy is ", dy.scalar_type(),
                 " and grad ", grad.scalar_type(), " on ", grad.device(),
-                ", float32 or bfloat16 on the cpu needed");
-  TESSERA_CHECK(grad.is_contiguous(), argument, "embedding_backward: grad is not contiguous");
+                ", float32 or bfloat16 needed, all on one device");
   const at::Tensor dense_dy = dy.contiguous();
   const int64_t* token = tokens.const_data_ptr<int64_t>();
   const Groups groups = group_by_token(token, tokens.numel());

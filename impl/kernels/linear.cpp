@@ -13,6 +13,8 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
+#include "kernels/cuda/geometry.h"
 #include "kernels/elementwise.h"
 
 namespace at::native {
@@ -85,6 +87,13 @@ void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Ten
   const at::Tensor dyt = dy.t();
   if (target.scalar_type() == at::kFloat && target.is_contiguous() && by_onednn(dyt, x)) {
     at::native::mkldnn_matmul(dyt, x, out, accumulate ? 1 : 0, 1);
+  } else if (x.is_cuda() && target.scalar_type() == at::kFloat && x.scalar_type() != at::kFloat) {
+    // cuBLAS sums into a float32 target itself, so nothing is rounded to bfloat16 on the way.
+    if (accumulate) {
+      at::addmm_out(out, out, dyt, x, at::kFloat);
+    } else {
+      at::mm_out(out, dyt, x, at::kFloat);
+    }
   } else if (target.scalar_type() == x.scalar_type()) {
     if (accumulate) {
       at::addmm_out(out, out, dyt, x);
@@ -102,7 +111,18 @@ void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Ten
 
 at::Tensor linear_grad_bias(const at::Tensor& dy) {
   TESSERA_CHECK(dy.dim() == 2, argument, "linear_grad_bias: dy is ", dy.sizes());
-  if (!has_loops(dy) || (dy.stride(1) != 1 && dy.size(1) != 1)) return at::sum(dy, {0}, false, at::kFloat);
+  const bool dense = dy.stride(1) == 1 || dy.size(1) == 1;
+  if (const CudaTable* cuda = cuda_loops({&dy}); cuda && dense) {
+    const CudaCall call(*cuda, dy);
+    const auto f32 = dy.options().dtype(at::kFloat);
+    at::Tensor sum = at::empty({dy.size(1)}, f32);
+    const at::Tensor scratch = at::empty({column_sum_floats(dy.size(0), dy.size(1))}, f32);
+    call.check(cuda->column_sum(cuda_type(dy), in(dy), dy.stride(0), sum.mutable_data_ptr<float>(),
+                                scratch.mutable_data_ptr<float>(), dy.size(0), dy.size(1), call.stream()),
+               "linear_grad_bias");
+    return sum;
+  }
+  if (!has_loops(dy) || !dense) return at::sum(dy, {0}, false, at::kFloat);
   const int64_t rows = dy.size(0), h = dy.size(1), parts = reduction_parts(rows);
   const at::Tensor partial = at::empty({parts, h}, dy.options().dtype(at::kFloat));
   at::Tensor sum = at::empty({h}, partial.options());

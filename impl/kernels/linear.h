@@ -14,7 +14,7 @@ at::Tensor linear_grad_input(const at::Tensor& dy, const at::Tensor& weight);
 
 /// dW [out, in] = dyᵀ x into `target`, which is overwritten (whatever it held) or added to. The target has
 /// the dtype of x, or is float32: then the product of bfloat16 inputs, summed in float32 by the engine, is
-/// rounded to bfloat16 before it is added.
+/// rounded to bfloat16 before it is added (on the CPU; cuBLAS adds to the target in float32).
 void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& target, bool accumulate);
 
 /// db [out] float32: the column sums of dy [T, out], rows added in a fixed order.

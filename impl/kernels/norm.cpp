@@ -10,6 +10,8 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
+#include "kernels/cuda/geometry.h"
 
 namespace tessera::kernels {
 namespace {
@@ -78,10 +80,50 @@ RmsNormGrads run_backward(const at::Tensor& dy, const at::Tensor& x, const at::T
   return g;
 }
 
+const CudaTable* cuda_applies(std::initializer_list<const at::Tensor*> tensors, const at::Tensor& weight) {
+  return weight.is_contiguous() ? cuda_loops(tensors) : nullptr;
+}
+
+AddRmsNormResult run_on(const CudaTable& table, const at::Tensor& x, const at::Tensor& residual,
+                        const at::Tensor& weight, double eps) {
+  const CudaCall call(table, x);
+  const Rows rows = rows_of(x);
+  const at::Tensor dense_residual = residual.defined() ? residual.contiguous() : residual;
+  AddRmsNormResult r;
+  if (residual.defined()) r.sum = at::empty(x.sizes(), x.options());
+  r.y = at::empty(x.sizes(), x.options());
+  r.rstd = at::empty({rows.count}, x.options().dtype(at::kFloat));
+  call.check(table.rms_norm(cuda_type(x), in(rows.x), rows.layout, in(dense_residual), in(weight), out(r.sum),
+                            out(r.y), r.rstd.mutable_data_ptr<float>(), rows.count, rows.h,
+                            static_cast<float>(eps), call.stream()),
+             "rms_norm");
+  return r;
+}
+
+RmsNormGrads run_backward_on(const CudaTable& table, const at::Tensor& dy, const at::Tensor& x,
+                             const at::Tensor& weight, const at::Tensor& rstd, const at::Tensor& dresidual) {
+  const CudaCall call(table, x);
+  const Rows rows = rows_of(x);
+  const at::Tensor dense_dy = dy.contiguous();
+  const at::Tensor dense_dres = dresidual.defined() ? dresidual.contiguous() : dresidual;
+  RmsNormGrads g{at::empty(x.sizes(), x.options()), at::empty({rows.h}, weight.options().dtype(at::kFloat))};
+  const at::Tensor partial = at::empty({norm_partial_floats(rows.count, rows.h)}, g.dweight.options());
+  call.check(table.rms_norm_backward(cuda_type(x), in(dense_dy), in(rows.x), rows.layout, in(weight),
+                                     rstd.const_data_ptr<float>(), in(dense_dres), out(g.dx),
+                                     g.dweight.mutable_data_ptr<float>(), partial.mutable_data_ptr<float>(),
+                                     rows.count, rows.h, call.stream()),
+             "rms_norm_backward");
+  return g;
+}
+
 }  // namespace
 
 RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   check(x, weight);
+  if (const CudaTable* cuda = cuda_applies({&x, &weight}, weight)) {
+    AddRmsNormResult r = run_on(*cuda, x, {}, weight, eps);
+    return {std::move(r.y), std::move(r.rstd)};
+  }
   if (loops_apply(x, weight)) {
     AddRmsNormResult r = run(x, {}, weight, eps);
     return {std::move(r.y), std::move(r.rstd)};
@@ -96,6 +138,8 @@ AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, c
   check(x, weight);
   TESSERA_CHECK(x.sizes() == residual.sizes(), argument, "add_rms_norm: x is ", x.sizes(), ", residual ",
                 residual.sizes());
+  if (const CudaTable* cuda = cuda_applies({&x, &weight, &residual}, weight))
+    return run_on(*cuda, x, residual, weight, eps);
   if (loops_apply(x, weight) && have_loops({&x, &residual})) return run(x, residual, weight, eps);
   at::Tensor sum = at::add(x, residual).contiguous();
   RmsNormResult normed = rms_norm(sum, weight, eps);
@@ -111,6 +155,10 @@ RmsNormGrads rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const 
   TESSERA_CHECK(rstd.numel() * h == x.numel() && rstd.scalar_type() == at::kFloat && rstd.is_contiguous(),
                 argument, "rms_norm_backward: rstd has ", rstd.numel(),
                 " elements (float32, one per row of x expected)");
+  if (const CudaTable* cuda = cuda_applies({&x, &weight, &dy, &dresidual}, weight);
+      cuda && cuda_table({&x, &rstd})) {
+    return run_backward_on(*cuda, dy, x, weight, rstd, dresidual);
+  }
   if (loops_apply(x, weight) && have_loops({&x, &dy, &dresidual}))
     return run_backward(dy, x, weight, rstd, dresidual);
   const at::Tensor x_hat = at::mul(x.reshape({-1, h}).to(at::kFloat), rstd.reshape({-1, 1}));

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
 
 namespace tessera::kernels {
 namespace {
@@ -78,6 +79,18 @@ void rope(const at::Tensor& x, const at::Tensor& out, const RopeTable& table, co
                 " elements, table for ", 2 * table.cos.size(1));
   TESSERA_CHECK(position_ids.dim() == 1 && position_ids.size(0) == x.size(0), argument,
                 "rope: ", position_ids.numel(), " position ids for ", x.size(0), " tokens");
+  const CudaTable* cuda = cuda_table({&x, &out, &table.cos, &table.sin, &position_ids});
+  if (cuda && cuda_loops({&x, &out}) && position_ids.scalar_type() == at::kLong && tokens_are_dense(x) &&
+      tokens_are_dense(out)) {
+    const CudaCall call(*cuda, x);
+    const at::Tensor positions = position_ids.contiguous();
+    call.check(cuda->rope(cuda_type(x), in(x), x.stride(0), kernels::out(out), out.stride(0),
+                          table.cos.const_data_ptr<float>(), table.sin.const_data_ptr<float>(),
+                          table.cos.size(0), positions.const_data_ptr<int64_t>(), x.size(0), x.size(1),
+                          x.size(2), inverse ? -1.0f : 1.0f, call.stream()),
+               "rope");
+    return;
+  }
   if (have_loops({&x, &out}) && position_ids.scalar_type() == at::kLong && tokens_are_dense(x) &&
       tokens_are_dense(out)) {
     const at::Tensor dense_positions = position_ids.contiguous();

@@ -1,4 +1,4 @@
-// AdamW and SGD on the fused CPU loops, with an ATen composition for other devices and dtypes.
+// AdamW and SGD as fused passes over all shards, with an ATen composition for other devices and dtypes.
 #include "optim/optimizer.h"
 
 #include <ATen/ops/mul.h>
@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/multi_tensor.h"
 
 namespace tessera {
 namespace {
@@ -29,12 +29,6 @@ void check_shard(const ParamShard& shard) {
   TESSERA_CHECK(shard.grad.scalar_type() == at::kFloat, argument, "optimizer: grad of ", shard.name, " is ",
                 shard.grad.scalar_type(), ", expected float32");
   if (shard.compute.defined()) check_flat(shard, shard.compute, "compute copy");
-}
-
-/// The fused loops write p and, beside it, at most a bfloat16 copy.
-bool loops_apply(const ParamShard& s) {
-  return kernels::has_loops(s.master) && s.grad.device().is_cpu() &&
-         (!s.compute.defined() || (s.compute.device().is_cpu() && s.compute.scalar_type() == at::kBFloat16));
 }
 
 /// State tensors per shard, made on first use, and the checks that shards stay what they were.
@@ -87,21 +81,25 @@ class AdamW : public Optimizer {
     check_step(lr, grad_scale, step);
     const auto n = static_cast<double>(step);
     const double bias1 = 1 - std::pow(options_.beta1, n), bias2 = 1 - std::pow(options_.beta2, n);
+    const AdamWScalars scalars{static_cast<float>(options_.beta1),     static_cast<float>(options_.beta2),
+                               static_cast<float>(1 - options_.beta1), static_cast<float>(1 - options_.beta2),
+                               static_cast<float>(options_.eps),       1,
+                               static_cast<float>(lr / bias1),         static_cast<float>(std::sqrt(bias2)),
+                               static_cast<float>(grad_scale)};
+    std::vector<kernels::AdamWTensors> fused;
     for (size_t i = 0; i < shards.size(); ++i) {
-      ParamShard& shard = shards[i];
+      const ParamShard& shard = shards[i];
       check_shard(shard);
       const double decay = shard.decay ? 1 - lr * options_.weight_decay : 1;
       const std::vector<at::Tensor>& state = state_.of(shards, i);
-      if (loops_apply(shard)) {
-        fused(shard, state,
-              {static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
-               static_cast<float>(1 - options_.beta1), static_cast<float>(1 - options_.beta2),
-               static_cast<float>(options_.eps), static_cast<float>(decay), static_cast<float>(lr / bias1),
-               static_cast<float>(std::sqrt(bias2)), static_cast<float>(grad_scale)});
+      if (kernels::has_fused_update(shard.master, shard.grad, shard.compute)) {
+        fused.push_back(
+            {shard.master, shard.grad, state[0], state[1], shard.compute, static_cast<float>(decay)});
       } else {
         composed(shard, state, decay, lr / bias1, std::sqrt(bias2), grad_scale);
       }
     }
+    kernels::adamw_all(fused, scalars);
   }
 
   std::vector<std::pair<std::string, at::Tensor>> state(const std::vector<ParamShard>& shards,
@@ -110,15 +108,6 @@ class AdamW : public Optimizer {
   }
 
  private:
-  static void fused(const ParamShard& s, const std::vector<at::Tensor>& state, const AdamWScalars& scalars) {
-    kernels::parallel(
-        s.master.numel(), 28,
-        [&, loop = kernels::pick(kernels::cpu_table().adamw, s.master), p = kernels::out(s.master),
-         g = s.grad.const_data_ptr<float>(), m = state[0].mutable_data_ptr<float>(),
-         v = state[1].mutable_data_ptr<float>(),
-         copy = kernels::out(s.compute)](int64_t b, int64_t e) { loop(p, g, m, v, copy, scalars, b, e); });
-  }
-
   void composed(const ParamShard& s, const std::vector<at::Tensor>& state, double decay, double step_size,
                 double bias2_sqrt, double grad_scale) const {
     at::Tensor m = state[0], v = state[1];
@@ -143,19 +132,22 @@ class Sgd : public Optimizer {
 
   void step(std::vector<ParamShard>& shards, double lr, double grad_scale, int64_t step) override {
     check_step(lr, grad_scale, step);
+    const SgdScalars scalars{static_cast<float>(lr), static_cast<float>(options_.momentum), 0,
+                             static_cast<float>(grad_scale)};
+    std::vector<kernels::SgdTensors> fused;
     for (size_t i = 0; i < shards.size(); ++i) {
-      ParamShard& shard = shards[i];
+      const ParamShard& shard = shards[i];
       check_shard(shard);
       const double decay = shard.decay ? options_.weight_decay : 0;
       const std::vector<at::Tensor>& state = state_.of(shards, i);
-      if (loops_apply(shard)) {
-        fused(shard, state,
-              {static_cast<float>(lr), static_cast<float>(options_.momentum), static_cast<float>(decay),
-               static_cast<float>(grad_scale)});
+      if (kernels::has_fused_update(shard.master, shard.grad, shard.compute)) {
+        fused.push_back({shard.master, shard.grad, state.empty() ? at::Tensor() : state[0], shard.compute,
+                         static_cast<float>(decay)});
       } else {
         composed(shard, state, decay, lr, grad_scale);
       }
     }
+    kernels::sgd_all(fused, scalars);
   }
 
   std::vector<std::pair<std::string, at::Tensor>> state(const std::vector<ParamShard>& shards,
@@ -164,16 +156,6 @@ class Sgd : public Optimizer {
   }
 
  private:
-  static void fused(const ParamShard& s, const std::vector<at::Tensor>& state, const SgdScalars& scalars) {
-    float* momentum = state.empty() ? nullptr : state[0].mutable_data_ptr<float>();
-    kernels::parallel(
-        s.master.numel(), 20,
-        [&, loop = kernels::pick(kernels::cpu_table().sgd, s.master), p = kernels::out(s.master),
-         g = s.grad.const_data_ptr<float>(), copy = kernels::out(s.compute)](int64_t b, int64_t e) {
-          loop(p, g, momentum, copy, scalars, b, e);
-        });
-  }
-
   void composed(const ParamShard& s, const std::vector<at::Tensor>& state, double decay, double lr,
                 double grad_scale) const {
     at::Tensor update = at::mul(s.grad, grad_scale).to(s.master.scalar_type());

@@ -23,6 +23,7 @@ struct dim3 {
   dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 using cudaStream_t = void*;
+using cudaError_t = int;
 
 namespace tessera::cuda {
 
