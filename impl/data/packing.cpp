@@ -2,13 +2,11 @@
 #include "data/packing.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <system_error>
 #include <thread>
 
 #include "core/error.h"
 #include "data/packing_detail.h"
+#include "data/parallel_for.h"
 
 namespace tessera {
 namespace packing {
@@ -178,32 +176,13 @@ Packing first_fit(std::span<const int64_t> lengths, const PackOptions& options) 
   const size_t groups = (lengths.size() + group_size - 1) / group_size;
   std::vector<uint32_t> pack_of(lengths.size());
   std::vector<size_t> packs(groups);
-  std::atomic<size_t> next{0};
-  std::atomic<bool> failed{false};
-  std::exception_ptr failure;
-  const auto work = [&] {
-    try {
-      for (size_t g; !failed && (g = next.fetch_add(1)) < groups;) {
-        const size_t begin = g * group_size;
-        const size_t count = std::min(group_size, lengths.size() - begin);
-        packs[g] =
-            first_fit_group(lengths.subspan(begin, count), options, std::span(pack_of).subspan(begin, count));
-      }
-    } catch (...) {
-      if (!failed.exchange(true)) failure = std::current_exception();
-    }
-  };
   const size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  const size_t wanted = options.threads > 0 ? static_cast<size_t>(options.threads) : cores;
-  std::vector<std::thread> pool;
-  try {
-    for (size_t i = 1; i < std::min(wanted, groups); ++i) pool.emplace_back(work);
-  } catch (const std::system_error&) {
-    // No more threads to be had: those that started, and this one, do the work.
-  }
-  work();
-  for (std::thread& thread : pool) thread.join();
-  if (failure) std::rethrow_exception(failure);
+  parallel_for(groups, options.threads > 0 ? static_cast<size_t>(options.threads) : cores, [&](size_t g) {
+    const size_t begin = g * group_size;
+    const size_t count = std::min(group_size, lengths.size() - begin);
+    packs[g] =
+        first_fit_group(lengths.subspan(begin, count), options, std::span(pack_of).subspan(begin, count));
+  });
 
   Packing out;
   size_t total = 0;

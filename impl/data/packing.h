@@ -42,8 +42,8 @@ struct PackOptions {
   int64_t capacity = 0;         ///< tokens of a pack, at most 2^24
   int64_t group_size = 100000;  ///< first_fit: documents of a group
   int64_t bin_size = 200;       ///< first_fit: most documents in a pack
-  /// optimal: search steps of the second phase, some 10^7 a second. Counted, not timed, so that every rank
-  /// and machine finds the same packing.
+  /// optimal: search steps of the second phase, some 5 * 10^7 a second. Counted, not timed, so that every
+  /// rank and machine finds the same packing.
   int64_t effort = 100'000'000;
   int64_t seed = 0;     ///< optimal: which packs are repacked together
   int64_t threads = 0;  ///< 0: one per core. The result does not depend on it.

@@ -12,9 +12,11 @@ namespace {
 constexpr uint64_t kRepackPurpose = 2;
 // Short searches on small groups do best by far: on 7,473 chat documents and capacity 512, 100 steps reach
 // the lower bound in 0.06 s, 200 steps end 29 packs above it and 2,000 steps 38.
-constexpr int64_t kStepsPerPack = 100;  ///< of the search for one exact fill
-constexpr size_t kLoosest = 3;          ///< packs with slack in a repack
-constexpr size_t kCompanions = 10;      ///< tight packs that join them, to bring other lengths
+constexpr int64_t kStepsPerPack = 100;    ///< of the search for one exact fill
+constexpr int64_t kStepsPerDocument = 4;  ///< what bringing a document into a repack costs, in time
+constexpr size_t kLoosest = 3;            ///< packs with slack in a repack
+constexpr size_t kCompanions = 10;        ///< tight packs that join them, to bring other lengths
+constexpr size_t kNear = 4096;  ///< all but one of them from so many moved last, which caches still hold
 
 using Pack = std::vector<uint32_t>;  ///< lengths, longest first
 
@@ -153,7 +155,7 @@ class Repacker {
     for (int64_t steps = 0; loose_.size() + tight_.size() > bound && steps < effort_;) {
       std::vector<Pack> group = draw();
       std::vector<Pack> better = attempt(group, steps);
-      steps += static_cast<int64_t>(group.size());
+      for (const Pack& pack : group) steps += kStepsPerDocument * static_cast<int64_t>(pack.size());
       const bool accept = better.size() < group.size() ||
                           (better.size() == group.size() &&
                            concentration(better, capacity_) >= concentration(group, capacity_));
@@ -178,7 +180,10 @@ class Repacker {
       const size_t b = random_.below(loose_.size());
       take(loose_, slack(loose_[a], capacity_) >= slack(loose_[b], capacity_) ? a : b);
     }
-    for (size_t i = 0; i < kCompanions && !tight_.empty(); ++i) take(tight_, random_.below(tight_.size()));
+    for (size_t i = 0; i < kCompanions && !tight_.empty(); ++i) {
+      const size_t reach = i == 0 ? tight_.size() : std::min(tight_.size(), kNear);
+      take(tight_, tight_.size() - 1 - random_.below(reach));
+    }
     return group;
   }
 
@@ -204,6 +209,15 @@ class Repacker {
   int64_t effort_;
   SplitMix64 random_;
 };
+
+/// The packs of a plan, in units.
+std::vector<Pack> packs_of(const Plan& plan, uint32_t unit) {
+  std::vector<Pack> packs(plan.packs);
+  for (const Assignment& a : plan.assignments)
+    for (uint32_t p = 0; p < a.packs; ++p)
+      packs[a.pack + p].insert(packs[a.pack + p].end(), a.copies, a.length / unit);
+  return packs;
+}
 
 Plan plan_of(const std::vector<Pack>& packs, uint32_t unit) {
   Plan plan;
@@ -238,6 +252,7 @@ Plan near_optimal(const Histogram& histogram, const PackOptions& options) {
   if (greedy.packs == bound) return greedy;
   int64_t steps = 0;
   std::vector<Pack> packs = fill_packs(std::move(pool), static_cast<uint64_t>(capacity / unit), steps);
+  if (greedy.packs <= packs.size()) packs = packs_of(greedy, static_cast<uint32_t>(unit));
   packs = Repacker(std::move(packs), static_cast<uint64_t>(capacity / unit), options).run(bound);
   if (greedy.packs <= packs.size()) return greedy;
   return plan_of(packs, static_cast<uint32_t>(unit));
