@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "comm/gloo_message.h"
 #include "core/error.h"
 
 namespace tessera {
 namespace {
 
-/// Tags below belong to send and recv of the user, tags from here on to payloads and collectives.
-constexpr int kPayloadTag = 1 << 28;
-constexpr int kCollectiveTag = 1 << 29;
+/// Tags from here on belong to collectives.
+constexpr int kCollectiveTag = 2 * GlooGroup::kPayloadTag;
 
 std::byte* data_of(const at::Tensor& tensor) {
   return static_cast<std::byte*>(tensor.data_ptr());
@@ -35,52 +35,6 @@ struct GlooGroup::Job final : Work {
   }
 };
 
-/// A send or recv. The header (a fingerprint) goes ahead, so that sizes that differ are found before they do
-/// harm; the payload has a tag of its own, so that messages of one tag may be waited for in any order.
-struct GlooGroup::Message final : Work {
-  struct Header {
-    Fingerprint fingerprint;
-    uint32_t number = 0;
-    uint32_t padding = 0;
-  };
-
-  std::shared_ptr<GlooGroup> group;
-  Fingerprint fingerprint;
-  at::Tensor tensor;
-  bool sends = false;
-  bool done = false;
-  Header header;
-  PendingPtr header_message;
-  PendingPtr payload;
-
-  void wait() override {
-    if (done) return;
-    const int peer = fingerprint.root;
-    const std::string what = describe(fingerprint);
-    group->finish(header_message, peer, what);
-    if (!sends) {
-      const Fingerprint& theirs = header.fingerprint;
-      if (theirs.dtype != fingerprint.dtype || theirs.elements != fingerprint.elements) {
-        const int other = group->world_ranks()[peer];
-        const Error own(Code::collective_mismatch,
-                        cat("group ", group->name(), ": rank ", other, " calls ", describe(theirs), ", rank ",
-                            group->link_->options().rank, " calls ", what),
-                        other);
-        const Error cause = group->link_->first_cause(group->key_, own);
-        group->fail(cause);
-        throw cause;
-      }
-      if (tensor.nbytes() > 0) {
-        payload = group->track(
-            group->transport_->recv(data_of(tensor), tensor.nbytes(), peer,
-                                    kPayloadTag + static_cast<int>(header.number % kPayloadTag)));
-      }
-    }
-    if (payload) group->finish(payload, peer, what);
-    done = true;
-  }
-};
-
 GlooGroup::GlooGroup(std::string name, std::string key, int rank, std::vector<int> world_ranks,
                      std::shared_ptr<GlooLink> link, std::unique_ptr<GlooTransport> transport)
     : Group(std::move(name), rank, std::move(world_ranks)),
@@ -98,6 +52,7 @@ GlooGroup::~GlooGroup() {
     changed_.notify_all();
   }
   fail(Error(Code::state, cat("group ", name(), " has ended")));
+  lanes_.clear();
   // A queued job holds the group, so the last reference may be the worker's own.
   if (worker_.get_id() == std::this_thread::get_id()) {
     *ended_in_worker_ = true;
@@ -172,9 +127,8 @@ WorkPtr GlooGroup::send(const at::Tensor& tensor, int destination, int tag) {
     message->header_message = track(transport_->send(reinterpret_cast<const std::byte*>(&message->header),
                                                      sizeof message->header, destination, tag));
     if (tensor.nbytes() > 0) {
-      message->payload =
-          track(transport_->send(data_of(tensor), tensor.nbytes(), destination,
-                                 kPayloadTag + static_cast<int>(message->header.number % kPayloadTag)));
+      message->payload = track(transport_->send(data_of(tensor), tensor.nbytes(), destination,
+                                                Message::payload_tag(message->header.number)));
     }
   } catch (const TransportFailure& failure) {
     blame(failure, destination, describe(message->fingerprint));
@@ -195,7 +149,17 @@ WorkPtr GlooGroup::recv(const at::Tensor& tensor, int source, int tag) {
   } catch (const TransportFailure& failure) {
     blame(failure, source, describe(message->fingerprint));
   }
+  if (Lane* lane = lane_of(source, tag)) lane->add(message);
   return message;
+}
+
+GlooGroup::Lane* GlooGroup::lane_of(int source, int tag) {
+  constexpr size_t kMostLanes = 16;  // messages of further tags are opened when they are waited for
+  const std::lock_guard lock(mutex_);
+  const auto found = lanes_.find({source, tag});
+  if (found != lanes_.end()) return found->second.get();
+  if (lanes_.size() == kMostLanes) return nullptr;
+  return lanes_.emplace(std::pair(source, tag), std::make_unique<Lane>()).first->second.get();
 }
 
 WorkPtr GlooGroup::start(const Fingerprint& fingerprint, std::function<void()> body) {
@@ -305,7 +269,7 @@ void GlooGroup::exchange(const std::vector<Part>& sends, const std::vector<Part>
   } catch (const TransportFailure& failure) {
     blame(failure, peer, what);
   }
-  for (const auto& [from, pending] : under_way) finish(pending, from, what);
+  for (const auto& [from, pending] : under_way) finish(pending, from, what, link_->options().timeout);
 }
 
 GlooGroup::PendingPtr GlooGroup::track(PendingPtr pending) {
@@ -316,9 +280,10 @@ GlooGroup::PendingPtr GlooGroup::track(PendingPtr pending) {
   return pending;
 }
 
-void GlooGroup::finish(const PendingPtr& pending, int peer, const std::string& what) {
+void GlooGroup::finish(const PendingPtr& pending, int peer, const std::string& what,
+                       std::chrono::milliseconds patience) {
   try {
-    pending->wait(link_->options().timeout);
+    pending->wait(patience);
   } catch (const TransportFailure& failure) {
     blame(failure, peer, what);
   }

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,9 @@ namespace tessera {
 /// (WorldOptions::check_collectives), so that different calls are an error and not garbage.
 class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGroup> {
  public:
+  /// Tags below belong to send and recv of the user, tags from here on to payloads and collectives.
+  static constexpr int kPayloadTag = 1 << 28;
+
   GlooGroup(std::string name, std::string key, int rank, std::vector<int> world_ranks,
             std::shared_ptr<GlooLink> link, std::unique_ptr<GlooTransport> transport);
   ~GlooGroup() override;
@@ -46,6 +50,7 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
  private:
   struct Job;
   struct Message;
+  class Lane;
   using PendingPtr = std::shared_ptr<GlooTransport::Pending>;
   /// A part of memory to send to, or to receive from, one rank.
   struct Part {
@@ -63,7 +68,10 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
   void exchange_rows(const at::Tensor& out, const at::Tensor& in, const AllToAllPlan& plan);
 
   PendingPtr track(PendingPtr pending);
-  void finish(const PendingPtr& pending, int peer, const std::string& what);
+  void finish(const PendingPtr& pending, int peer, const std::string& what,
+              std::chrono::milliseconds patience);
+  /// Where receives of this tag queue up; null when there are too many tags.
+  Lane* lane_of(int source, int tag);
   void check_usable();
   /// The error of an operation for which `peer` has not come in time. Asks the store who lives.
   Error late(const std::string& operation, int peer) const;
@@ -82,7 +90,8 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
   uint64_t started_ = 0;
   std::optional<Error> failure_;
   std::vector<std::weak_ptr<GlooTransport::Pending>> pending_;
-  std::vector<uint32_t> sent_;       ///< messages to each rank so far
+  std::vector<uint32_t> sent_;                                  ///< messages to each rank so far
+  std::map<std::pair<int, int>, std::unique_ptr<Lane>> lanes_;  ///< by source and tag
   bool* ended_in_worker_ = nullptr;  // on the worker's stack; used by the worker's thread only
   std::thread worker_;
 };

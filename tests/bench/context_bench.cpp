@@ -1,7 +1,8 @@
 // Times the exchanges of context parallelism alone, forward and backward of one attention over 4 ranks, as
 // threads or over Gloo; prints one "case exchange forward_seconds backward_seconds" a line.
-//   context_bench threads
-//   context_bench gloo RANK RENDEZVOUS     (one of four)
+//   context_bench threads [CASE [EXCHANGE]]
+//   context_bench gloo RANK RENDEZVOUS [CASE [EXCHANGE]]     (one of four)
+// CASE and EXCHANGE are parts of names; absent, all are timed.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/randn.h>
 
@@ -71,6 +72,12 @@ double timed(Group& group, const Call& call) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+std::string name_of(const ContextOptions& options) {
+  std::string name = cat(context_exchange_name(options.exchange), "/", context_layout_name(options.layout));
+  if (options.heads_k_stride > 0) name += cat("/stride_", options.heads_k_stride);
+  return name;
+}
+
 void measure(const WorldPtr& world, const Case& c, const ContextOptions& options, const DeviceMesh& mesh) {
   const ContextParallel context(mesh, options);
   const ContextBatch part = context.shard(batch_of(c.documents));
@@ -89,13 +96,16 @@ void measure(const WorldPtr& world, const Case& c, const ContextOptions& options
     backward.push_back(b);
   }
   if (world->rank() != 0) return;
-  std::string name = cat(context_exchange_name(options.exchange), "/", context_layout_name(options.layout));
-  if (options.heads_k_stride > 0) name += cat("/stride_", options.heads_k_stride);
-  std::printf("%s %s %.6f %.6f\n", c.name, name.c_str(), median(forward), median(backward));
+  std::printf("%s %s %.6f %.6f\n", c.name, name_of(options).c_str(), median(forward), median(backward));
   std::fflush(stdout);
 }
 
-void run(const WorldPtr& world) {
+/// Parts of the names of what is timed.
+struct Wanted {
+  std::string name, exchange;
+};
+
+void run(const WorldPtr& world, const Wanted& wanted) {
   using E = ContextExchange;
   using L = ContextLayoutKind;
   world->bind_thread();
@@ -108,8 +118,11 @@ void run(const WorldPtr& world) {
                                           {E::all_gather, L::row, 0, 0},
                                           {E::ulysses, L::row, 0, 0},
                                           {E::ulysses_ring, L::zigzag, 2, 0},
-                                          {E::ulysses_all_gather, L::zigzag, 2, 0}})
+                                          {E::ulysses_all_gather, L::zigzag, 2, 0}}) {
+      if (std::string(c.name).find(wanted.name) == std::string::npos) continue;
+      if (name_of(options).find(wanted.exchange) == std::string::npos) continue;
       measure(world, c, options, mesh);
+    }
   }
   world->close();
 }
@@ -118,16 +131,17 @@ void run(const WorldPtr& world) {
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
+  const auto word = [&](int i) { return std::string(argc > i ? argv[i] : ""); };
   if (mode == "threads") {
     WorldOptions options;
     options.intra_op_threads = 1;
     const std::vector<WorldPtr> worlds = World::threads(kRanks, options);
     std::vector<std::thread> threads;
-    for (const WorldPtr& world : worlds) threads.emplace_back([&world] { run(world); });
+    for (const WorldPtr& world : worlds) threads.emplace_back([&] { run(world, {word(2), word(3)}); });
     for (std::thread& thread : threads) thread.join();
     return 0;
   }
-  if (mode == "gloo" && argc == 4) {
+  if (mode == "gloo" && argc >= 4) {
     const int rank = std::atoi(argv[2]);
     run(World::connect({.rank = rank,
                         .size = kRanks,
@@ -135,9 +149,10 @@ int main(int argc, char** argv) {
                         .local_size = kRanks,
                         .backend = "gloo",
                         .rendezvous = argv[3],
-                        .intra_op_threads = 1}));
+                        .intra_op_threads = 1}),
+        {word(4), word(5)});
     return 0;
   }
-  std::fprintf(stderr, "usage: context_bench threads | context_bench gloo RANK RENDEZVOUS\n");
+  std::fprintf(stderr, "usage: context_bench (threads | gloo RANK RENDEZVOUS) [CASE [EXCHANGE]]\n");
   return 2;
 }

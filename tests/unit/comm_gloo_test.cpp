@@ -54,6 +54,45 @@ TEST(GlooGroup, SubgroupsAreIndependentAndShareNoMemory) {
       "gloo");
 }
 
+TEST(GlooGroup, PayloadsTravelBeforeTheReceiverWaits) {
+  run_connected(
+      2, testing::free_tcp_rendezvous(),
+      [](const WorldPtr& world) {
+        const GroupPtr group = world->everyone();
+        constexpr int kMessages = 3;
+        constexpr int64_t kElements = 1 << 20;  // more than sockets hold
+        if (world->rank() == 0) {
+          for (int tag = 0; tag < kMessages; ++tag)
+            group->send(at::full({kElements}, static_cast<float>(tag)), 1, tag)->wait();
+          group->barrier();
+          return;
+        }
+        std::vector<at::Tensor> received;
+        std::vector<WorkPtr> works;
+        for (int tag = 0; tag < kMessages; ++tag) {
+          received.push_back(at::zeros({kElements}));
+          works.push_back(group->recv(received[tag], 0, tag));
+        }
+        group->barrier();  // which rank 0 calls when all has left it
+        for (int tag = kMessages - 1; tag >= 0; --tag) {
+          works[tag]->wait();
+          EXPECT_EQ(received[tag][kElements - 1].item().toFloat(), static_cast<float>(tag));
+        }
+      },
+      "gloo");
+}
+
+TEST(GlooGroup, ReceivesThatNobodyWaitsForDoNotHoldUpTheEnd) {
+  run_connected(
+      2, testing::free_tcp_rendezvous(),
+      [](const WorldPtr& world) {
+        const GroupPtr group = world->everyone();
+        if (world->rank() == 1) group->recv(at::zeros({4}), 0, 7);
+        group->barrier();
+      },
+      "gloo");
+}
+
 TEST(GlooGroup, DifferentCollectivesAreReportedOnEveryRank) {
   std::vector<std::string> texts(3);
   EXPECT_THROW(run_connected(
