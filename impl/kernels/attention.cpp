@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "kernels/attention_composed.h"
 #include "kernels/cpu/attention_tiles.h"
+#include "kernels/cuda/attention_flash.h"
 
 namespace tessera::kernels {
 namespace {
@@ -47,9 +48,9 @@ AttentionOptions checked(AttentionOptions options, int64_t d) {
   return options;
 }
 
-/// LibTorch's flash attention cannot do it.
-bool needs_composition(const AttentionOptions& options) {
-  return options.soft_cap > 0;
+/// LibTorch's flash attention for the CPU cannot do it.
+bool needs_composition(const at::Tensor& q, const AttentionOptions& options) {
+  return options.soft_cap > 0 || !q.device().is_cpu();
 }
 
 /// [T, heads, d] -> [1, heads, n, d] of a span.
@@ -117,6 +118,7 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
                           const std::vector<AttentionSpan>& spans, const AttentionOptions& given) {
   check(q, k, v, spans);
   const AttentionOptions options = checked(given, q.size(2));
+  if (varlen_applies(q, k, v, options)) return attention_varlen(q, k, v, spans, options);
   AttentionResult result{at::zeros(q.sizes(), q.options()),
                          at::full({q.size(1), q.size(0)}, kMinusInfinity, q.options().dtype(at::kFloat))};
   if (tiles_apply({&q, &k, &v})) {
@@ -125,7 +127,7 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
   }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
-    if (needs_composition(options)) {
+    if (needs_composition(q, options)) {
       attention_composed_forward(q, k, v, s, options, result);
       continue;
     }
@@ -154,6 +156,8 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
                     lse.scalar_type() == at::kFloat,
                 argument, "attention_backward: lse is ", lse.sizes(), ", float32 [", q.size(1), ", ",
                 q.size(0), "] expected");
+  if (varlen_applies(q, k, v, options))
+    return attention_varlen_backward(dout, q, k, v, out, lse, spans, options);
   const auto dense = at::MemoryFormat::Contiguous;
   AttentionGrads grads{at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense),
                        at::zeros_like(v, {}, dense)};
@@ -163,7 +167,7 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
   }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
-    if (needs_composition(options)) {
+    if (needs_composition(q, options)) {
       attention_composed_backward(dout, q, k, v, out, lse, s, options, grads);
       continue;
     }

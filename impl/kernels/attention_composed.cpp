@@ -72,8 +72,8 @@ Scores scores_of(const at::Tensor& q, const at::Tensor& k, const Block& b, const
     if (with_factor) s.factor = s.value.square().neg_().add_(1);
     s.value.mul_(options.soft_cap);
   }
-  const at::Tensor row = at::arange(b.q_len, at::kLong).add_(b.diagonal).unsqueeze(1);
-  const at::Tensor column = at::arange(b.k_len, at::kLong).unsqueeze(0);
+  const at::Tensor row = at::arange(b.q_len, q.options().dtype(at::kLong)).add_(b.diagonal).unsqueeze(1);
+  const at::Tensor column = at::arange(b.k_len, q.options().dtype(at::kLong)).unsqueeze(0);
   at::Tensor hidden = column.gt(row);
   if (options.window > 0) hidden.logical_or_(column.le(row.sub(options.window)));
   s.value.view({q.size(0), -1, b.q_len, b.k_len})
