@@ -107,7 +107,7 @@ void write_metrics(const std::string& path, const Report& report, int64_t capaci
   std::snprintf(line, sizeof line,
                 "{\"documents\": %" PRId64 ", \"tokens\": %" PRId64 ", \"capacity\": %" PRId64
                 ", \"packs\": %" PRId64 ", \"lower_bound\": %" PRId64
-                ", \"efficiency\": %.9g, \"seconds\": %.6g}\n",
+                ", \"efficiency\": %.17g, \"seconds\": %.9g}\n",
                 report.documents, report.tokens, capacity, report.rows, report.lower_bound,
                 efficiency(report.tokens, report.rows, capacity), report.pack_seconds);
   file << line;

@@ -131,9 +131,15 @@ std::vector<std::string> files_below(const std::string& directory) {
 std::vector<std::string> files_matching(const std::string& pattern) {
   glob_t found{};
   const int status = ::glob(pattern.c_str(), 0, nullptr, &found);
-  std::vector<std::string> files;
-  if (status == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  std::vector<std::string> matches, files;
+  if (status == 0) matches.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   globfree(&found);
+  for (const std::string& match : matches) {
+    std::error_code code;
+    const bool directory = fs::is_directory(match, code);
+    for (std::string& file : directory ? files_below(match) : std::vector{match})
+      files.push_back(std::move(file));
+  }
   std::sort(files.begin(), files.end());
   return files;
 }

@@ -16,7 +16,7 @@ namespace tessera {
 namespace {
 
 constexpr size_t kBlockBytes = size_t{8} << 20;
-constexpr int64_t kLoggedBadRows = 5;
+constexpr int64_t kLoggedBadRows = 1000;
 constexpr int64_t kTextPartBytes = int64_t{256} << 10;
 
 struct PendingLine {
@@ -130,7 +130,9 @@ void take_bad_row(const std::string& place, const std::string& reason, const Dat
   const std::string message = place + ": " + reason;
   if (options.on_error == "fail") throw Error(Code::format, message);
   builder.add_bad_row();
-  if (builder.counts().bad_rows <= kLoggedBadRows) log_warning("skipped ", message);
+  const int64_t bad = builder.counts().bad_rows;
+  if (bad <= kLoggedBadRows) log_warning("skipped ", message);
+  if (bad == kLoggedBadRows) log_warning("further bad rows are counted without a line of their own");
 }
 
 void read_documents(const std::vector<std::string>& files, const DatasetOptions& options,

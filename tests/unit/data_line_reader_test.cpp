@@ -98,6 +98,7 @@ TEST(DataLineReader, ExpandsDirectoriesAndGlobsInAFixedOrder) {
   const Lines all{directory.path("a.jsonl.gz"), directory.path("b.jsonl"), directory.path("sub/c.txt")};
   EXPECT_EQ(expand_paths({directory.path("")}), all);
   EXPECT_EQ(expand_paths({directory.path("*.jsonl")}), Lines{all[1]});
+  EXPECT_EQ(expand_paths({directory.path("[as]*")}), (Lines{all[0], all[2]})) << "a directory that matches";
   EXPECT_THROW(expand_paths({directory.path("*.parquet")}), Error);
   EXPECT_THROW(expand_paths({}), Error);
 }
