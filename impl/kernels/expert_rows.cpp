@@ -1,0 +1,143 @@
+// Sorting by expert, and the passes over rows around the experts' products.
+#include "kernels/expert_rows.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "kernels/cpu/parallel.h"
+
+namespace tessera::kernels {
+namespace {
+
+template <class Function>
+void by_float_type(at::ScalarType dtype, const char* name, const Function& function) {
+  if (dtype == at::kFloat) return function(float{});
+  if (dtype == at::kBFloat16) return function(at::BFloat16{});
+  throw Error(Code::unsupported,
+              cat(name, ": dtype ", c10::toString(dtype), " is neither float32 nor bfloat16"));
+}
+
+void check_rows(const at::Tensor& rows, const char* name) {
+  TESSERA_CHECK(rows.dim() == 2 && rows.is_contiguous() && rows.device().is_cpu(), argument, name, ": ",
+                rows.sizes(), " is not a contiguous matrix on the cpu");
+}
+
+}  // namespace
+
+ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t count, int64_t all) {
+  TESSERA_CHECK(experts.dim() == 2 && experts.scalar_type() == at::kLong && experts.is_contiguous(), argument,
+                "order_by_expert: experts ", experts.sizes(), " must be contiguous int64 [T, k]");
+  TESSERA_CHECK(first >= 0 && count >= 0 && first + count <= all, argument, "order_by_expert: experts ",
+                first, "..", first + count, " are not within ", all);
+  const int64_t pairs = experts.numel();
+  const int64_t k = experts.size(1);
+  const int64_t* expert = experts.const_data_ptr<int64_t>();
+  ExpertOrder order;
+  order.counts.assign(count, 0);
+  for (int64_t p = 0; p < pairs; ++p) {
+    TESSERA_CHECK(expert[p] >= 0 && expert[p] < all, argument, "order_by_expert: expert ", expert[p], " of ",
+                  all);
+    if (expert[p] >= first && expert[p] < first + count) ++order.counts[expert[p] - first];
+  }
+  // Counting sort: stable, so tokens rise within an expert.
+  std::vector<int64_t> next(count, 0);
+  for (int64_t e = 1; e < count; ++e) next[e] = next[e - 1] + order.counts[e - 1];
+  const int64_t rows = count > 0 ? next.back() + order.counts.back() : 0;
+  order.tokens = at::empty({rows}, experts.options());
+  order.choices = at::empty({rows}, experts.options());
+  order.positions = at::empty(experts.sizes(), experts.options());
+  auto* tokens = order.tokens.mutable_data_ptr<int64_t>();
+  auto* choices = order.choices.mutable_data_ptr<int64_t>();
+  auto* positions = order.positions.mutable_data_ptr<int64_t>();
+  for (int64_t p = 0; p < pairs; ++p) {
+    const int64_t local = expert[p] - first;
+    positions[p] = -1;
+    if (local < 0 || local >= count) continue;
+    const int64_t row = next[local]++;
+    tokens[row] = p / k;
+    choices[row] = p;
+    positions[p] = row;
+  }
+  return order;
+}
+
+at::Tensor combine_rows(const at::Tensor& rows, const ExpertOrder& order, const at::Tensor& weights) {
+  check_rows(rows, "combine_rows");
+  TESSERA_CHECK(rows.size(0) == order.rows(), argument, "combine_rows: ", rows.size(0), " rows for ",
+                order.rows(), " pairs");
+  const int64_t tokens = order.positions.size(0);
+  const int64_t k = order.positions.size(1);
+  const int64_t width = rows.size(1);
+  at::Tensor out = at::empty({tokens, width}, rows.options());
+  const int64_t* positions = order.positions.const_data_ptr<int64_t>();
+  const float* weight = weights.defined() ? weights.const_data_ptr<float>() : nullptr;
+  by_float_type(rows.scalar_type(), "combine_rows", [&](auto type) {
+    using T = decltype(type);
+    const T* source = rows.const_data_ptr<T>();
+    T* target = out.mutable_data_ptr<T>();
+    parallel(tokens, k * width * static_cast<int64_t>(sizeof(T)), [&](int64_t begin, int64_t end) {
+      std::vector<float> sum(width);
+      for (int64_t t = begin; t < end; ++t) {
+        std::fill(sum.begin(), sum.end(), 0.0F);
+        for (int64_t j = 0; j < k; ++j) {
+          const int64_t row = positions[t * k + j];
+          if (row < 0) continue;
+          const float factor = weight ? weight[t * k + j] : 1.0F;
+          const T* from = source + row * width;
+          for (int64_t h = 0; h < width; ++h) sum[h] += factor * static_cast<float>(from[h]);
+        }
+        for (int64_t h = 0; h < width; ++h) target[t * width + h] = static_cast<T>(sum[h]);
+      }
+    });
+  });
+  return out;
+}
+
+at::Tensor row_dots(const at::Tensor& a, const at::Tensor& b) {
+  check_rows(a, "row_dots");
+  check_rows(b, "row_dots");
+  TESSERA_CHECK(a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type(), argument,
+                "row_dots: ", a.sizes(), " and ", b.sizes(), " differ");
+  const int64_t width = a.size(1);
+  at::Tensor dots = at::empty({a.size(0)}, a.options().dtype(at::kFloat));
+  auto* out = dots.mutable_data_ptr<float>();
+  by_float_type(a.scalar_type(), "row_dots", [&](auto type) {
+    using T = decltype(type);
+    const T* left = a.const_data_ptr<T>();
+    const T* right = b.const_data_ptr<T>();
+    parallel(a.size(0), width * 4, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        // Eight sums side by side: the compiler may use vectors, and the order is fixed.
+        float part[8] = {};
+        for (int64_t f = 0; f < width; ++f) {
+          part[f % 8] += static_cast<float>(left[r * width + f]) * static_cast<float>(right[r * width + f]);
+        }
+        out[r] = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+      }
+    });
+  });
+  return dots;
+}
+
+void scale_rows(const at::Tensor& rows, const at::Tensor& factors) {
+  check_rows(rows, "scale_rows");
+  TESSERA_CHECK(factors.numel() == rows.size(0) && factors.scalar_type() == at::kFloat, argument,
+                "scale_rows: factors ", factors.sizes(), " do not fit rows ", rows.sizes());
+  const int64_t width = rows.size(1);
+  const float* factor = factors.const_data_ptr<float>();
+  by_float_type(rows.scalar_type(), "scale_rows", [&](auto type) {
+    using T = decltype(type);
+    T* data = rows.mutable_data_ptr<T>();
+    parallel(rows.size(0), width * 2 * static_cast<int64_t>(sizeof(T)), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t f = 0; f < width; ++f) {
+          data[r * width + f] = static_cast<T>(static_cast<float>(data[r * width + f]) * factor[r]);
+        }
+      }
+    });
+  });
+}
+
+}  // namespace tessera::kernels
