@@ -2,7 +2,9 @@
 #include "context/context_parallel.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ge.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -117,6 +119,11 @@ ContextBatch ContextParallel::shard(const PackedBatch& batch, int64_t multiple) 
   result.local = shard_batch(batch, result.layout, rank());
   if (result.local.tokens_count() > 0) result.plan = make_plan(result.layout);
   return result;
+}
+
+at::Tensor document_tokens(const ContextBatch& batch, int rank) {
+  const at::Tensor rows = context_indices(batch.layout, rank).ge(0).nonzero().view({-1});
+  return rows.numel() == batch.local.tokens_count() ? at::Tensor() : rows;
 }
 
 at::Tensor ContextParallel::gather(const at::Tensor& local, const ContextLayout& layout,

@@ -41,6 +41,9 @@ struct ContextBatch {
   std::unique_ptr<ContextPlan> plan;  ///< for Microbatch::context
 };
 
+/// Tokens of `local` that are a document's, int64, ascending; undefined when there is no padding.
+at::Tensor document_tokens(const ContextBatch& batch, int rank);
+
 /// One a rank. Used by the rank's thread.
 class ContextParallel {
  public:

@@ -1,6 +1,8 @@
 // The checks behind PackedBatch's promises.
 #include "data/packed_batch.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -122,6 +124,24 @@ int64_t fingerprint(const PackedBatch& batch) {
   mix(hash, batch.cu_seqlens);
   mix(hash, batch.cu_seqlens_padded);
   return static_cast<int64_t>(hash >> 12);
+}
+
+int64_t document_token_count(const PackedBatch& batch) {
+  if (batch.documents() == 0) return 0;
+  return batch.cu_seqlens.const_data_ptr<int32_t>()[batch.documents()];
+}
+
+at::Tensor document_tokens(const PackedBatch& batch) {
+  const int64_t count = document_token_count(batch);
+  if (count == batch.tokens_count()) return {};
+  at::Tensor list = at::empty({count}, at::dtype(at::kLong));
+  auto* next = list.mutable_data_ptr<int64_t>();
+  const int32_t* real = batch.cu_seqlens.const_data_ptr<int32_t>();
+  const int32_t* padded = batch.cu_seqlens_padded.const_data_ptr<int32_t>();
+  for (int64_t i = 0; i < batch.documents(); ++i) {
+    for (int64_t t = 0; t < real[i + 1] - real[i]; ++t) *next++ = padded[i] + t;
+  }
+  return list;
 }
 
 }  // namespace tessera

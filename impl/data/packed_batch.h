@@ -27,6 +27,11 @@ struct PackedBatch {
 
 inline constexpr int64_t kIgnoredLabel = -100;
 
+/// Tokens of documents, padding left out.
+int64_t document_token_count(const PackedBatch& batch);
+/// Which tokens those are: int64, ascending; undefined when there is no padding.
+at::Tensor document_tokens(const PackedBatch& batch);
+
 /// Checks every promise above; throws Error(argument) naming the first that is broken. `vocab` bounds the
 /// tokens.
 void validate(const PackedBatch& batch, int64_t vocab);

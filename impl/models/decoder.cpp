@@ -25,8 +25,18 @@ void check_columns(const ModelConfig& config, int64_t tp) {
                 " does not divide intermediate_size=", config.intermediate_size);
 }
 
+void check_shared_columns(const ModelConfig& config, int64_t tp) {
+  TESSERA_CHECK(config.moe.shared_intermediate_size % tp == 0, argument, "tp=", tp,
+                " does not divide the shared experts' width, ", config.moe.shared_intermediate_size);
+}
+
 std::string layer_name(int64_t layer) {
   return cat("model.layers.", layer);
+}
+
+// The MLP that all tokens of a layer pass: the layer's own, or the shared experts.
+std::string mlp_name(const ModelConfig& config, int64_t layer) {
+  return layer_name(layer) + (config.moe.in_layer(layer) ? ".mlp.shared_experts" : ".mlp");
 }
 
 // All modules that have weights, for the checks of a plan.
@@ -34,16 +44,42 @@ std::vector<std::string> modules_of(const ModelConfig& config) {
   std::vector<std::string> modules = {kEmbedding, "model.norm"};
   if (!config.tie_embeddings) modules.push_back("lm_head");
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    for (const char* name :
-         {".input_layernorm", ".post_attention_layernorm", ".self_attn.q_proj", ".self_attn.k_proj",
-          ".self_attn.v_proj", ".self_attn.o_proj", ".mlp.gate_proj", ".mlp.up_proj", ".mlp.down_proj"}) {
+    for (const char* name : {".input_layernorm", ".post_attention_layernorm", ".self_attn.q_proj",
+                             ".self_attn.k_proj", ".self_attn.v_proj", ".self_attn.o_proj"}) {
       modules.push_back(layer_name(layer) + name);
     }
     for (const char* name : {".self_attn.q_norm", ".self_attn.k_norm"}) {
       if (config.qk_norm) modules.push_back(layer_name(layer) + name);
     }
+    // How experts are cut is not the plan's choice: parallel.ep and parallel.expert_tp say it.
+    const bool moe = config.moe.in_layer(layer);
+    if (moe && config.moe.shared_intermediate_size == 0) continue;
+    for (const char* name : {".gate_proj", ".up_proj", ".down_proj"}) {
+      modules.push_back(mlp_name(config, layer) + name);
+    }
   }
   return modules;
+}
+
+MoeSpec moe_spec(const ModelConfig& config, const TensorRegion& columns) {
+  const MoeConfig& moe = config.moe;
+  MoeSpec spec;
+  spec.router.hidden = spec.experts.hidden = config.hidden_size;
+  spec.router.experts = spec.experts.placement.experts = moe.experts;
+  spec.router.init_std = spec.experts.init_std = config.initializer_range;
+  spec.router.options = moe.routing;
+  spec.router.float32 = moe.float32_router;
+  spec.router.name = moe.router_name;
+  spec.router.selection_bias_name = moe.selection_bias_name;
+  spec.experts.intermediate = moe.intermediate_size;
+  spec.experts.gate_name = moe.gate_name;
+  spec.experts.up_name = moe.up_name;
+  spec.experts.down_name = moe.down_name;
+  if (moe.shared_intermediate_size == 0) return spec;
+  if (columns.split()) check_shared_columns(config, columns.size());
+  spec.shared = MlpSpec{config.hidden_size, moe.shared_intermediate_size, config.mlp_bias,
+                        config.initializer_range, columns};
+  return spec;
 }
 
 }  // namespace
@@ -62,9 +98,8 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                                                   ends, /*stage_copies=*/copied ? 2 : 1));
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const TensorRegion heads(parallel, plan.splits(layer_name(layer) + ".self_attn.q_proj"));
-    const TensorRegion columns(parallel, plan.splits(layer_name(layer) + ".mlp.gate_proj"));
+    const TensorRegion columns(parallel, plan.splits(mlp_name(config, layer) + ".gate_proj"));
     if (heads.split()) check_heads(config, parallel.tp_size);
-    if (columns.split()) check_columns(config, parallel.tp_size);
     DecoderLayerSpec spec;
     spec.attention = {config.hidden_size,
                       config.num_heads,
@@ -77,10 +112,16 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                       config.rms_norm_eps,
                       std,
                       heads};
-    spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, columns};
+    if (config.moe.in_layer(layer)) {
+      spec.moe = moe_spec(config, columns);
+      spec.feed_forward_name = config.moe.block_name;
+    } else {
+      if (columns.split()) check_columns(config, parallel.tp_size);
+      spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, columns};
+    }
     spec.norm_eps = config.rms_norm_eps;
     spec.sequence_parallel = heads.sequence_parallel();
-    units.push_back(std::make_unique<DecoderLayer>(layer_name(layer), spec, rope));
+    units.push_back(std::make_unique<DecoderLayer>(layer_name(layer), spec, rope, parallel));
   }
   HeadSpec head{config.vocab_size,         config.hidden_size, config.rms_norm_eps, std,
                 HeadSpec::Projection::own, head_region};

@@ -23,6 +23,8 @@ extern const Family kLlamaFamily;
 extern const Family kMistralFamily;
 extern const Family kQwen2Family;
 extern const Family kQwen3Family;
+extern const Family kMixtralFamily;
+extern const Family kQwen3MoeFamily;
 
 /// All families, in the order of known_architectures().
 const std::vector<const Family*>& families();
@@ -34,12 +36,19 @@ inline constexpr int64_t kMaxHidden = int64_t{1} << 20;
 inline constexpr int64_t kMaxVocab = int64_t{1} << 26;
 inline constexpr int64_t kMaxHeads = int64_t{1} << 14;
 inline constexpr int64_t kMaxHeadDim = int64_t{1} << 14;
+inline constexpr int64_t kMaxExperts = int64_t{1} << 12;
 inline constexpr int64_t kMaxPositions = int64_t{1} << 31;
 
 /// Sets config.sliding_window by the rules that Qwen2 and Qwen3 share in transformers: use_sliding_window
 /// switches it, layer_types names the layers, and without layer_types the layers from max_window_layers on
 /// have it.
 void read_qwen_sliding_window(const ConfigReader& json, ModelConfig& config);
+
+/// Reads what all families have: the number of experts, which `key` names, those per token, and the balance
+/// loss; every layer has experts. `experts` and `top_k` are the defaults of transformers. Errors (format):
+/// more experts per token than there are.
+void read_experts(const ConfigReader& json, const char* key, int64_t experts, int64_t top_k,
+                  ModelConfig& config);
 
 /// Embedding, `num_layers` pre-norm decoder layers and the head, under the names model.embed_tokens,
 /// model.layers.N, model.norm and lm_head: what all four families are.

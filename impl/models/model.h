@@ -7,9 +7,30 @@
 #include <vector>
 
 #include "kernels/rope.h"
+#include "kernels/routing.h"
 #include "nn/unit.h"
 
 namespace tessera {
+
+/// The mixture of experts of a model; `experts` is 0 in dense ones.
+struct MoeConfig {
+  int64_t experts = 0;
+  int64_t intermediate_size = 0;         ///< of one expert
+  int64_t shared_intermediate_size = 0;  ///< of the expert that all tokens pass; 0: none
+  std::vector<bool> layers;              ///< which layers have experts in place of the MLP
+  kernels::RoutingOptions routing;
+  bool float32_router = false;
+  double aux_loss_coef = 0;  ///< router_aux_loss_coef, for those who ask for the checkpoint's
+  // Names in the checkpoint: the block, and inside it; "{}" is an expert's number.
+  std::string block_name = "mlp";
+  std::string router_name = "gate";
+  std::string selection_bias_name;  ///< empty: the family has none
+  std::string gate_name = "experts.{}.gate_proj";
+  std::string up_name = "experts.{}.up_proj";
+  std::string down_name = "experts.{}.down_proj";
+
+  bool in_layer(int64_t layer) const { return experts > 0 && layers.at(layer); }
+};
 
 /// The union of what the decoder families need; a family's file fills it from config.json.
 struct ModelConfig {
@@ -34,6 +55,7 @@ struct ModelConfig {
   bool qk_norm = false;  ///< Qwen3: RMSNorm over head_dim of q and k before rope
   /// Per layer; 0 is full attention. Otherwise a token sees itself and the window-1 tokens before it.
   std::vector<int64_t> sliding_window;
+  MoeConfig moe;
   double initializer_range = 0.02;
   int64_t bos_token = -1;
   std::vector<int64_t> eos_tokens;

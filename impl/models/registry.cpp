@@ -6,7 +6,7 @@ namespace tessera {
 
 const std::vector<const Family*>& families() {
   static const std::vector<const Family*> list = {&kLlamaFamily, &kMistralFamily, &kQwen2Family,
-                                                  &kQwen3Family};
+                                                  &kQwen3Family, &kMixtralFamily, &kQwen3MoeFamily};
   return list;
 }
 

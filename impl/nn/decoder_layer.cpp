@@ -1,28 +1,42 @@
 // A pre-norm decoder layer.
 #include "nn/decoder_layer.h"
 
+#include "core/error.h"
 #include "kernels/elementwise.h"
 
 namespace tessera {
+namespace {
 
-DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope)
+std::unique_ptr<FeedForward> make_feed_forward(const std::string& prefix, const DecoderLayerSpec& spec,
+                                               const ParallelContext& parallel,
+                                               std::vector<ParamSpec>& params) {
+  const std::string name = cat(prefix, ".", spec.feed_forward_name);
+  if (spec.moe) return std::make_unique<Moe>(name, *spec.moe, parallel, params);
+  return std::make_unique<Mlp>(name, spec.mlp, params);
+}
+
+}  // namespace
+
+DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope,
+                           const ParallelContext& parallel)
     : Unit(prefix),
       attention_(prefix + ".self_attn", spec.attention, std::move(rope), params_),
-      mlp_(prefix + ".mlp", spec.mlp, params_),
+      feed_forward_(make_feed_forward(prefix, spec, parallel, params_)),
       attention_norm_(prefix + ".input_layernorm", spec.attention.hidden, spec.norm_eps, params_,
                       spec.sequence_parallel),
       mlp_norm_(prefix + ".post_attention_layernorm", spec.attention.hidden, spec.norm_eps, params_,
-                spec.sequence_parallel) {}
+                spec.sequence_parallel),
+      meets_peers_(spec.moe.has_value() && parallel.experts.size > 1) {}
 
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {
   Unit::bind(std::move(weights));
   attention_.bind(weights_);
-  mlp_.bind(weights_);
+  feed_forward_->bind(weights_);
 }
 
 void DecoderLayer::unbind() {
   attention_.unbind();
-  mlp_.unbind();
+  feed_forward_->unbind();
   Unit::unbind();
 }
 
@@ -34,11 +48,16 @@ at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, 
   Saved& kept = recompute == Recompute::full ? dropped : saved;
   const Recompute inner = recompute == Recompute::full ? Recompute::selective : recompute;
 
+  if (mb.batch->tokens_count() == 0) {
+    const at::Tensor output = feed_forward_->forward(weights_, input, mb, kept, inner);
+    saved.push(input);
+    return output;
+  }
   const kernels::RmsNormResult first = attention_norm_.forward(weights_, input);
   const at::Tensor attended = attention_.forward(weights_, first.y, mb, kept, inner);
   dropped.clear();
   const kernels::AddRmsNormResult second = mlp_norm_.forward_add(weights_, attended, input);
-  at::Tensor output = mlp_.forward(weights_, second.y, mb, kept, inner);
+  at::Tensor output = feed_forward_->forward(weights_, second.y, mb, kept, inner);
   kernels::add_to(output, second.sum);
 
   if (recompute == Recompute::none) {
@@ -64,6 +83,9 @@ at::Tensor DecoderLayer::backward(const at::Tensor& grad_output, const Microbatc
 at::Tensor DecoderLayer::backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                                        WeightGrads& grads) {
   const at::Tensor input = saved.pop();
+  if (mb.batch->tokens_count() == 0) {
+    return feed_forward_->backward(weights_, grad_output, input, mb, saved, grads);
+  }
   const at::Tensor middle = saved.pop();
   kernels::RmsNormResult first;
   kernels::RmsNormResult second;
@@ -76,7 +98,7 @@ at::Tensor DecoderLayer::backward_kept(const at::Tensor& grad_output, const Micr
     second = mlp_norm_.forward(weights_, middle);
   }
 
-  const at::Tensor dnormed = mlp_.backward(weights_, grad_output, second.y, mb, saved, grads);
+  const at::Tensor dnormed = feed_forward_->backward(weights_, grad_output, second.y, mb, saved, grads);
   const at::Tensor dmiddle = mlp_norm_.backward(weights_, dnormed, middle, second.rstd, grad_output, grads);
   second = {};
   if (!first.y.defined()) first = attention_norm_.forward(weights_, input);

@@ -1,8 +1,13 @@
-// A pre-norm decoder layer: h = x + attention(norm(x)); y = h + mlp(norm(h)).
+// A pre-norm decoder layer: h = x + attention(norm(x)); y = h + mlp(norm(h)), the MLP or a mixture of
+// experts.
 #pragma once
+
+#include <memory>
+#include <optional>
 
 #include "nn/attention.h"
 #include "nn/mlp.h"
+#include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/unit.h"
 
@@ -11,6 +16,8 @@ namespace tessera {
 struct DecoderLayerSpec {
   AttentionSpec attention;
   MlpSpec mlp;
+  std::optional<MoeSpec> moe;  ///< in place of the MLP
+  std::string feed_forward_name = "mlp";
   double norm_eps = 1e-6;
   bool sequence_parallel = false;  ///< the norms see this rank's rows only
 };
@@ -18,10 +25,15 @@ struct DecoderLayerSpec {
 class DecoderLayer : public Unit {
  public:
   /// Parameters are named `prefix`.self_attn.q_proj.weight and so on; `prefix` is model.layers.N.
-  DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope);
+  DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope,
+               const ParallelContext& parallel);
 
   void bind(std::vector<at::Tensor> weights) override;
   void unbind() override;
+  bool meets_peers() const override { return meets_peers_; }
+  /// The mixture of experts, or null.
+  Moe* moe() { return dynamic_cast<Moe*>(feed_forward_.get()); }
+  /// Without tokens only experts are run, for those that peers send.
   at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                      Recompute recompute) override;
   at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
@@ -32,9 +44,10 @@ class DecoderLayer : public Unit {
                            WeightGrads& grads);
 
   Attention attention_;
-  Mlp mlp_;
+  std::unique_ptr<FeedForward> feed_forward_;
   RmsNorm attention_norm_;
   RmsNorm mlp_norm_;
+  bool meets_peers_ = false;
 };
 
 }  // namespace tessera

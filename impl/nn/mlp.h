@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/feed_forward.h"
 #include "nn/linear.h"
 #include "nn/tensor_region.h"
 #include "nn/unit.h"
@@ -18,20 +19,20 @@ struct MlpSpec {
   TensorRegion region;
 };
 
-class Mlp {
+class Mlp : public FeedForward {
  public:
   /// Appends its parameters, named `prefix`.gate_proj.weight and so on, to `params`.
   Mlp(const std::string& prefix, const MlpSpec& spec, std::vector<ParamSpec>& params);
 
-  void bind(const std::vector<at::Tensor>& weights) { gate_up_.bind(weights); }
-  void unbind() { gate_up_.unbind(); }
+  void bind(const std::vector<at::Tensor>& weights) override { gate_up_.bind(weights); }
+  void unbind() override { gate_up_.unbind(); }
 
   /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
   at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
-                     Saved& saved, Recompute recompute) const;
+                     Saved& saved, Recompute recompute) const override;
   /// dx for dy [T, H]; x is the forward's.
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
-                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const;
+                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
 
  private:
   TensorRegion region_;

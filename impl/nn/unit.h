@@ -58,7 +58,20 @@ class WeightGrads {
   virtual void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) = 0;
 };
 
-/// How a model is cut over the tp axis, for those who build its units.
+/// How the experts of a model are spread over ranks (parallel/expert_mesh.h).
+struct ExpertContext {
+  int64_t size = 1;  ///< ep
+  GroupPtr group;    ///< of `size` ranks that exchange tokens; null for one, and for units that never run
+  /// Experts' widths are cut over tp, whose ranks see the same tokens. Otherwise ep goes over the ranks of tp
+  /// too, which take a part of the tokens each.
+  bool split_width = false;
+  std::string exchange = "all_to_all";  ///< nn/expert_dispatch.h
+  double balance_loss = 0;              ///< coefficients of nn/router.h
+  double z_loss = 0;
+  GroupPtr sharers;  ///< ranks that have parts of one micro-batch; null for one
+};
+
+/// How a model is cut over the tp and ep axes, for those who build its units.
 struct ParallelContext {
   int64_t tp_size = 1;
   GroupPtr tp;  ///< of tp_size ranks; null for units that are planned with and never run
@@ -67,6 +80,7 @@ struct ParallelContext {
   bool split_ends = false;
   /// parallel.tp_plan (models/tp_plan.h).
   std::string tp_plan = "auto";
+  ExpertContext experts;
 };
 
 /// What one forward or backward call sees beside activations.
@@ -74,6 +88,12 @@ struct Microbatch {
   const PackedBatch* batch = nullptr;
   /// Multiplied into every token's loss gradient: 1 / (labelled tokens of the whole step over all ranks).
   double loss_scale = 1.0;
+  /// The share of one token in losses that are means over tokens, scaled like the loss: labelled tokens *
+  /// loss_scale / tokens of documents in the whole step over all ranks.
+  double token_scale = 0;
+  /// The tokens that are a document's, int64, ascending; undefined: all. The others are padding, which
+  /// experts never see.
+  at::Tensor document_tokens;
   /// Rows of logits that the head forms at a time; 0: chosen from the vocabulary.
   int64_t loss_chunk = 0;
   /// Under context parallelism `batch` is this rank's part and attention goes through this; otherwise null.
@@ -99,6 +119,10 @@ class Unit {
   /// Gives the unit its gathered weights in the compute dtype, tp-local shapes. Valid until unbind().
   virtual void bind(std::vector<at::Tensor> weights) { weights_ = std::move(weights); }
   virtual void unbind() { weights_.clear(); }
+
+  /// True when ranks that are given different micro-batches meet in this unit: it is run for micro-batches
+  /// without tokens too.
+  virtual bool meets_peers() const { return false; }
 
   /// The first unit ignores `input` and reads batch tokens. [rows, H] in and
   /// out; rows are the T tokens, or this rank's of them under sequence parallelism (nn/tensor_region.h).

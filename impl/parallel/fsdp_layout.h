@@ -17,6 +17,10 @@ namespace tessera {
 /// copied out.
 struct FsdpParam {
   ParamSpec spec;
+  /// False for experts that other ranks of ep hold: then the part is empty.
+  bool held = true;
+  size_t domain = 0;                ///< domain_of(spec)
+  size_t slot = 0;                  ///< where it is among the unit's held parameters of that domain
   std::vector<int64_t> part_shape;  ///< of the tp part
   RowShard shard;                   ///< this rank's rows
   int64_t shards = 1;               ///< ranks that share the tp part
@@ -45,18 +49,31 @@ struct FsdpLayout {
   int64_t shard_numel = 0;       ///< elements of a flat shard buffer, padding included
 };
 
-/// Where this rank stands: its tp part, and its shard of it.
+/// Where this rank stands in a domain (parallel/shard_domain.h): its tp part, and its shard of it.
 struct ShardPosition {
   int64_t tp_index = 0;
   int64_t tp_size = 1;
   int64_t shard_index = 0;
   int64_t shards = 1;
+  int64_t ep_index = 0;  ///< which experts it holds
 };
 
+/// The domain of a parameter: 0 of what all ranks share, 1 of experts.
+inline size_t domain_of(const ParamSpec& spec) {
+  return spec.ep_index < 0 ? 0 : 1;
+}
+
+/// The box of `spec` that a rank owns; empty for another rank's expert.
+Box owned_box(const ParamSpec& spec, const ShardPosition& position);
+
 /// Lays out the groups that begin at `starts` (parallel/unit_policy.h). Units that `held` says no to, those
-/// of other pipeline stages, have no parameters here; an empty list holds all.
+/// of other pipeline stages, have no parameters here; an empty list holds all. `positions` are by domain.
 std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& units,
-                                     const std::vector<int>& starts, const ShardPosition& position,
+                                     const std::vector<int>& starts,
+                                     const std::vector<ShardPosition>& positions,
                                      const std::vector<bool>& held = {});
+
+/// The held parameters of one domain, by slot, in buffers of their own.
+std::vector<FsdpLayout> domain_layouts(const std::vector<FsdpLayout>& layouts, size_t domain);
 
 }  // namespace tessera

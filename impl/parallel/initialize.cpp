@@ -103,17 +103,12 @@ void fill_normal(const ParamSpec& spec, int64_t seed, const Box& box, float* out
   });
 }
 
-Box box_of(const ShardedModel& model, const FsdpParam& param) {
-  const ShardPosition& at = model.position();
-  return owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
-}
-
 template <class Visit>
 void for_each_param(ShardedModel& model, Visit&& visit) {
   for (int unit = 0; unit < model.units(); ++unit) {
     for (size_t p = 0; p < model.layout(unit).params.size(); ++p) {
       const ParamAddress address{unit, p};
-      visit(address, model.param(address));
+      if (model.param(address).held) visit(address, model.param(address));
     }
   }
 }
@@ -167,7 +162,7 @@ void fill_initial(const ParamSpec& spec, int64_t seed, const Box& box, const at:
 
 void initialize(ShardedModel& model, int64_t seed) {
   for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
-    fill_initial(param.spec, seed, box_of(model, param), model.master(address));
+    fill_initial(param.spec, seed, model.box(param.spec), model.master(address));
     model.publish(address);
   });
 }
@@ -175,7 +170,7 @@ void initialize(ShardedModel& model, int64_t seed) {
 void load_weights(ShardedModel& model, const std::string& directory) {
   const CheckpointReader reader(directory);
   for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
-    const Box box = box_of(model, param);
+    const Box box = model.box(param.spec);
     reader.read(param.spec.name, param.spec.shape, box, model.master(address).view(box.size));
     model.publish(address);
   });
@@ -201,7 +196,7 @@ void load_weights_from_rank0(ShardedModel& model, const std::string& directory) 
     everyone->broadcast({full}, 0)->wait();
     const std::optional<ParamAddress> here = model.find_here(spec->name);
     if (!here) continue;
-    const Box box = box_of(model, model.param(*here));
+    const Box box = model.box(*spec);
     at::Tensor part = full;
     for (size_t d = 0; d < box.size.size(); ++d) {
       part = part.narrow(static_cast<int64_t>(d), box.offset[d], box.size[d]);

@@ -15,14 +15,15 @@ namespace tessera {
 namespace {
 
 // n consecutive ranks of the sharding group, for reshard_after_forward = n.
-GroupPtr make_reshard_group(const DeviceMesh& mesh, const GroupPtr& shard_group, int64_t n) {
+GroupPtr make_reshard_group(const DeviceMesh& mesh, const GroupPtr& shard_group, int64_t n,
+                            const char* ranks_name) {
   if (n <= 1 || n >= shard_group->size()) return nullptr;
-  TESSERA_CHECK(shard_group->size() % n == 0, argument, "reshard_after_forward=", n,
-                " does not divide dp_shard*cp=", shard_group->size());
+  TESSERA_CHECK(shard_group->size() % n == 0, argument, "reshard_after_forward=", n, " does not divide ",
+                ranks_name, "=", shard_group->size());
   const int64_t first = shard_group->rank() / n * n;
   const std::vector<int>& all = shard_group->world_ranks();
   const std::vector<int> ranks(all.begin() + first, all.begin() + first + n);
-  return mesh.world()->group(cat("reshard_", n), ranks);
+  return mesh.world()->group(cat("reshard_", shard_group->name(), "_", n), ranks);
 }
 
 // The ranks of the tp axis that hold the same part as this one, when each part has `copies` holders.
@@ -51,10 +52,11 @@ std::vector<PartialGradients> partial_gradients(const DeviceMesh& mesh, const St
   for (size_t unit = 0; unit < layouts.size(); ++unit) {
     for (size_t p = 0; p < layouts[unit].params.size(); ++p) {
       const ParamSpec& spec = layouts[unit].params[p].spec;
+      if (domain_of(spec) != 0 || !spec.trainable) continue;
       const int64_t copies = spec.tp.copies(tp);
-      if (spec.stage_copies > 1 && spec.trainable) tied.params.push_back({static_cast<int>(unit), p});
-      if (!spec.tp_partial || !spec.trainable || copies == 1) continue;
-      by_copies[copies].params.push_back({static_cast<int>(unit), p});
+      const size_t slot = layouts[unit].params[p].slot;
+      if (spec.stage_copies > 1) tied.params.push_back({static_cast<int>(unit), slot});
+      if (spec.tp_partial && copies > 1) by_copies[copies].params.push_back({static_cast<int>(unit), slot});
     }
   }
   std::vector<PartialGradients> list;
@@ -79,31 +81,28 @@ int StagePlacement::rank_of_unit(int unit) const {
 
 ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>> units,
                            const ShardingOptions& options)
-    : mesh_(std::move(mesh)),
-      options_(options),
-      members_(std::move(units)),
-      shard_group_(mesh_->group("dp_shard_cp")) {
+    : mesh_(std::move(mesh)), options_(options), members_(std::move(units)) {
   head_ = dynamic_cast<HeadUnit*>(members_.back().get());
   TESSERA_CHECK(head_ != nullptr, internal, "the last unit (", members_.back()->name(), ") is no head");
-  position_.tp_index = mesh_->index("tp");
-  position_.tp_size = mesh_->size("tp");
-  position_.shard_index = shard_group_->rank();
-  position_.shards = shard_group_->size();
+  if (options_.domains.empty()) options_.domains = make_domains(*mesh_, false, false);
   const std::vector<int> starts = group_starts(members_, options.units, options.stages.starts);
-  layouts_ = make_layouts(members_, starts, position_, held_members());
+  std::vector<ShardPosition> positions;
+  for (const ShardDomain& domain : options_.domains) positions.push_back(domain.position);
+  layouts_ = make_layouts(members_, starts, positions, held_members());
   stage_starts_ = stage_units(starts, options.stages.starts);
   bound_.assign(layouts_.size(), false);
   make_known();
   make_addresses();
 
-  WeightStorageOptions weights;
-  weights.dtype = options.param;
-  weights.force_copy = options.force_copy;
-  weights.reshard_group = make_reshard_group(*mesh_, shard_group_, options.reshard_group);
-  weights_ = make_weight_storage(shard_group_, layouts_, weights);
-  const GroupPtr& replicas = mesh_->group("dp_replicate");
-  gradients_ = std::make_unique<GradientStorage>(
-      shard_group_, replicas, layouts_,
+  std::vector<WeightStorageOptions> weights;
+  for (size_t d = 0; d < options_.domains.size(); ++d) {
+    const GroupPtr reshard = make_reshard_group(*mesh_, options_.domains[d].shards, options.reshard_group,
+                                                d == 0 ? "dp_shard*cp" : "ep_shard");
+    weights.push_back({options.param, options.force_copy, reshard});
+  }
+  weights_ = std::make_unique<ModelWeights>(options_.domains, layouts_, weights);
+  gradients_ = std::make_unique<ModelGradients>(
+      options_.domains, layouts_,
       GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, options.stages, layouts_)});
   make_masters();
 }
@@ -135,6 +134,7 @@ void ShardedModel::make_addresses() {
     const FsdpLayout& layout = layouts_[unit];
     for (int m = 0; m < layout.members; ++m) unit_of_member_[layout.first_member + m] = unit;
     for (size_t p = 0; p < layout.params.size(); ++p) {
+      if (!layout.params[p].held) continue;
       const bool added = by_name_.emplace(layout.params[p].spec.name, ParamAddress{unit, p}).second;
       TESSERA_CHECK(added, internal, "two parameters are named ", layout.params[p].spec.name);
     }
@@ -158,7 +158,7 @@ void ShardedModel::make_masters() {
     if (own_memory) masters_[unit] = at::zeros({layouts_[unit].shard_numel}, at::dtype(options_.master));
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];
-      if (!param.spec.trainable) continue;
+      if (!param.held || !param.spec.trainable) continue;
       ParamShard shard;
       shard.name = param.spec.name;
       shard.master = master({unit, p});
@@ -175,7 +175,8 @@ void ShardedModel::make_masters() {
       const int unit = unit_of_member_[member];
       const FsdpLayout& layout = layouts_[unit];
       const auto index = static_cast<size_t>(layout.first_param[member - layout.first_member] + weight);
-      targets.push_back({unit, index, layout.params[index].spec.trainable});
+      const FsdpParam& param = layout.params[index];
+      targets.push_back({unit, index, param.held && param.spec.trainable});
     };
     grads_.push_back(nullptr);
     if (layouts_[unit_of_member_[m]].params.empty()) continue;  // another stage's
@@ -190,8 +191,7 @@ std::vector<at::Tensor> ShardedModel::weights_of(int member) const {
   const auto add = [&](int owner, int weight) {
     const int unit = unit_of_member_[owner];
     const FsdpLayout& layout = layouts_[unit];
-    const FsdpParam& param = layout.params[layout.first_param[owner - layout.first_member] + weight];
-    views.push_back(param.weight(weights_->full(unit)));
+    views.push_back(weights_->weight(unit, layout.first_param[owner - layout.first_member] + weight));
   };
   for (size_t w = 0; w < members_[member]->params().size(); ++w) add(member, static_cast<int>(w));
   for (const Unit::Borrowed& borrowed : members_[member]->borrowed()) add(borrowed.unit, borrowed.weight);
@@ -262,23 +262,34 @@ void ShardedModel::publish(const ParamAddress& at) {
 
 void ShardedModel::publish_all() {
   for (int unit = 0; unit < units(); ++unit) {
-    for (size_t p = 0; p < layouts_[unit].params.size(); ++p) publish({unit, p});
+    for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
+      if (layouts_[unit].params[p].held) publish({unit, p});
+    }
   }
 }
 
 int64_t ShardedModel::replicas(const ParamAddress& at) const {
   const ParamSpec& spec = param(at).spec;
-  return mesh_->size("dp_replicate") * spec.tp.copies(position_.tp_size) * spec.stage_copies;
+  const ShardDomain& domain = this->domain(spec);
+  return domain.replicas->size() * spec.tp.copies(domain.position.tp_size) * spec.stage_copies;
+}
+
+bool ShardedModel::writes(const ParamSpec& spec) const {
+  const ShardDomain& domain = this->domain(spec);
+  const bool first_copy = domain.position.tp_index % spec.tp.copies(domain.position.tp_size) == 0;
+  return domain.replicas->rank() == 0 && first_copy && spec.primary;
 }
 
 int64_t ShardedModel::storage_bytes() const {
   int64_t bytes = gradients_->buffer_bytes();
+  const auto param = static_cast<int64_t>(c10::elementSize(options_.param));
+  const auto master = static_cast<int64_t>(c10::elementSize(options_.master));
   for (const FsdpLayout& layout : layouts_) {
-    const auto param = static_cast<int64_t>(c10::elementSize(options_.param));
-    const auto master = static_cast<int64_t>(c10::elementSize(options_.master));
     bytes += layout.shard_numel * (4 + (options_.master != options_.param ? master : 0));
-    bytes +=
-        weights_->persistent() ? layout.full_numel * param / position_.shards : layout.shard_numel * param;
+    for (const FsdpParam& at : layout.params) {
+      const int64_t resident = weights_->persistent() ? at.full_numel() / at.shards : at.shard.padded_numel();
+      bytes += resident * param;
+    }
   }
   return bytes;
 }

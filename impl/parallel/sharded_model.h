@@ -15,9 +15,8 @@
 #include "nn/unit.h"
 #include "optim/optimizer.h"
 #include "parallel/fsdp_layout.h"
-#include "parallel/gradient_storage.h"
+#include "parallel/model_storage.h"
 #include "parallel/unit_policy.h"
-#include "parallel/weight_storage.h"
 
 namespace tessera {
 
@@ -39,6 +38,7 @@ struct ShardingOptions {
   int64_t reshard_group = 0;  ///< n of reshard_after_forward = n; 0: none
   bool force_copy = false;    ///< gather by copying even where ranks share memory
   StagePlacement stages;
+  std::vector<ShardDomain> domains;  ///< of make_domains; empty: made here, for a model without experts
 };
 
 /// Where a parameter is found.
@@ -57,7 +57,12 @@ class ShardedModel {
   const FsdpLayout& layout(int unit) const { return layouts_[unit]; }
   const std::vector<FsdpLayout>& layouts() const { return layouts_; }
   const std::vector<std::unique_ptr<Unit>>& members() const { return members_; }
-  const ShardPosition& position() const { return position_; }
+  /// The ranks that share a parameter's storage, and this one's place among them.
+  const ShardDomain& domain(const ParamSpec& spec) const { return options_.domains[domain_of(spec)]; }
+  /// The box of a parameter that this rank owns.
+  Box box(const ParamSpec& spec) const { return owned_box(spec, domain(spec).position); }
+  /// True on the one rank of those that hold the same elements which writes them.
+  bool writes(const ParamSpec& spec) const;
   const ShardingOptions& options() const { return options_; }
   const DeviceMeshPtr& mesh() const { return mesh_; }
   /// The first FSDP unit of each pipeline stage.
@@ -68,8 +73,8 @@ class ShardedModel {
   Unit& member(int unit, int index) { return *members_[layouts_[unit].first_member + index]; }
   HeadUnit& head() { return *head_; }
 
-  WeightStorage& weights() { return *weights_; }
-  GradientStorage& gradients() { return *gradients_; }
+  ModelWeights& weights() { return *weights_; }
+  ModelGradients& gradients() { return *gradients_; }
 
   /// Gives the unit's members their full weights; the unit and its lenders are gathered. Idempotent.
   void bind(int unit);
@@ -92,7 +97,7 @@ class ShardedModel {
   const std::vector<Known>& known() const { return known_; }
   /// Errors: not_found with the nearest name.
   const Known& find_known(const std::string& name) const;
-  /// Where this rank's stages have it, if they do.
+  /// Where this rank has it, if its stages do and it is not another rank's expert.
   std::optional<ParamAddress> find_here(const std::string& name) const;
   std::vector<std::string> names() const;
   const FsdpParam& param(const ParamAddress& at) const { return layouts_[at.unit].params[at.param]; }
@@ -101,9 +106,6 @@ class ShardedModel {
   /// Rounds the master shard into the compute weights (no-op where they are the same memory).
   void publish(const ParamAddress& at);
   void publish_all();
-
-  /// The ranks that share each tp part (dp_shard x cp).
-  const GroupPtr& shard_group() const { return shard_group_; }
 
   /// Ranks that hold the same elements of a parameter as this one, itself included.
   int64_t replicas(const ParamAddress& at) const;
@@ -122,13 +124,11 @@ class ShardedModel {
   ShardingOptions options_;
   std::vector<std::unique_ptr<Unit>> members_;
   HeadUnit* head_ = nullptr;
-  GroupPtr shard_group_;
-  ShardPosition position_;
   std::vector<FsdpLayout> layouts_;
   std::vector<int> unit_of_member_;
   std::vector<std::vector<int>> lenders_;
-  std::unique_ptr<WeightStorage> weights_;
-  std::unique_ptr<GradientStorage> gradients_;
+  std::unique_ptr<ModelWeights> weights_;
+  std::unique_ptr<ModelGradients> gradients_;
   std::vector<std::unique_ptr<WeightGrads>> grads_;  // per member
   std::vector<bool> bound_;
   std::vector<at::Tensor> masters_;  // per unit, flat; undefined where own_chunk of the weights is the master

@@ -1,11 +1,11 @@
-// The WeightGrads of one model unit over GradientStorage: GEMMs write weight gradients straight into the
+// The WeightGrads of one model unit over ModelGradients: GEMMs write weight gradients straight into the
 // buffer that is reduced.
 #pragma once
 
 #include <vector>
 
 #include "nn/unit.h"
-#include "parallel/gradient_storage.h"
+#include "parallel/model_storage.h"
 
 namespace tessera {
 
@@ -18,7 +18,7 @@ class UnitGrads final : public WeightGrads {
   };
 
   /// targets[i] belongs to weight i of the unit, borrowed ones after its own.
-  UnitGrads(GradientStorage& storage, std::vector<Target> targets)
+  UnitGrads(ModelGradients& storage, std::vector<Target> targets)
       : storage_(storage), targets_(std::move(targets)) {}
 
   void linear(int weight, const at::Tensor& x, const at::Tensor& dy) override;
@@ -26,7 +26,7 @@ class UnitGrads final : public WeightGrads {
   void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) override;
 
  private:
-  GradientStorage& storage_;
+  ModelGradients& storage_;
   std::vector<Target> targets_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <chrono>
@@ -44,6 +45,8 @@ struct Executor::Run {
       Flow& flow = flows[mb];
       flow.mb.batch = &(*input.microbatches)[mb];
       flow.mb.loss_scale = input.loss_scale;
+      flow.mb.token_scale = input.token_scale;
+      if (!input.document_tokens.empty()) flow.mb.document_tokens = input.document_tokens[mb];
       flow.mb.loss_chunk = input.loss_chunk;
       if (!input.contexts.empty()) flow.mb.context = input.contexts[mb];
       flow.saved.resize(model.units());
@@ -73,9 +76,24 @@ struct Executor::Run {
   // Members before the head, or all.
   int layers(int unit) const { return model.layout(unit).members - (has_head(unit) ? 1 : 0); }
 
+  // Of a micro-batch without tokens only those members are run in which peers wait for this rank.
+  bool idle(int unit, int m, const Flow& flow) const {
+    return flow.empty() && !model.member(unit, m).meets_peers();
+  }
+
+  bool idle(int unit, const Flow& flow) const {
+    for (int m = 0; m < layers(unit); ++m) {
+      if (!idle(unit, m, flow)) return false;
+    }
+    return flow.empty();
+  }
+
+  at::Tensor no_rows() const { return at::empty({0, input.hidden}, at::dtype(model.options().param)); }
+
   void forward_members(int unit, Flow& flow, std::vector<Saved>& saved, Recompute recompute) {
     saved.resize(layers(unit));
     for (int m = 0; m < layers(unit); ++m) {
+      if (idle(unit, m, flow)) continue;
       flow.activation = model.member(unit, m).forward(flow.activation, flow.mb, saved[m], recompute);
       if (!input.keep_activations) saved[m].clear();
     }
@@ -83,6 +101,7 @@ struct Executor::Run {
 
   void backward_members(int unit, Flow& flow, std::vector<Saved>& saved) {
     for (int m = layers(unit) - 1; m >= 0; --m) {
+      if (idle(unit, m, flow)) continue;
       flow.gradient = model.member(unit, m).backward(flow.gradient, flow.mb, saved[m], model.grads(unit, m));
       saved[m].clear();
     }
@@ -109,6 +128,7 @@ struct Executor::Run {
     std::vector<RecordedGrads>& recorded = flow.recorded[unit];
     recorded.resize(layers(unit));
     for (int m = layers(unit) - 1; m >= 0; --m) {
+      if (idle(unit, m, flow)) continue;
       flow.gradient = model.member(unit, m).backward(flow.gradient, flow.mb, saved[m], recorded[m]);
       saved[m].clear();
     }
@@ -155,6 +175,11 @@ struct Executor::Run {
   void loss(int unit, Flow& flow, bool with_gradient) {
     std::vector<Saved> saved;
     forward_members(unit, flow, saved, input.recompute);
+    if (flow.empty()) {
+      flow.gradient = no_rows();
+      if (with_gradient) backward_members(unit, flow, saved);
+      return;
+    }
     WeightGrads* grads = with_gradient ? &model.grads(unit, layers(unit)) : nullptr;
     HeadUnit::LossResult head = model.head().loss(flow.activation, flow.mb, grads);
     flow.activation.reset();
@@ -167,6 +192,7 @@ struct Executor::Run {
   void logits(int unit, Flow& flow) {
     std::vector<Saved> unused;
     forward_members(unit, flow, unused, input.recompute);
+    if (flow.empty()) return;
     at::Tensor rows = input.logit_rows;
     if (!rows.defined()) rows = at::arange(flow.mb.batch->tokens_count(), at::dtype(at::kLong));
     result.logits.push_back(model.head().logits(flow.activation, rows));
@@ -177,9 +203,14 @@ struct Executor::Run {
     Flow& flow = flows[now.microbatch];
     // Also without tokens: gradient buffers are made by all ranks together, in the order of the program.
     for (const int unit : gradients_added(now, traits)) model.gradients().open(unit);
-    if (flow.empty()) return;
+    if (idle(now.unit, flow)) return;
     if (!weights_used(now, traits).empty()) model.bind(now.unit);
-    take_arrival(now, flow);
+    if (flow.empty()) {
+      flow.activation = no_rows();
+      flow.gradient = no_rows();
+    } else {
+      take_arrival(now, flow);
+    }
     switch (now.op) {
       case Op::forward:
         forward(now.unit, flow);

@@ -17,6 +17,9 @@ struct ExecutionInput {
   const std::vector<PackedBatch>* microbatches = nullptr;
   /// Under context parallelism: one for each micro-batch (null where it has no tokens); otherwise empty.
   std::vector<ContextPlan*> contexts;
+  double token_scale = 0;  ///< Microbatch::token_scale
+  /// Microbatch::document_tokens by micro-batch; empty: all tokens are documents'.
+  std::vector<at::Tensor> document_tokens;
   double loss_scale = 1.0;  ///< multiplied into every token's loss gradient
   int64_t loss_chunk = 0;   ///< tokens per chunk of logits; 0: chosen by the head
   Recompute recompute = Recompute::none;

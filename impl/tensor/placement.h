@@ -66,6 +66,8 @@ struct ParamSpec {
   Placement tp;  ///< on the tp axis; set by the plan, replicate by default
   /// Ranks of the tp axis that hold the same elements form partial gradients, whose sum is the gradient.
   bool tp_partial = false;
+  /// Of an expert's parameter: the coordinate on the ep axis that holds it. -1: all do, it is no expert's.
+  int64_t ep_index = -1;
   /// Pipeline stages that hold the parameter: 2 for tied embeddings whose first and last stage are on
   /// different ranks. Their gradients are partial sums too.
   int64_t stage_copies = 1;

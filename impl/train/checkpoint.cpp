@@ -26,18 +26,17 @@ auto agreed(Action&& action) {
 }  // namespace
 
 std::vector<ShardedTensor> Trainer::Impl::weight_shards() {
-  const ShardPosition& at = model->position();
   std::vector<ShardedTensor> tensors;
   for (int unit = 0; unit < model->units(); ++unit) {
     for (size_t p = 0; p < model->layout(unit).params.size(); ++p) {
       const FsdpParam& param = model->layout(unit).params[p];
+      if (!param.held) continue;
       ShardedTensor tensor;
       tensor.name = param.spec.name;
       tensor.global_shape = param.spec.shape;
-      tensor.box = owned_box(param.spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
+      tensor.box = model->box(param.spec);
       tensor.local = model->master({unit, p}).view(tensor.box.size);
-      const bool first_copy = at.tp_index % param.spec.tp.copies(at.tp_size) == 0;
-      tensor.owner = mesh->index("dp_replicate") == 0 && first_copy && param.spec.primary;
+      tensor.owner = model->writes(param.spec);
       tensors.push_back(std::move(tensor));
     }
   }
@@ -94,8 +93,7 @@ void Trainer::save_checkpoint(const std::string& directory, const std::string& d
 std::string Trainer::load_checkpoint(const std::string& directory) {
   return impl_->collective([&] {
     Group& everyone = *impl_->mesh->world()->everyone();
-    if (impl_->model->weights().shared())
-      impl_->model->shard_group()->barrier();  // no rank computes any more
+    impl_->model->weights().meet();  // no rank computes any more
     std::string text;
     agreed([&] { text = tessera::load_checkpoint(directory, impl_->training_state(), everyone); });
     impl_->model->publish_all();

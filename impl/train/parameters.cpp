@@ -28,14 +28,15 @@ at::Tensor narrowed(at::Tensor tensor, const Box& box) {
 at::Tensor Trainer::Impl::gather_full(const FsdpParam& param, const at::Tensor& mine) {
   const at::Tensor all = at::empty({param.full_numel()}, mine.options());
   const int64_t padded = param.shard.padded_numel();
-  const at::Tensor own = all.narrow(0, model->position().shard_index * padded, padded);
+  const ShardDomain& domain = model->domain(param.spec);
+  const ShardPosition& at = domain.position;
+  const at::Tensor own = all.narrow(0, at.shard_index * padded, padded);
   own.narrow(0, 0, mine.numel()).copy_(mine);
   if (param.shards > 1 && padded > 0) {
     own.narrow(0, mine.numel(), padded - mine.numel()).zero_();
-    model->shard_group()->all_gather({all}, {own})->wait();
+    domain.shards->all_gather({all}, {own})->wait();
   }
   const at::Tensor part = all.narrow(0, 0, checked_numel(param.part_shape)).view(param.part_shape);
-  const ShardPosition& at = model->position();
   const int64_t copies = param.spec.tp.copies(at.tp_size);
   if (copies == at.tp_size) return part;
   // Parts may differ in size: each rank adds its own to zeros, the first of equals only.
@@ -54,25 +55,31 @@ const ShardedModel::Known& Trainer::Impl::known_parameter(const std::string& nam
   }
 }
 
-// The whole tensor that the ranks of one stage hold in parts, on all ranks. `part` is this rank's when its
-// stage has the parameter.
+// A tensor and its dtype from one rank of a group to the others, which know its shape.
+static at::Tensor spread(const GroupPtr& group, int root, at::Tensor tensor, at::IntArrayRef shape) {
+  if (group->size() == 1) return tensor;
+  const bool have = tensor.defined();
+  const auto dtype = have ? static_cast<int64_t>(tensor.scalar_type()) : 0;
+  const at::Tensor code = at::full({1}, dtype, at::dtype(at::kLong));
+  group->broadcast({code}, root)->wait();
+  if (!have) {
+    tensor = at::empty(shape, at::dtype(static_cast<at::ScalarType>(code.const_data_ptr<int64_t>()[0])));
+  }
+  group->broadcast({tensor}, root)->wait();
+  return tensor;
+}
+
+// The whole tensor that some ranks hold in parts, on all ranks. `part` is this rank's when it is one of them.
 at::Tensor Trainer::Impl::full_on_all_stages(const ShardedModel::Known& known,
                                              const std::function<at::Tensor(const ParamAddress&)>& part) {
-  const std::optional<ParamAddress> here = model->find_here(known.spec->name);
+  const ParamSpec& spec = *known.spec;
+  const std::optional<ParamAddress> here = model->find_here(spec.name);
   at::Tensor full;
-  at::ScalarType dtype = at::kFloat;
-  if (here) {
-    full = gather_full(model->param(*here), part(*here)).contiguous();
-    dtype = full.scalar_type();
-  }
-  if (mesh->size("pp") == 1) return full;
-  const at::Tensor code = at::full({1}, static_cast<int64_t>(dtype), at::dtype(at::kLong));
-  const GroupPtr& stages = mesh->group("pp");
-  stages->broadcast({code}, known.pp)->wait();
-  dtype = static_cast<at::ScalarType>(code.const_data_ptr<int64_t>()[0]);
-  if (!full.defined()) full = at::empty(known.spec->shape, at::dtype(dtype));
-  stages->broadcast({full}, known.pp)->wait();
-  return full;
+  if (here) full = gather_full(model->param(*here), part(*here)).contiguous();
+  const bool in_stage = mesh->index("pp") == known.pp;
+  const GroupPtr& experts = model->domain(spec).ep;
+  if (in_stage && experts) full = spread(experts, static_cast<int>(spec.ep_index), full, spec.shape);
+  return spread(mesh->group("pp"), known.pp, full, spec.shape);
 }
 
 at::Tensor Trainer::Impl::parameter(const std::string& name) {
@@ -98,12 +105,11 @@ void Trainer::Impl::set_parameter(const std::string& name, const at::Tensor& ful
         Error(Code::argument, cat("parameter \"", name, "\" has shape ", shape_text(shape), ", not ",
                                   full.defined() ? shape_text(full.sizes()) : std::string("none"))));
   }
-  if (model->weights().shared()) model->shard_group()->barrier();  // no rank computes any more
+  model->weights().meet();  // no rank computes any more
   weights_written = true;
   const std::optional<ParamAddress> here = model->find_here(name);
   if (!here) return;
-  const ShardPosition& at = model->position();
-  const Box box = owned_box(model->param(*here).spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
+  const Box box = model->box(*known.spec);
   model->master(*here).view(box.size).copy_(narrowed(full, box));
   model->publish(*here);
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "mesh/expert_layout.h"
 #include "models/tp_plan.h"
 #include "parallel/fsdp_layout.h"
 #include "schedule/executor.h"
@@ -119,6 +120,15 @@ MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, 
   return rates;
 }
 
+// Where the rank with the largest shards stands among those that hold the same experts.
+ShardPosition expert_position(const Mesh& mesh, bool split_width) {
+  const ExpertLayout layout = expert_layout(mesh, 0, split_width);
+  ShardPosition position;
+  position.shards = layout.shards;
+  position.tp_size = split_width ? mesh.size(Axis::tp) : 1;
+  return position;
+}
+
 // What the members of one pp rank are, in the order of the model.
 std::vector<bool> held_by(const StagePlacement& stages, size_t members, int rank) {
   std::vector<bool> held;
@@ -130,7 +140,7 @@ std::vector<bool> held_by(const StagePlacement& stages, size_t members, int rank
 
 TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,
                            const StepShape& shape) {
-  check_trainer_options(options, mesh);
+  check_trainer_options(options, mesh, config);
   check_context_options(options.context, mesh.size(Axis::cp), mesh.size(Axis::tp), config.num_heads,
                         config.num_kv_heads);
   TESSERA_CHECK(shape.microbatches >= 1 && shape.tokens >= 1, argument, "microbatches=", shape.microbatches,
@@ -138,16 +148,22 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   const auto ranks = static_cast<int>(mesh.size(Axis::pp));
   ParallelContext parallel{mesh.size(Axis::tp), nullptr, options.sequence_parallel,
                            has_split_ends(options.pipeline, ranks), options.tp_plan};
+  std::vector<ShardPosition> positions(1);
+  positions[0].shards = mesh.size_of({Axis::dp_shard, Axis::cp});
+  positions[0].tp_size = mesh.size(Axis::tp);
+  if (config.moe.experts > 0) {
+    parallel.experts.split_width = options.experts.split_width;
+    parallel.experts.size = mesh.ep();
+    positions.push_back(expert_position(mesh, options.experts.split_width));
+  }
   const std::vector<std::unique_ptr<Unit>> members = build_units(config, parallel);
   const Pipeline pipeline(options.pipeline, ranks, members);
   const StagePlacement& stages = pipeline.stages();
   const std::vector<int> starts = group_starts(members, options.units, stages.starts);
-  ShardPosition position;
-  position.shards = mesh.size_of({Axis::dp_shard, Axis::cp});
-  position.tp_size = mesh.size(Axis::tp);
-  const std::vector<FsdpLayout> all = make_layouts(members, starts, position);
+  const std::vector<FsdpLayout> all = make_layouts(members, starts, positions);
 
   TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, 0, {}};
+  const ShardPosition& position = positions[0];
   if (position.tp_size > 1) plan.tp_plan = to_text(TpPlan::choose(config, options.tp_plan), members);
   std::vector<LayerShape> layers;
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
@@ -177,7 +193,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   for (int rank = 0; rank < ranks; ++rank) {
     std::vector<UnitSizes> sizes(plan.units.size());
     const std::vector<FsdpLayout> layouts =
-        make_layouts(members, starts, position, held_by(stages, members.size(), rank));
+        make_layouts(members, starts, positions, held_by(stages, members.size(), rank));
     for (size_t u = 0; u < layouts.size(); ++u) {
       if (layouts[u].full_numel > 0) sizes[u] = plan.units[u].sizes;
     }

@@ -125,6 +125,15 @@ std::string read_program(const std::string& path) {
   return text;
 }
 
+ExpertOptions expert_options(const Config& config) {
+  ExpertOptions options;
+  options.split_width = config.flag("parallel.expert_tp");
+  options.exchange = config.text("parallel.ep_exchange");
+  options.balance_loss = config.real("moe.balance_loss");
+  options.z_loss = config.real("moe.z_loss");
+  return options;
+}
+
 PipelineOptions pipeline_options(const Config& config) {
   PipelineOptions options;
   options.schedule = parse_pipeline_schedule(config.text("parallel.pp_schedule"));
@@ -159,6 +168,7 @@ TrainerOptions trainer_options(const Config& config) {
   options.defer_gradient_sync = config.flag("parallel.defer_gradient_sync");
   options.sequence_parallel = config.flag("parallel.sequence_parallel");
   options.tp_plan = config.text("parallel.tp_plan");
+  options.experts = expert_options(config);
   options.context = context_options(config);
   options.pipeline = pipeline_options(config);
   options.optimizer = optimizer_options(config);

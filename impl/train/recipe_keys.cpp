@@ -218,8 +218,15 @@ void add_parallel_keys(Keys& keys) {
                          "Where keys are gathered: key heads that travel while those before them are "
                          "computed; 0: all at once."));
   keys.push_back(integer("parallel.tp", "1", -1, kMaxDegree, "Ranks that split each matrix."));
+  keys.push_back(integer("parallel.ep", "1", 1, kMaxDegree,
+                         "Ranks that share out the experts of a layer: regroups those of dp, cp and tp."));
   keys.push_back(
-      integer("parallel.ep", "1", 1, kMaxDegree, "Ranks that split the experts; regroups the other ranks."));
+      flag("parallel.expert_tp", false,
+           "Under tp: each expert's width is split over tp, and parallel.ep regroups dp and cp only. "
+           "Otherwise experts are whole and the ranks of tp route different tokens."));
+  keys.push_back(choice("parallel.ep_exchange", "all_to_all", {"all_to_all", "all_gather"},
+                        "How tokens reach the ranks of their experts: each row to one rank, or all tokens to "
+                        "all, for a few ranks."));
   keys.push_back(
       flag("parallel.sequence_parallel", false, "Under tp: activations between blocks are split by token."));
   keys.push_back(
@@ -237,6 +244,14 @@ void add_parallel_keys(Keys& keys) {
                          "parallel.units=size: parameters that a unit has at least."));
   keys.push_back(texts("parallel.unit_names", "",
                        "parallel.units=names: globs; a new unit starts where a name matches."));
+}
+
+void add_moe_keys(Keys& keys) {
+  keys.push_back(real("moe.balance_loss", "0", 0, 1e3,
+                      "Weight of each layer's load-balancing loss; checkpoints name theirs "
+                      "router_aux_loss_coef."));
+  keys.push_back(real("moe.z_loss", "0", 0, 1e3,
+                      "Weight of each layer's router z-loss, which keeps the router's logits small."));
 }
 
 void add_precision_and_memory_keys(Keys& keys) {
@@ -283,6 +298,7 @@ Keys make_keys() {
   add_data_keys(keys);
   add_train_keys(keys);
   add_parallel_keys(keys);
+  add_moe_keys(keys);
   add_precision_and_memory_keys(keys);
   add_output_keys(keys);
   return keys;

@@ -53,6 +53,7 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
   std::optional<Error> invalid;
   int64_t labels = 0;
   int64_t tokens = 0;
+  int64_t document_tokens = 0;
   uint64_t digest = 0;
   try {
     TESSERA_CHECK(!microbatches.empty(), argument, "the step has no micro-batches");
@@ -63,6 +64,7 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
       validate(batch, config.vocab_size);
       labels += batch.label_count;
       tokens += batch.tokens_count();
+      document_tokens += document_token_count(batch);
       digest += static_cast<uint64_t>(fingerprint(batch));
     }
   } catch (const Error& error) {
@@ -72,10 +74,11 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
   // 52 bits fit a double exactly.
   const bool differs = differs_in_model_group(static_cast<double>(digest >> 12));
   const double share = mesh->index("model") == 0 ? 1.0 : 0.0;
-  const std::vector<double> sums = sum_over(
-      *mesh->group("world"),
-      {share * static_cast<double>(labels), share * static_cast<double>(tokens), invalid ? 1.0 : 0.0, count,
-       count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0, differs ? 1.0 : 0.0});
+  const std::vector<double> sums =
+      sum_over(*mesh->group("world"),
+               {share * static_cast<double>(labels), share * static_cast<double>(tokens), invalid ? 1.0 : 0.0,
+                count, count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0, differs ? 1.0 : 0.0,
+                share * static_cast<double>(document_tokens)});
   weights_written = false;
   communication_seconds += seconds_since(start);
 
@@ -101,7 +104,7 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
         Code::argument, cat(static_cast<int64_t>(sums[6]),
                             " ranks were given other micro-batches than the ranks of the same dp index")));
   }
-  return {static_cast<int64_t>(sums[0]), static_cast<int64_t>(sums[1])};
+  return {static_cast<int64_t>(sums[0]), static_cast<int64_t>(sums[1]), static_cast<int64_t>(sums[7])};
 }
 
 // The loss over all ranks, and the global gradient norm: replicas hold equal gradients, so each counts for
@@ -142,19 +145,23 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
 
 LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microbatches) const {
   LocalBatches local;
-  if (!context) {
-    local.batches = microbatches;
-    return local;
-  }
+  const bool experts = config.moe.experts > 0;
   for (const PackedBatch& batch : microbatches) {
+    if (!context) {
+      local.batches.push_back(batch);
+      if (experts) local.document_tokens.push_back(document_tokens(batch));
+      continue;
+    }
     local.split.push_back(context->shard(batch));
     local.batches.push_back(local.split.back().local);
+    if (experts) local.document_tokens.push_back(document_tokens(local.split.back(), context->rank()));
   }
   return local;
 }
 
 void LocalBatches::give_to(ExecutionInput& input) const {
   input.microbatches = &batches;
+  input.document_tokens = document_tokens;
   for (const ContextBatch& batch : split) input.contexts.push_back(batch.plan.get());
 }
 
@@ -202,6 +209,10 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   local.give_to(input);
   describe_transfers(input);
   input.loss_scale = denominator > 0 ? 1.0 / static_cast<double>(denominator) : 0.0;
+  if (totals.document_tokens > 0) {
+    input.token_scale = input.loss_scale * static_cast<double>(totals.label_tokens) /
+                        static_cast<double>(totals.document_tokens);
+  }
   input.loss_chunk = options.loss_chunk;
   input.recompute = options.recompute;
   input.grad_norm = [&](double local_loss) {

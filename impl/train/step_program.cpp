@@ -13,8 +13,12 @@ void check_dtype(const char* key, at::ScalarType dtype) {
 
 }  // namespace
 
-void check_trainer_options(const TrainerOptions& options, const Mesh& mesh) {
-  TESSERA_CHECK(mesh.ep() == 1, unsupported, "ep=", mesh.ep(), ": expert parallel is not available yet");
+void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, const ModelConfig& config) {
+  TESSERA_CHECK(mesh.ep() == 1 || config.moe.experts > 0, argument, "ep=", mesh.ep(), ": ",
+                config.architecture, " has no experts to spread");
+  TESSERA_CHECK(options.experts.balance_loss >= 0, argument, "balance_loss=", options.experts.balance_loss,
+                " is negative");
+  TESSERA_CHECK(options.experts.z_loss >= 0, argument, "z_loss=", options.experts.z_loss, " is negative");
   check_dtype("precision.param", options.precision.param);
   check_dtype("precision.reduce", options.precision.reduce);
   check_dtype("precision.output", options.precision.output);

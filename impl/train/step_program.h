@@ -14,7 +14,7 @@
 namespace tessera {
 
 /// Throws Error(unsupported | argument) naming the option that cannot be.
-void check_trainer_options(const TrainerOptions& options, const Mesh& mesh);
+void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, const ModelConfig& config);
 
 StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,
                          const std::vector<UnitTraits>& units, int64_t microbatches, bool update);

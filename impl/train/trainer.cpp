@@ -21,6 +21,27 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   return sharding;
 }
 
+// The ranks whose tokens make up a micro-batch: those of cp, and of tp unless each of them sees all tokens.
+GroupPtr sharers_of_microbatch(const DeviceMesh& mesh, bool split_width) {
+  std::vector<Axis> axes = {Axis::cp};
+  if (!split_width) axes.push_back(Axis::tp);
+  const std::vector<int> ranks = mesh.layout().group_ranks(mesh.rank(), axes);
+  return ranks.size() > 1 ? mesh.world()->group("microbatch", ranks) : nullptr;
+}
+
+ExpertContext expert_context(const DeviceMesh& mesh, const ShardDomain& domain,
+                             const ExpertOptions& options) {
+  ExpertContext context;
+  context.size = domain.ep->size();
+  context.group = domain.ep;
+  context.split_width = options.split_width;
+  context.exchange = options.exchange;
+  context.balance_loss = options.balance_loss;
+  context.z_loss = options.z_loss;
+  context.sharers = sharers_of_microbatch(mesh, options.split_width);
+  return context;
+}
+
 }  // namespace
 
 Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::string& checkpoint,
@@ -29,7 +50,7 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   TESSERA_CHECK(mesh != nullptr, argument, "the mesh is null");
   mesh->world()->bind_thread();
   thread = std::this_thread::get_id();
-  check_trainer_options(options, mesh->layout());
+  check_trainer_options(options, mesh->layout(), config);
   optimizer = make_optimizer(options.optimizer);
   check_context_options(options.context, mesh->size("cp"), mesh->size("tp"), config.num_heads,
                         config.num_kv_heads);
@@ -41,10 +62,14 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   parallel.tp_plan = options.tp_plan;
   const auto stages = static_cast<int>(mesh->size("pp"));
   parallel.split_ends = has_split_ends(options.pipeline, stages);
+  const std::vector<ShardDomain> domains =
+      make_domains(*mesh, config.moe.experts > 0, options.experts.split_width);
+  if (domains.size() > 1) parallel.experts = expert_context(*mesh, domains.back(), options.experts);
   std::vector<std::unique_ptr<Unit>> units = build_units(config, parallel);
   pipeline = std::make_unique<Pipeline>(options.pipeline, stages, units);
   ShardingOptions sharding = sharding_options(options);
   sharding.stages = pipeline->stages();
+  sharding.domains = domains;
   model = std::make_unique<ShardedModel>(mesh, std::move(units), sharding);
   executor = std::make_unique<Executor>(*model);
   traits = executor->traits();
@@ -94,7 +119,7 @@ const Program& Trainer::Impl::step_program(int64_t microbatches, bool update) {
 
 void Trainer::Impl::publish_weights() {
   if (!weights_written) return;
-  if (model->weights().shared()) model->shard_group()->barrier();
+  model->weights().meet();
   weights_written = false;
 }
 

@@ -28,6 +28,15 @@ struct PrecisionOptions {
   at::ScalarType master = at::kFloat;    ///< what the optimizer trains
 };
 
+/// Of models with experts.
+struct ExpertOptions {
+  /// Experts' widths are cut over tp. Otherwise ep counts the ranks of tp too, and each expert is whole.
+  bool split_width = false;
+  std::string exchange = "all_to_all";  ///< or all_gather (nn/expert_dispatch.h)
+  double balance_loss = 0;              ///< coefficient of the load-balancing loss, per layer (nn/router.h)
+  double z_loss = 0;                    ///< coefficient of the router z-loss, per layer
+};
+
 struct TrainerOptions {
   PrecisionOptions precision;
   Recompute recompute = Recompute::none;
@@ -38,6 +47,7 @@ struct TrainerOptions {
   bool defer_gradient_sync = true;  ///< under accumulation: reduce after the last micro-batch only
   bool sequence_parallel = false;
   std::string tp_plan = "auto";  ///< models/tp_plan.h
+  ExpertOptions experts;
   ContextOptions context;
   PipelineOptions pipeline;
   OptimizerOptions optimizer;

@@ -25,12 +25,14 @@ class AgreedError : public Error {
 struct StepTotals {
   int64_t label_tokens = 0;
   int64_t tokens = 0;
+  int64_t document_tokens = 0;  ///< padding left out
 };
 
 /// What this rank computes of the micro-batches of its dp index.
 struct LocalBatches {
   std::vector<PackedBatch> batches;
-  std::vector<ContextBatch> split;  ///< empty when cp is 1
+  std::vector<ContextBatch> split;          ///< empty when cp is 1
+  std::vector<at::Tensor> document_tokens;  ///< of models with experts
 
   void give_to(ExecutionInput& input) const;
 };

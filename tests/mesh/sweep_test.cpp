@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -128,28 +127,7 @@ std::string describe(const TrainingRun& run) {
 
 bool same_as_one_rank(const TrainingRun& run) {
   SCOPED_TRACE(describe(run));
-  const TrainingOutcome& expected = one_rank(run);
-  TrainingOutcome actual;
-  try {
-    actual = train(run);
-  } catch (const Error& error) {
-    ADD_FAILURE() << error.what();
-    return false;
-  }
-  bool same = actual.losses.size() == expected.losses.size() && actual.label_tokens == expected.label_tokens;
-  EXPECT_TRUE(same) << "another number of steps or labels";
-  for (size_t s = 0; same && s < expected.losses.size(); ++s) {
-    const bool close = std::abs(actual.losses[s] - expected.losses[s]) <= 2e-6 * expected.losses[s] &&
-                       std::abs(actual.norms[s] - expected.norms[s]) <= 1e-5 * expected.norms[s];
-    EXPECT_TRUE(close) << "step " << s + 1 << ": loss " << actual.losses[s] << " for " << expected.losses[s]
-                       << ", norm " << actual.norms[s] << " for " << expected.norms[s];
-    same &= close;
-  }
-  const double gradients = worst_error(actual.gradients, expected.gradients);
-  const double weights = worst_error(actual.weights, expected.weights);
-  EXPECT_LT(gradients, 1e-5);
-  EXPECT_LT(weights, 2e-5);
-  return same && gradients < 1e-5 && weights < 2e-5;
+  return expect_outcome(run, one_rank(run));
 }
 
 /// All picks, or as many as the longest list has entries, such that every entry of every list appears.

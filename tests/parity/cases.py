@@ -44,6 +44,19 @@ CASES = {
                               num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1, head_dim=16,
                               tie_word_embeddings=False, attention_bias=True, use_sliding_window=True,
                               sliding_window=6, max_window_layers=2),
+    "mixtral": dict(family="Mixtral", vocab_size=89, hidden_size=48, intermediate_size=56, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=2, num_local_experts=5, num_experts_per_tok=2),
+    "mixtral_window_all_experts": dict(family="Mixtral", vocab_size=89, hidden_size=32, intermediate_size=40,
+                                        num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1,
+                                        num_local_experts=3, num_experts_per_tok=3, sliding_window=6,
+                                        tie_word_embeddings=True),
+    "qwen3_moe": dict(family="Qwen3Moe", vocab_size=113, hidden_size=40, intermediate_size=76, num_hidden_layers=2,
+                      num_attention_heads=6, num_key_value_heads=3, head_dim=18, moe_intermediate_size=20,
+                      num_experts=8, num_experts_per_tok=3, norm_topk_prob=True, tie_word_embeddings=True),
+    "qwen3_moe_some_dense": dict(family="Qwen3Moe", vocab_size=113, hidden_size=40, intermediate_size=76,
+                                 num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=2,
+                                 moe_intermediate_size=24, num_experts=6, num_experts_per_tok=2, attention_bias=True,
+                                 decoder_sparse_step=2, mlp_only_layers=[3], norm_topk_prob=False),
 }
 
 DOCUMENTS = [8, 1, 21, 2, 34, 3, 13, 5]

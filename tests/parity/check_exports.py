@@ -7,6 +7,8 @@ import sys
 import transformers
 from safetensors.torch import load_file
 
+from checkpoint_names import in_checkpoint
+
 # What a run records about itself, not about the model.
 NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
 
@@ -26,7 +28,7 @@ def check(exported, reference):
     start = load_file(reference / "model.safetensors")
     values = load_file(reference / "reference.safetensors")
     worst = 0.0
-    for name, parameter in model.named_parameters():
+    for name, parameter in in_checkpoint(model.config.model_type, dict(model.named_parameters())).items():
         expected = values[f"train.weight.{name}"]
         # Against the size of the update: the weights that training began with are not good enough.
         worst = max(worst, float((parameter.detach() - expected).norm() / (expected - start[name]).norm()))

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 python=$("$here/../support/make_venv.sh" --existing) || exit 77
 stamp=$("$python" -c 'import torch, transformers; print(torch.__version__, transformers.__version__)')
-stamp="$stamp $(cat "$here/$script" "$here/cases.py" "$here/text_cases.py" | sha256sum)"
+stamp="$stamp $(cat "$here/$script" "$here/cases.py" "$here/checkpoint_names.py" "$here/text_cases.py" | sha256sum)"
 mkdir -p "$out"
 exec 9>"$out.lock" # ctest may run several tests at once
 flock 9

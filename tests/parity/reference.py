@@ -14,6 +14,7 @@ import transformers
 from safetensors.torch import save_file
 
 from cases import CASES, DOCUMENTS
+from checkpoint_names import in_checkpoint
 
 STEPS = 4
 ADAMW = dict(lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
@@ -42,7 +43,9 @@ def make_model(arguments):
 def load(directory, dtype, attention="eager"):
     # Loaded rather than cast: casting a model would round the rotary frequencies as well.
     auto = transformers.AutoModelForCausalLM
-    return auto.from_pretrained(directory, dtype=dtype, attn_implementation=attention).eval()
+    # Grouped products want widths that are multiples of 16 bytes; eager experts take any.
+    return auto.from_pretrained(directory, dtype=dtype, attn_implementation=attention,
+                                experts_implementation="eager").eval()
 
 
 def make_documents(lengths, vocab, generator):
@@ -127,19 +130,19 @@ def write_case(directory, arguments):
         logits, loss, gradients = forward_backward(load(directory, dtype), batches[0])
         tensors[f"{label}.logits"] = logits
         tensors[f"{label}.loss"] = torch.tensor([loss], dtype=torch.float64)
-        for name, gradient in gradients.items():
+        for name, gradient in in_checkpoint(model.config.model_type, gradients).items():
             tensors[f"{label}.grad.{name}"] = gradient
     model = load(directory, torch.float32)
     losses, norms = train(model, batches)
     tensors["train.losses"] = torch.tensor(losses, dtype=torch.float64)
     tensors["train.norms"] = torch.tensor(norms, dtype=torch.float64)
-    for name, parameter in model.named_parameters():
+    for name, parameter in in_checkpoint(model.config.model_type, dict(model.named_parameters())).items():
         tensors[f"train.weight.{name}"] = parameter.detach()
     # The same once more with sums in another order. AdamW divides a gradient by its own size, so where one is nothing but
     # rounding, so is the step: what these two runs differ by is what the arithmetic leaves open.
     again = load(directory, torch.float32, "sdpa")
     train(again, [documents[::-1] for documents in batches])
-    for name, parameter in again.named_parameters():
+    for name, parameter in in_checkpoint(model.config.model_type, dict(again.named_parameters())).items():
         tensors[f"train.again.{name}"] = parameter.detach()
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / "reference.safetensors")
 

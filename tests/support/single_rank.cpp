@@ -141,7 +141,10 @@ double SingleRankModel::forward_backward(const PackedBatch& batch, double loss_s
 
 double SingleRankModel::accumulate(const PackedBatch& batch, double loss_scale, Recompute recompute,
                                    int64_t loss_chunk) {
-  const Microbatch mb{&batch, loss_scale, loss_chunk};
+  Microbatch mb;
+  mb.batch = &batch;
+  mb.loss_scale = loss_scale;
+  mb.loss_chunk = loss_chunk;
   std::vector<Saved> saved;
   const at::Tensor x = hidden(batch, mb, saved, recompute);
   saved_bytes_ = 0;

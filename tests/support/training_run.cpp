@@ -5,8 +5,10 @@
 #include <ATen/ops/isfinite.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
+#include "core/error.h"
 #include "data/batch_builder.h"
 #include "mesh/device_mesh.h"
 #include "support/rank_threads.h"
@@ -84,6 +86,7 @@ TrainingOutcome train(const TrainingRun& run) {
   run_ranks(run.ranks, [&](const WorldPtr& world) {
     const auto mesh = std::make_shared<DeviceMesh>(world, run.mesh);
     Trainer trainer(mesh, run.config, "", run.options);
+    for (const auto& [name, value] : run.set) trainer.set_parameter(name, value);
     const auto dp_rank = static_cast<int>(mesh->index("dp"));
     const auto dp_size = static_cast<int>(mesh->size("dp"));
     const bool records = world->rank() == 0;
@@ -93,6 +96,7 @@ TrainingOutcome train(const TrainingRun& run) {
       if (step == 0) {  // the two halves, to see the gradients between them
         metrics = trainer.forward_backward(batches);
         for (const std::string& name : trainer.parameter_names()) {
+          if (run.set.count(name) != 0) continue;
           const at::Tensor gradient = trainer.gradient(name);
           if (records) outcome.gradients[name] = gradient;
         }
@@ -121,6 +125,30 @@ double worst_error(const std::map<std::string, at::Tensor>& actual,
     worst = std::max(worst, relative_error(actual.at(name), tensor, 1e-6));
   }
   return worst;
+}
+
+bool expect_outcome(const TrainingRun& run, const TrainingOutcome& expected) {
+  TrainingOutcome actual;
+  try {
+    actual = train(run);
+  } catch (const Error& error) {
+    ADD_FAILURE() << error.what();
+    return false;
+  }
+  bool same = actual.losses.size() == expected.losses.size() && actual.label_tokens == expected.label_tokens;
+  EXPECT_TRUE(same) << "another number of steps or labels";
+  for (size_t s = 0; same && s < expected.losses.size(); ++s) {
+    const bool close = std::abs(actual.losses[s] - expected.losses[s]) <= 2e-6 * expected.losses[s] &&
+                       std::abs(actual.norms[s] - expected.norms[s]) <= 1e-5 * expected.norms[s];
+    EXPECT_TRUE(close) << "step " << s + 1 << ": loss " << actual.losses[s] << " for " << expected.losses[s]
+                       << ", norm " << actual.norms[s] << " for " << expected.norms[s];
+    same &= close;
+  }
+  const double gradients = worst_error(actual.gradients, expected.gradients);
+  const double weights = worst_error(actual.weights, expected.weights);
+  EXPECT_LT(gradients, 1e-5);
+  EXPECT_LT(weights, 2e-5);
+  return same && gradients < 1e-5 && weights < 2e-5;
 }
 
 bool identical(const TrainingOutcome& a, const TrainingOutcome& b) {

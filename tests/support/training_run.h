@@ -23,7 +23,8 @@ struct TrainingRun {
   int documents = 16;
   int microbatches = 1;
   int steps = 3;
-  int joined = 1;  ///< so many documents in a row are one long one
+  int joined = 1;                         ///< so many documents in a row are one long one
+  std::map<std::string, at::Tensor> set;  ///< parameters that are not trained, written before the first step
 };
 
 struct TrainingOutcome {
@@ -50,6 +51,8 @@ TrainingOutcome train(const TrainingRun& run);
 /// Largest relative_error over all tensors of `expected`; names must agree.
 double worst_error(const std::map<std::string, at::Tensor>& actual,
                    const std::map<std::string, at::Tensor>& expected);
+/// Trains and expects what one rank gave, in float32 up to the order of sums. Failures name the difference.
+bool expect_outcome(const TrainingRun& run, const TrainingOutcome& one_rank);
 /// Bitwise equality of losses, norms, gradients and weights.
 bool identical(const TrainingOutcome& a, const TrainingOutcome& b);
 

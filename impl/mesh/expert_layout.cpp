@@ -1,0 +1,40 @@
+// Counts ranks through as (ep_shard, ep).
+#include "mesh/expert_layout.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace tessera {
+
+ExpertLayout expert_layout(const Mesh& mesh, int rank, bool split_width) {
+  std::vector<Axis> axes = {Axis::dp_shard, Axis::cp};
+  if (!split_width) axes.push_back(Axis::tp);
+  std::vector<int> copy = mesh.group_ranks(rank, axes);
+  std::vector<int> replicas = mesh.group_ranks(rank, {Axis::dp_replicate});
+  if (static_cast<int64_t>(copy.size()) % mesh.ep() != 0) {
+    axes.insert(axes.begin(), Axis::dp_replicate);
+    copy = mesh.group_ranks(rank, axes);
+    replicas = {rank};
+  }
+  const auto count = static_cast<int64_t>(copy.size());
+  TESSERA_CHECK(
+      count % mesh.ep() == 0, argument, "ep=", mesh.ep(), " does not divide dp*cp", split_width ? "" : "*tp",
+      "=", count,
+      split_width ? ", the ranks over which experts are spread when parallel.expert_tp cuts them" : "");
+
+  ExpertLayout layout;
+  layout.ep = mesh.ep();
+  layout.shards = count / layout.ep;
+  const int64_t position = std::find(copy.begin(), copy.end(), rank) - copy.begin();
+  layout.ep_index = position % layout.ep;
+  layout.shard_index = position / layout.ep;
+  for (int64_t e = 0; e < layout.ep; ++e) layout.ep_ranks.push_back(copy[layout.shard_index * layout.ep + e]);
+  for (int64_t s = 0; s < layout.shards; ++s) {
+    layout.shard_ranks.push_back(copy[s * layout.ep + layout.ep_index]);
+  }
+  layout.replica_ranks = std::move(replicas);
+  return layout;
+}
+
+}  // namespace tessera

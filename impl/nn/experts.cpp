@@ -1,0 +1,111 @@
+// The experts' products, one expert after the other.
+#include "nn/experts.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include "core/error.h"
+#include "kernels/activation.h"
+#include "kernels/expert_rows.h"
+
+namespace tessera {
+namespace {
+
+std::string numbered(const std::string& prefix, const std::string& name, int64_t expert) {
+  const size_t at = name.find("{}");
+  TESSERA_CHECK(at != std::string::npos, internal, "the expert name \"", name, "\" has no {}");
+  std::string full = name;
+  full.replace(at, 2, std::to_string(expert));
+  return cat(prefix, ".", full);
+}
+
+}  // namespace
+
+Experts::Experts(const std::string& prefix, const ExpertsSpec& spec, std::vector<ParamSpec>& params)
+    : spec_(spec) {
+  using Style = LinearSpec::Style;
+  const ExpertPlacement& placement = spec.placement;
+  for (int64_t e = 0; e < placement.experts; ++e) {
+    const size_t first = params.size();
+    const auto projection = [&](const std::string& name, int64_t in, int64_t out, Style style) {
+      return LinearSpec{numbered(prefix, name, e),
+                        in,
+                        out,
+                        false,
+                        spec.init_std,
+                        spec.split_width ? style : Style::replicate};
+    };
+    const int64_t width = spec.intermediate;
+    LinearGroup gate_up({projection(spec.gate_name, spec.hidden, width, Style::colwise),
+                         projection(spec.up_name, spec.hidden, width, Style::colwise)},
+                        params);
+    Linear down(projection(spec.down_name, width, spec.hidden, Style::rowwise), params);
+    experts_.push_back({std::move(gate_up), std::move(down)});
+    for (size_t p = first; p < params.size(); ++p) params[p].ep_index = e / placement.local();
+  }
+}
+
+void Experts::bind(const std::vector<at::Tensor>& weights) {
+  for (size_t e = 0; e < own_count(); ++e) own(e).gate_up.bind(weights);
+}
+
+void Experts::unbind() {
+  for (size_t e = 0; e < own_count(); ++e) own(e).gate_up.unbind();
+}
+
+at::Tensor Experts::forward(const std::vector<at::Tensor>& weights, const at::Tensor& rows,
+                            const std::vector<int64_t>& expert_rows, Saved& saved,
+                            Recompute recompute) const {
+  at::Tensor results = at::empty_like(rows);
+  int64_t first = 0;
+  for (size_t e = 0; e < expert_rows.size(); ++e) {
+    const int64_t count = expert_rows[e];
+    if (count == 0) continue;
+    const std::vector<at::Tensor> projected = own(e).gate_up.forward(weights, rows.narrow(0, first, count));
+    const at::Tensor activation = kernels::swiglu(projected[0], projected[1]);
+    results.narrow(0, first, count).copy_(own(e).down.forward(weights, activation));
+    saved.push(projected[0]);
+    saved.push(projected[1]);
+    if (recompute == Recompute::none) saved.push(activation);
+    first += count;
+  }
+  return results;
+}
+
+// With y = sum_j w_j f_j(x), the gradient of w_j is dy . f_j(x) = (dy W_down) . activation, so the experts'
+// results need not be kept.
+Experts::Gradients Experts::backward(const std::vector<at::Tensor>& weights, const at::Tensor& drows,
+                                     const at::Tensor& factors, const at::Tensor& rows,
+                                     const std::vector<int64_t>& expert_rows, Saved& saved,
+                                     WeightGrads& grads) const {
+  Gradients out{at::empty_like(rows), at::empty({rows.size(0)}, factors.options())};
+  int64_t first = rows.size(0);
+  for (size_t e = expert_rows.size(); e-- > 0;) {  // backwards: the forward's stack
+    const Expert& expert = own(e);
+    const int64_t count = expert_rows[e];
+    first -= count;
+    const at::Tensor input = rows.narrow(0, first, count);
+    const at::Tensor doutput = drows.narrow(0, first, count);
+    const at::Tensor dactivation = expert.down.grad_input(weights, doutput);
+    const std::vector<at::Tensor> dprojected = expert.gate_up.empty_grads(input);
+    at::Tensor activation = at::empty_like(dactivation);
+    if (count > 0) {
+      const bool kept = saved.recompute() == Recompute::none;
+      if (kept) activation = saved.pop();
+      const at::Tensor up = saved.pop();
+      const at::Tensor gate = saved.pop();
+      if (!kept) activation = kernels::swiglu(gate, up);
+      const at::Tensor factor = factors.narrow(0, first, count);
+      out.weights.narrow(0, first, count).copy_(kernels::row_dots(dactivation, activation));
+      kernels::scale_rows(dactivation, factor);
+      kernels::scale_rows(doutput, factor);
+      kernels::swiglu_backward_out(dactivation, gate, up, dprojected[0], dprojected[1], {});
+      out.rows.narrow(0, first, count).copy_(expert.gate_up.grad_input(weights, dprojected));
+    }
+    expert.down.grad_weights(activation, doutput, grads);
+    expert.gate_up.grad_weights(input, dprojected, grads);
+  }
+  return out;
+}
+
+}  // namespace tessera

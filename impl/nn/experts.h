@@ -1,0 +1,62 @@
+// The gated MLPs of a mixture of experts, on rows that are sorted by expert.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nn/expert_dispatch.h"
+#include "nn/linear.h"
+#include "nn/unit.h"
+
+namespace tessera {
+
+struct ExpertsSpec {
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+  double init_std = 0.02;
+  ExpertPlacement placement;
+  /// The widths are cut over tp: results are partial sums.
+  bool split_width = false;
+  // Names below the block's prefix, as in the family's checkpoints; "{}" is the expert's number.
+  std::string gate_name = "experts.{}.gate_proj";
+  std::string up_name = "experts.{}.up_proj";
+  std::string down_name = "experts.{}.down_proj";
+};
+
+class Experts {
+ public:
+  /// Appends the parameters of all experts, those of other ranks too (ParamSpec::ep_index), by number.
+  Experts(const std::string& prefix, const ExpertsSpec& spec, std::vector<ParamSpec>& params);
+
+  void bind(const std::vector<at::Tensor>& weights);
+  void unbind();
+
+  /// rows [R, H], of which expert_rows[e] belong to this rank's e-th expert, one expert after the other ->
+  /// [R, H]. Pushes what backward needs, except rows.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& rows,
+                     const std::vector<int64_t>& expert_rows, Saved& saved, Recompute recompute) const;
+
+  struct Gradients {
+    at::Tensor rows;     ///< [R, H]
+    at::Tensor weights;  ///< float32 [R]: of the routing weights; partial sums when widths are cut
+  };
+  /// For the gradients drows [R, H] of results that were multiplied by factors float32 [R]. Overwrites drows,
+  /// which weight gradients may go on reading. Experts without a row get zero gradients, not none.
+  Gradients backward(const std::vector<at::Tensor>& weights, const at::Tensor& drows,
+                     const at::Tensor& factors, const at::Tensor& rows,
+                     const std::vector<int64_t>& expert_rows, Saved& saved, WeightGrads& grads) const;
+
+ private:
+  struct Expert {
+    LinearGroup gate_up;
+    Linear down;
+  };
+  Expert& own(size_t e) { return experts_[spec_.placement.first() + e]; }
+  const Expert& own(size_t e) const { return experts_[spec_.placement.first() + e]; }
+  size_t own_count() const { return static_cast<size_t>(spec_.placement.local()); }
+
+  ExpertsSpec spec_;
+  std::vector<Expert> experts_;
+};
+
+}  // namespace tessera

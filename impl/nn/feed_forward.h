@@ -1,0 +1,24 @@
+// What follows attention in a decoder layer: an MLP, or a mixture of experts in its place.
+#pragma once
+
+#include "nn/unit.h"
+
+namespace tessera {
+
+class FeedForward {
+ public:
+  virtual ~FeedForward() = default;
+
+  virtual void bind(const std::vector<at::Tensor>& weights) = 0;
+  virtual void unbind() = 0;
+
+  /// x [rows, H] -> [rows, H]. Pushes what backward needs, except x.
+  virtual at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                             const Microbatch& mb, Saved& saved, Recompute recompute) const = 0;
+  /// dx for dy; x is the forward's.
+  virtual at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
+                              const at::Tensor& x, const Microbatch& mb, Saved& saved,
+                              WeightGrads& grads) const = 0;
+};
+
+}  // namespace tessera

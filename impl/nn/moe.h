@@ -1,0 +1,64 @@
+// Mixture of experts: a router chooses top_k of the experts for each token, and their weighted outputs add up
+// (Shazeer et al., 2017; Mixtral, 2024; DeepSeekMoE, 2024). Experts are spread over the ranks of ep.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/expert_dispatch.h"
+#include "nn/experts.h"
+#include "nn/feed_forward.h"
+#include "nn/mlp.h"
+#include "nn/router.h"
+
+namespace tessera {
+
+struct MoeSpec {
+  RouterSpec router;              ///< rows_split is set here
+  ExpertsSpec experts;            ///< placement and split_width are set here
+  std::optional<MlpSpec> shared;  ///< the expert that all tokens pass
+  std::string shared_name = "shared_experts";
+};
+
+class Moe : public FeedForward {
+ public:
+  /// Appends its parameters to `params`: router, experts by number, shared expert. Errors (argument): ep that
+  /// does not divide the experts, tp that does not divide widths that it cuts.
+  Moe(const std::string& prefix, const MoeSpec& spec, const ParallelContext& parallel,
+      std::vector<ParamSpec>& params);
+
+  void bind(const std::vector<at::Tensor>& weights) override;
+  void unbind() override;
+  /// Collective over ep, whose ranks call it for micro-batches without tokens too.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+                     Saved& saved, Recompute recompute) const override;
+  at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
+                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
+
+  /// Of the backwards since it was last taken.
+  RouterLoad take_load() { return std::exchange(load_, {}); }
+
+ private:
+  /// Which rows of a micro-batch this rank routes.
+  struct Share {
+    int64_t rows = 0;    ///< it holds, padding included
+    int64_t routed = 0;  ///< the first so many of them, unless `picked` lists others
+    at::Tensor picked;   ///< int64 [routed], or undefined
+  };
+  Share share_of(const Microbatch& mb) const;
+  /// The routed rows [routed, H] of what is [rows, H] outside, and the way back.
+  at::Tensor routed_rows(const at::Tensor& x, const Microbatch& mb, const Share& share) const;
+  at::Tensor outside_rows(const at::Tensor& routed, const Microbatch& mb, const Share& share) const;
+
+  TensorRegion width_;  ///< cut widths: tokens come together, partial sums are added up
+  TensorRegion rows_;   ///< otherwise the ranks of tp take a part of the tokens each
+  bool sequence_parallel_;
+  Router router_;
+  Experts experts_;
+  ExpertDispatchPtr dispatch_;
+  std::optional<Mlp> shared_;
+  mutable RouterLoad load_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,126 @@
+// Logits, choice and the losses that balance the load.
+#include "nn/router.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/linear.h"
+
+namespace tessera {
+namespace {
+
+LinearSpec linear_spec(const std::string& prefix, const RouterSpec& spec) {
+  return {prefix + "." + spec.name,    spec.hidden, spec.experts, spec.bias, spec.init_std,
+          LinearSpec::Style::replicate};
+}
+
+}  // namespace
+
+Router::Router(const std::string& prefix, const RouterSpec& spec, const RouterLosses& losses,
+               std::vector<ParamSpec>& params)
+    : spec_(spec), losses_(losses), linear_(linear_spec(prefix, spec), params) {
+  params[linear_.weight()].tp_partial = spec.rows_split;
+  if (linear_.bias() >= 0) params[linear_.bias()].tp_partial = spec.rows_split;
+  if (spec.selection_bias_name.empty()) return;
+  selection_bias_ = static_cast<int>(params.size());
+  ParamSpec bias;
+  bias.name = prefix + "." + spec.selection_bias_name;
+  bias.shape = {spec.experts};
+  bias.init = {Init::Kind::zeros, 0};
+  bias.decay = false;
+  bias.trainable = false;
+  params.push_back(std::move(bias));
+}
+
+at::Tensor Router::logits(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
+  if (!spec_.float32) return linear_.forward(weights, x).to(at::kFloat);
+  const at::Tensor bias = linear_.bias() >= 0 ? weights[linear_.bias()].to(at::kFloat) : at::Tensor();
+  return kernels::linear(x.to(at::kFloat), weights[linear_.weight()].to(at::kFloat), bias);
+}
+
+kernels::Routing Router::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
+  at::Tensor bias;
+  if (selection_bias_ >= 0) bias = weights[selection_bias_].to(at::kFloat).contiguous();
+  return kernels::route(logits(weights, x), spec_.options, bias);
+}
+
+// The gradient of the scores by the balance loss. With n_e the pairs of expert e among the T tokens of the
+// micro-batch, the loss is E sum_e (n_e / T) (sum_t s_te / T), and counts for T of the step's tokens: the
+// gradient of s_te is E n_e / T of the step's share of one token. n_e itself has no gradient.
+at::Tensor Router::loss_gradient(const kernels::Routing& routing, const Microbatch& mb,
+                                 RouterLoad& load) const {
+  const int64_t tokens = routing.scores.size(0);
+  const int64_t experts = spec_.experts;
+  const at::Tensor totals = at::zeros({experts + 1}, at::dtype(at::kDouble));
+  auto* total = totals.mutable_data_ptr<double>();
+  const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
+  for (int64_t p = 0; p < routing.experts.numel(); ++p) total[chosen[p]] += 1;
+  total[experts] = static_cast<double>(tokens);
+  if (losses_.sharers) losses_.sharers->all_reduce({totals}, ReduceOp::sum)->wait();
+
+  const double all_tokens = total[experts];
+  at::Tensor gradient = at::empty(routing.scores.sizes(), routing.scores.options());
+  if (tokens == 0) return gradient;
+  const float* score = routing.scores.const_data_ptr<float>();
+  auto* out = gradient.mutable_data_ptr<float>();
+  const double unit = losses_.balance * mb.token_scale * static_cast<double>(experts) / all_tokens;
+  double value = 0;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t e = 0; e < experts; ++e) {
+      value += total[e] * score[t * experts + e];
+      out[t * experts + e] = static_cast<float>(unit * total[e]);
+    }
+  }
+  load.balance_loss += value * static_cast<double>(experts) / all_tokens;
+  return gradient;
+}
+
+// d/dlogits of (logsumexp)^2 is 2 logsumexp softmax(logits).
+void Router::add_z_gradient(const at::Tensor& dlogits, const at::Tensor& logits, const Microbatch& mb,
+                            RouterLoad& load) const {
+  const int64_t experts = spec_.experts;
+  const float* logit = logits.const_data_ptr<float>();
+  auto* out = dlogits.mutable_data_ptr<float>();
+  const double unit = 2 * losses_.z * mb.token_scale;
+  for (int64_t t = 0; t < logits.size(0); ++t, logit += experts, out += experts) {
+    const double top = *std::max_element(logit, logit + experts);
+    double sum = 0;
+    for (int64_t e = 0; e < experts; ++e) sum += std::exp(logit[e] - top);
+    const double lse = top + std::log(sum);
+    load.z_loss += lse * lse;
+    for (int64_t e = 0; e < experts; ++e) {
+      out[e] += static_cast<float>(unit * lse * std::exp(logit[e] - lse));
+    }
+  }
+}
+
+at::Tensor Router::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dweights,
+                            const kernels::Routing& routing, const at::Tensor& x, const Microbatch& mb,
+                            RouterLoad& load, WeightGrads& grads) const {
+  load.counts.resize(spec_.experts, 0);
+  load.tokens += routing.experts.size(0);
+  const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
+  for (int64_t p = 0; p < routing.experts.numel(); ++p) ++load.counts[chosen[p]];
+
+  at::Tensor dscores;
+  if (losses_.balance != 0) dscores = loss_gradient(routing, mb, load);
+  const at::Tensor dlogits = kernels::route_backward(dweights, routing, spec_.options, dscores);
+  if (losses_.z != 0) add_z_gradient(dlogits, logits(weights, x), mb, load);
+
+  const at::Tensor& weight = weights[linear_.weight()];
+  if (!spec_.float32) {
+    const at::Tensor rounded = dlogits.to(x.scalar_type());
+    linear_.grad_weights(x, rounded, grads);
+    return linear_.grad_input(weights, rounded);
+  }
+  const at::Tensor target = at::empty(weight.sizes(), dlogits.options());
+  kernels::linear_grad_weight(x.to(at::kFloat), dlogits, target, false);
+  grads.add(linear_.weight(), target);
+  if (linear_.bias() >= 0) grads.add(linear_.bias(), kernels::linear_grad_bias(dlogits));
+  return kernels::linear_grad_input(dlogits, weight.to(at::kFloat)).to(x.scalar_type());
+}
+
+}  // namespace tessera
