@@ -152,6 +152,16 @@ const (
 	PlanProgram PlanPart = 1 // the compiled step of rank 0, one instruction a line
 )
 
+// TimelineFormat is the enumeration tessera_timeline_format of the C interface.
+type TimelineFormat int32
+
+const (
+	TimelineText   TimelineFormat = 0 // a line per pipeline rank
+	TimelineColour TimelineFormat = 1 // the same with the colours of an ANSI terminal
+	TimelineSvg    TimelineFormat = 2 // an image
+	TimelineTrace  TimelineFormat = 3 // Trace Event JSON, for ui.perfetto.dev and chrome://tracing
+)
+
 // EventType is the enumeration tessera_event_type of the C interface.
 type EventType int32
 

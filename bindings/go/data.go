@@ -55,6 +55,30 @@ func Plan(model *Model, config *Config, worldSize int64, part PlanPart) (string,
 	})
 }
 
+// TimelineOptions says how a timeline is drawn and what things cost: 1 is the forward of a mean stage on one micro-batch. 0
+// means the default in every field.
+type TimelineOptions struct {
+	Format     TimelineFormat
+	Columns    int32   // of text: 40 to 1000; 100
+	Backward   float64 // a backward, in forwards of the same unit: 2
+	Collective float64 // to gather or reduce the weights of a mean stage, beside computing
+	Transfer   float64 // of activations or gradients from stage to stage
+}
+
+func (o TimelineOptions) raw() *capi.TimelineOptions {
+	raw := new(capi.TimelineOptions)
+	capi.Tessera_timeline_options_init(raw, uint64(unsafe.Sizeof(*raw)))
+	raw.Format, raw.Columns, raw.Backward, raw.Collective, raw.Transfer = int32(o.Format), o.Columns, o.Backward, o.Collective, o.Transfer
+	return raw
+}
+
+// Timeline is a picture of the step: which pipeline rank computes which micro-batch when.
+func Timeline(model *Model, config *Config, worldSize int64, options TimelineOptions) (string, error) {
+	return textOf(model.owner(), func(id uint64, buf *byte, size uint64, n *uint64, e *capi.Error) int32 {
+		return capi.Tessera_plan_get_timeline(id, config.owner().raw(), worldSize, options.raw(), buf, size, n, e)
+	})
+}
+
 // Pack puts documents of the given lengths into packs of capacity tokens; it returns the pack of each, and how many there are.
 func Pack(packer string, lengths []int64, capacity, seed int64) (packs []int64, count int64, err error) {
 	if err := noNUL(packer); err != nil {

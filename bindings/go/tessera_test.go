@@ -266,6 +266,15 @@ func TestAStepIsItsParts(t *testing.T) {
 		return nil
 	}))
 	check(config.Set("train.global_batch", "2"))
+	for format, part := range map[TimelineFormat]string{TimelineText: "rank 0", TimelineColour: "\x1b[", TimelineSvg: "<svg", TimelineTrace: "traceEvents"} {
+		options := TimelineOptions{Format: format, Columns: 60, Backward: 3}
+		if text := must(Timeline(must(NewModel(modelJSON)), config, 2, options)); !strings.Contains(text, part) {
+			t.Error(text)
+		}
+	}
+	if _, err := Timeline(must(NewModel(modelJSON)), config, 2, TimelineOptions{Transfer: -1}); err == nil {
+		t.Error("a negative cost was accepted")
+	}
 	if text := must(Plan(must(NewModel(modelJSON)), config, 2, PlanSummary)); !strings.Contains(text, "dp_shard") {
 		t.Fatal(text)
 	}

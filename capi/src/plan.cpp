@@ -2,9 +2,44 @@
 #include "train/plan.h"
 
 #include "objects.h"
+#include "schedule/timeline_draw.h"
+#include "structs.h"
+#include "train/plan_timeline.h"
 #include "train/recipe.h"
 
 using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
+
+namespace {
+
+tessera::TrainingPlan plan_of(const ModelObject& model, const ConfigObject& config, int64_t world_size) {
+  TESSERA_CHECK(world_size >= 1 && world_size <= INT32_MAX, argument, "world_size=", world_size,
+                " must be at least 1 and fit into 32 bits");
+  const tessera::Config values = config.snapshot();
+  const tessera::Mesh mesh(tessera::mesh_spec(values), static_cast<int>(world_size));
+  return tessera::plan_training(model.config, tessera::trainer_options(values), mesh,
+                                tessera::step_shape(values, mesh));
+}
+
+std::string draw(const tessera::TrainingPlan& plan, const tessera_timeline_options& options) {
+  tessera::TimelineRates rates;
+  if (options.backward != 0) rates.backward = options.backward;
+  rates.collective = options.collective;
+  rates.transfer = options.transfer;
+  const tessera::Timeline timeline = tessera::plan_timeline(plan, rates);
+  const std::string title = tessera::timeline_title(plan, rates);
+  switch (options.format) {
+    case TESSERA_TIMELINE_SVG:
+      return tessera::draw_svg(timeline, title);
+    case TESSERA_TIMELINE_TRACE:
+      return tessera::draw_trace(timeline);
+    default:
+      return title + "\n" +
+             tessera::draw_text(timeline, options.columns == 0 ? 100 : options.columns,
+                                options.format == TESSERA_TIMELINE_COLOUR);
+  }
+}
+
+}  // namespace
 
 tessera_status tessera_plan_get_text(tessera_model model, tessera_config config, int64_t world_size,
                                      int32_t part, char* buf, size_t cap, size_t* out_len,
@@ -15,12 +50,25 @@ tessera_status tessera_plan_get_text(tessera_model model, tessera_config config,
     const auto config_object = find<ConfigObject>(config, "config");
     TESSERA_CHECK(part == TESSERA_PLAN_SUMMARY || part == TESSERA_PLAN_PROGRAM, argument, "part=", part,
                   " is not a tessera_plan_part");
-    TESSERA_CHECK(world_size >= 1 && world_size <= INT32_MAX, argument, "world_size=", world_size,
-                  " must be at least 1 and fit into 32 bits");
-    const tessera::Config values = config_object->snapshot();
-    const tessera::Mesh mesh(tessera::mesh_spec(values), static_cast<int>(world_size));
-    const tessera::TrainingPlan plan = tessera::plan_training(
-        model_object->config, tessera::trainer_options(values), mesh, tessera::step_shape(values, mesh));
+    const tessera::TrainingPlan plan = plan_of(*model_object, *config_object, world_size);
     write_text(part == TESSERA_PLAN_SUMMARY ? to_text(plan) : to_text(plan.program), buf, cap, out_len);
+  });
+}
+
+tessera_status tessera_timeline_options_init(tessera_timeline_options* options, size_t struct_size) {
+  return init_struct(options, struct_size, tessera_timeline_options{});
+}
+
+tessera_status tessera_plan_get_timeline(tessera_model model, tessera_config config, int64_t world_size,
+                                         const tessera_timeline_options* options, char* buf, size_t cap,
+                                         size_t* out_len, tessera_error* err) {
+  return guard(err, [&] {
+    check_buffer(buf, cap, out_len);
+    const auto model_object = find<ModelObject>(model, "model");
+    const auto config_object = find<ConfigObject>(config, "config");
+    const tessera_timeline_options given = read_options(options, "tessera_timeline_options");
+    TESSERA_CHECK(given.format >= TESSERA_TIMELINE_TEXT && given.format <= TESSERA_TIMELINE_TRACE, argument,
+                  "format=", given.format, " is not a tessera_timeline_format");
+    write_text(draw(plan_of(*model_object, *config_object, world_size), given), buf, cap, out_len);
   });
 }

@@ -16,7 +16,9 @@ commands
   generate   continue prompts: --prompt TEXT (repeatable), --chat to ask through the chat template,
              --tokens 1,2,3, or --file ROWS.jsonl to answer its prompts and count exact matches; --quiet
   pack       how well the documents go into rows of data.seq_len tokens, with each packer
-  plan       mesh, units, program and memory per rank, before anything is loaded: --world N, --program
+  plan       mesh, units, program and memory per rank, before anything is loaded: --world N, --program;
+             --timeline draws the schedule, --timeline-svg FILE and --timeline-trace FILE write it (Perfetto), with
+             --timeline-backward 2 --timeline-collective 0 --timeline-transfer 0: costs beside a stage's forward
   config     all keys with types, defaults and bounds; with a recipe, the settings it makes
   version    the version and what the library was built with
 

@@ -7,8 +7,14 @@
 namespace tessera {
 namespace {
 
-// The work of a unit, by the elements of the matrices it multiplies with. An embedding only looks rows up.
-double cost(const std::vector<std::unique_ptr<Unit>>& units, size_t index) {
+std::vector<int> rank_of_stage(const PipelineOptions& options, int ranks, int per_rank) {
+  // Where stages are does not depend on the micro-batches.
+  return make_pipeline_order(options.schedule, ranks, per_rank, 0).rank_of_stage;
+}
+
+}  // namespace
+
+double unit_work(const std::vector<std::unique_ptr<Unit>>& units, size_t index) {
   double elements = 0;
   const auto add = [&](const ParamSpec& spec) {
     if (spec.shape.size() > 1) elements += static_cast<double>(checked_numel(spec.shape));
@@ -18,13 +24,6 @@ double cost(const std::vector<std::unique_ptr<Unit>>& units, size_t index) {
   for (const Unit::Borrowed& from : units[index]->borrowed()) add(units[from.unit]->params()[from.weight]);
   return elements;
 }
-
-std::vector<int> rank_of_stage(const PipelineOptions& options, int ranks, int per_rank) {
-  // Where stages are does not depend on the micro-batches.
-  return make_pipeline_order(options.schedule, ranks, per_rank, 0).rank_of_stage;
-}
-
-}  // namespace
 
 bool has_split_ends(const PipelineOptions& options, int ranks) {
   if (ranks == 1) return false;
@@ -55,7 +54,7 @@ Pipeline::Pipeline(const PipelineOptions& options, int ranks, const std::vector<
     return;
   }
   std::vector<double> costs;
-  for (size_t unit = 0; unit < units.size(); ++unit) costs.push_back(cost(units, unit));
+  for (size_t unit = 0; unit < units.size(); ++unit) costs.push_back(unit_work(units, unit));
   stages_.starts = balanced_stages(costs, stages);
 }
 

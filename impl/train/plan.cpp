@@ -162,7 +162,9 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   const std::vector<int> starts = group_starts(members, options.units, stages.starts);
   const std::vector<FsdpLayout> all = make_layouts(members, starts, positions);
 
-  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, 0, {}};
+  TrainingPlan plan{mesh, {}, 0, shape, {}, {}, {}, {}, {}, {}, {}, 0, {}};
+  plan.stage_starts = stage_units(starts, stages.starts);
+  plan.schedule = schedule_name(options.pipeline.schedule);
   const ShardPosition& position = positions[0];
   if (position.tp_size > 1) plan.tp_plan = to_text(TpPlan::choose(config, options.tp_plan), members);
   std::vector<LayerShape> layers;
@@ -179,6 +181,8 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
     for (const FsdpParam& param : layout.params) {
       if (param.spec.primary) unit.parameters += checked_numel(param.spec.shape);
     }
+    for (int m = layout.first_member; m < layout.first_member + layout.members; ++m)
+      unit.work += unit_work(members, m);
     unit.sizes = unit_sizes(layout, static_cast<int>(members.size()), layers, options, shape.tokens, element);
     plan.parameters += unit.parameters;
     plan.units.push_back(std::move(unit));
@@ -186,8 +190,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
 
   const std::vector<UnitTraits> traits = unit_traits(all, members);
   const StepOptions step = step_options(options, mesh, traits, shape.microbatches, true);
-  const std::vector<Program> programs =
-      compile_step(step, pipeline, ranks, stage_units(starts, stages.starts));
+  plan.programs = compile_step(step, pipeline, ranks, plan.stage_starts);
   const MemoryRates rates =
       memory_rates(options, shape, position.shards, shape.tokens * layers.front().resident * element);
   for (int rank = 0; rank < ranks; ++rank) {
@@ -197,11 +200,11 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
     for (size_t u = 0; u < layouts.size(); ++u) {
       if (layouts[u].full_numel > 0) sizes[u] = plan.units[u].sizes;
     }
-    const MemoryEstimate memory = estimate_memory(programs[rank], traits, sizes, rates);
+    const MemoryEstimate memory = estimate_memory(plan.programs[rank], traits, sizes, rates);
     plan.stage_memory.push_back(memory.peak);
     if (rank > 0 && memory.peak <= plan.memory.peak) continue;
     plan.memory = memory;
-    plan.program = programs[rank];
+    plan.program = plan.programs[rank];
     plan.report = check(plan.program, check_options(step));
     plan.pp_rank = rank;
   }

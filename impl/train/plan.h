@@ -29,6 +29,7 @@ struct PlannedUnit {
   int members = 1;
   int64_t parameters = 0;
   int stage_rank = 0;  ///< the pp coordinate that holds it
+  double work = 0;     ///< on a token, in the measure of unit_work (train/pipeline.h)
   UnitSizes sizes;
 };
 
@@ -37,7 +38,10 @@ struct TrainingPlan {
   std::vector<PlannedUnit> units;
   int64_t parameters = 0;
   StepShape shape;
-  Program program;  ///< of pp rank `pp_rank`, checked
+  Program program;                ///< of pp rank `pp_rank`, checked
+  std::vector<Program> programs;  ///< of all pp ranks
+  std::vector<int> stage_starts;  ///< the first unit of each pipeline stage
+  std::string schedule;           ///< of the pipeline, "1f1b"
   CheckReport report;
   MemoryEstimate memory;              ///< of the rank with the largest shards in the fullest stages
   std::vector<int64_t> stage_memory;  ///< peak bytes by pp rank

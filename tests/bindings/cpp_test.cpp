@@ -223,6 +223,9 @@ TEST_F(Cpp, AStepIsItsPartsAndAllResultsComeBack) {
       EXPECT_NE(model.text().find("llama"), std::string::npos);
       config.set("train.global_batch", "2");
       EXPECT_NE(ts::plan(model, config, 2).find("dp_shard"), std::string::npos);
+      EXPECT_NE(ts::timeline(model, config, 2).find("rank 0"), std::string::npos);
+      ts::TimelineOptions image(TESSERA_TIMELINE_SVG);
+      EXPECT_EQ(ts::timeline(model, config, 2, image).rfind("<svg", 0), 0U);
     }
     mesh.barrier("dp");
     world.close_async().result();

@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 181 calls
+// 184 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -173,6 +173,9 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), nullptr, &err), "tessera_pack_create", "out_pack_count");
   EXPECT_NULL_POINTER(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_plan_get_text", "buf");
   EXPECT_NULL_POINTER(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, nullptr, &err), "tessera_plan_get_text", "out_len");
+  EXPECT_NULL_POINTER(tessera_timeline_options_init(nullptr, 64), "tessera_timeline_options_init", "options");
+  EXPECT_NULL_POINTER(tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), nullptr, 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "buf");
+  EXPECT_NULL_POINTER(tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, nullptr, &err), "tessera_plan_get_timeline", "out_len");
   EXPECT_NULL_POINTER(tessera_future_poll(tessera_future{0}, nullptr, &err), "tessera_future_poll", "out_done");
   EXPECT_NULL_POINTER(tessera_future_wait_any(nullptr, 1, 1, scratch<int64_t>(), &err), "tessera_future_wait_any", "futures");
   EXPECT_NULL_POINTER(tessera_future_wait_any(scratch<tessera_future>(), 1, 1, nullptr, &err), "tessera_future_wait_any", "out_index");
@@ -187,7 +190,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 101 calls
+// 102 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
@@ -280,6 +283,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
+  EXPECT_NULL_HANDLE(tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "model");
   EXPECT_NULL_HANDLE(tessera_future_poll(tessera_future{0}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
   EXPECT_NULL_HANDLE(tessera_future_wait(tessera_future{0}, 1, &err), "tessera_future_wait", "future");
   EXPECT_NULL_HANDLE(tessera_future_cancel(tessera_future{0}, &err), "tessera_future_cancel", "future");
@@ -292,7 +296,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 113 calls
+// 114 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -395,6 +399,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_plan_get_text(tessera_model{invented(TESSERA_KIND_MODEL)}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
+  EXPECT_STALE_HANDLE(tessera_plan_get_timeline(tessera_model{invented(TESSERA_KIND_MODEL)}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "model");
   EXPECT_STALE_HANDLE(tessera_future_destroy(tessera_future{invented(TESSERA_KIND_FUTURE)}), "tessera_future_destroy", "future");
   EXPECT_STALE_HANDLE(tessera_future_poll(tessera_future{invented(TESSERA_KIND_FUTURE)}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
   EXPECT_STALE_HANDLE(tessera_future_wait(tessera_future{invented(TESSERA_KIND_FUTURE)}, 1, &err), "tessera_future_wait", "future");
@@ -409,7 +414,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 113 calls
+// 114 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -512,6 +517,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_plan_get_text(tessera_model{other_kind<tessera_model>()}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
+  EXPECT_WRONG_HANDLE(tessera_plan_get_timeline(tessera_model{other_kind<tessera_model>()}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "model");
   EXPECT_WRONG_HANDLE(tessera_future_destroy(tessera_future{other_kind<tessera_future>()}), "tessera_future_destroy", "future");
   EXPECT_WRONG_HANDLE(tessera_future_poll(tessera_future{other_kind<tessera_future>()}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
   EXPECT_WRONG_HANDLE(tessera_future_wait(tessera_future{other_kind<tessera_future>()}, 1, &err), "tessera_future_wait", "future");
@@ -526,7 +532,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 140 calls
+// 142 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -653,6 +659,8 @@ inline void everything_null() {
   (void)tessera_tokenizer_encode_batch(tessera_tokenizer{0}, nullptr, 0, nullptr, 0, 0, nullptr, nullptr, 0, nullptr, nullptr);
   (void)tessera_pack_create(nullptr, nullptr, 0, 0, 0, nullptr, nullptr, nullptr);
   (void)tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 0, 0, nullptr, 0, nullptr, nullptr);
+  (void)tessera_timeline_options_init(nullptr, 0);
+  (void)tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 0, nullptr, nullptr, 0, nullptr, nullptr);
   (void)tessera_future_destroy(tessera_future{0});
   (void)tessera_future_poll(tessera_future{0}, nullptr, nullptr);
   (void)tessera_future_wait(tessera_future{0}, 0, nullptr);
@@ -670,7 +678,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 140 calls
+// 142 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -797,6 +805,8 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch");
   EXPECT_STOPPED(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create");
   EXPECT_STOPPED(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text");
+  EXPECT_STOPPED(tessera_timeline_options_init(scratch<tessera_timeline_options>(), 64), "tessera_timeline_options_init");
+  EXPECT_STOPPED(tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline");
   EXPECT_STOPPED(tessera_future_destroy(tessera_future{0}), "tessera_future_destroy");
   EXPECT_STOPPED(tessera_future_poll(tessera_future{0}, scratch<int32_t>(), &err), "tessera_future_poll");
   EXPECT_STOPPED(tessera_future_wait(tessera_future{0}, 1, &err), "tessera_future_wait");
@@ -944,6 +954,8 @@ inline const char* const kFunctions[] = {
     "tessera_tokenizer_encode_batch",
     "tessera_pack_create",
     "tessera_plan_get_text",
+    "tessera_timeline_options_init",
+    "tessera_plan_get_timeline",
     "tessera_future_destroy",
     "tessera_future_poll",
     "tessera_future_wait",

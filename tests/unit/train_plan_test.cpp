@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "support/single_rank.h"
 #include "support/training_run.h"
+#include "train/plan_timeline.h"
 
 namespace tessera::testing {
 namespace {
@@ -103,6 +104,39 @@ TEST(TrainPlan, ALargeModelIsPlannedWithoutMemory) {
   const std::string text = to_text(plan);
   EXPECT_NE(text.find("405.85 B parameters in 128 units"), std::string::npos) << text;
   EXPECT_NE(text.find("u1..u126"), std::string::npos) << text;
+}
+
+TEST(TrainPlan, ATimelineCountsInForwardsOfAMeanStage) {
+  ModelConfig config = tiny_config();
+  config.num_layers = 7;
+  config.sliding_window.assign(7, 0);
+  TrainerOptions options = tiny_options();
+  for (const int pp : {1, 2, 4}) {
+    MeshSpec spec;
+    spec.pp = pp;
+    const TrainingPlan plan = plan_training(config, options, Mesh(spec, pp), StepShape{6, 64, false});
+    TimelineRates rates;
+    const Timeline timeline = plan_timeline(plan, rates);
+    ASSERT_EQ(timeline.ranks.size(), static_cast<size_t>(pp));
+    double computing = 0;
+    for (const RankTime& rank : timeline.ranks) computing += rank.computing;
+    EXPECT_NEAR(computing, pp * 6 * 3.0, 1e-9) << "a forward and a backward of two";
+    EXPECT_GE(timeline.length, 6 * 3.0 - 1e-9);
+    if (pp == 1) {
+      EXPECT_NEAR(timeline.bubble(), 0, 1e-12);
+    }
+    rates.backward = 4;
+    EXPECT_GT(plan_timeline(plan, rates).length, timeline.length);
+    rates = {2, 0.5, 0.25};
+    EXPECT_GT(plan_timeline(plan, rates).length, timeline.length);
+    const std::string title = timeline_title(plan, rates);
+    EXPECT_NE(title.find("6 micro-batches; backward 2 forwards"), std::string::npos) << title;
+    EXPECT_EQ(title.find("1f1b over pp=") != std::string::npos, pp > 1) << title;
+    rates.transfer = -1;
+    EXPECT_THROW(plan_timeline(plan, rates), Error);
+    rates = {2, -1, 0};
+    EXPECT_THROW(plan_timeline(plan, rates), Error);
+  }
 }
 
 TEST(TrainPlan, RefusesWhatTheTrainerRefuses) {

@@ -102,6 +102,12 @@ const TESSERA_BATCH_CU_SEQLENS_PADDED = Int32(4)
 const TESSERA_PLAN_SUMMARY = Int32(0)
 const TESSERA_PLAN_PROGRAM = Int32(1)
 
+# enum tessera_timeline_format
+const TESSERA_TIMELINE_TEXT = Int32(0)
+const TESSERA_TIMELINE_COLOUR = Int32(1)
+const TESSERA_TIMELINE_SVG = Int32(2)
+const TESSERA_TIMELINE_TRACE = Int32(3)
+
 # enum tessera_event_type
 const TESSERA_EVENT_METRICS = Int32(1)
 const TESSERA_EVENT_LOG = Int32(2)
@@ -226,6 +232,16 @@ mutable struct TesseraGenerateOptions
     temperature::Float64
     top_p::Float64
     TesseraGenerateOptions() = new()
+end
+
+mutable struct TesseraTimelineOptions
+    struct_size::Csize_t
+    format::Int32
+    columns::Int32
+    backward::Float64
+    collective::Float64
+    transfer::Float64
+    TesseraTimelineOptions() = new()
 end
 
 mutable struct TesseraEvent
@@ -507,6 +523,10 @@ tessera_pack_create(packer, lengths, n_lengths, capacity, seed, out_packs, out_p
     ccall((:tessera_pack_create, LIBRARY), Int32, (Cstring,Ptr{Int64},Int64,Int64,Int64,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err)
 tessera_plan_get_text(model, config, world_size, part, buf, cap, out_len, err) =
     ccall((:tessera_plan_get_text, LIBRARY), Int32, (TesseraModel,TesseraConfig,Int64,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, config, world_size, part, buf, cap, out_len, err)
+tessera_timeline_options_init(options, struct_size) =
+    ccall((:tessera_timeline_options_init, LIBRARY), Int32, (Ptr{TesseraTimelineOptions},Csize_t,), options, struct_size)
+tessera_plan_get_timeline(model, config, world_size, options, buf, cap, out_len, err) =
+    ccall((:tessera_plan_get_timeline, LIBRARY), Int32, (TesseraModel,TesseraConfig,Int64,Ptr{TesseraTimelineOptions},Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, config, world_size, options, buf, cap, out_len, err)
 tessera_future_destroy(future) =
     ccall((:tessera_future_destroy, LIBRARY), Int32, (TesseraFuture,), future)
 tessera_future_poll(future, out_done, err) =

@@ -15,6 +15,21 @@ parameter_count(model::Model) = value(Int64, CAPI.tessera_model_get_parameter_co
 plan(model::Model, config::Config, world_size; part = CAPI.TESSERA_PLAN_SUMMARY) =
     text(CAPI.tessera_plan_get_text, model, config, world_size, part)
 
+"""
+    timeline(model, config, world_size; format, columns, backward, collective, transfer)
+
+A picture of the step: text, or with `format` CAPI.TESSERA_TIMELINE_COLOUR, _SVG or _TRACE. Costs are in forwards of a mean
+stage on one micro-batch.
+"""
+function timeline(model::Model, config::Config, world_size; options...)
+    given = initialised(CAPI.TesseraTimelineOptions, CAPI.tessera_timeline_options_init)
+    for (name, value) in options
+        name !== :struct_size && hasfield(CAPI.TesseraTimelineOptions, name) || throw(ArgumentError("timeline has no $name"))
+        setfield!(given[], name, convert(fieldtype(CAPI.TesseraTimelineOptions, name), value))
+    end
+    return text(CAPI.tessera_plan_get_timeline, model, config, world_size, given)
+end
+
 "The pack of each document, from 0, and how many packs there are."
 function pack(packer, lengths, capacity; seed = 0)
     lengths = collect(Int64, lengths)

@@ -14,7 +14,7 @@ from . import capi
 from ._library import Error, Owner, array, bad_argument, call, call_or, fill, handle, i64, library, null_or, number, raw, text, utf8
 
 __all__ = ["Batch", "Config", "Dataset", "Error", "Events", "Future", "Mesh", "Model", "Tensor", "Tokenizer", "Trainer", "World",
-           "capi", "pack", "plan", "run_ranks", "run_rank"]
+           "capi", "pack", "plan", "timeline", "run_ranks", "run_rank"]
 
 
 def version():
@@ -438,6 +438,13 @@ class Model(Owner):
 def plan(model, config, world_size, part=capi.PLAN_SUMMARY):
     """What a job will do, as text."""
     return text(library.tessera_plan_get_text, model, config, world_size, part)
+
+
+def timeline(model, config, world_size, **options):
+    """A picture of the step: text, or with format=capi.TIMELINE_COLOUR, TIMELINE_SVG or TIMELINE_TRACE. columns, backward,
+    collective and transfer are the fields of tessera_timeline_options."""
+    given = byref(_options(capi.TimelineOptions, library.tessera_timeline_options_init, options))
+    return text(library.tessera_plan_get_timeline, model, config, world_size, given)
 
 
 def pack(packer, lengths, capacity, seed=0):

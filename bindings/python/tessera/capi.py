@@ -103,6 +103,12 @@ BATCH_CU_SEQLENS_PADDED = 4
 PLAN_SUMMARY = 0
 PLAN_PROGRAM = 1
 
+# enum tessera_timeline_format
+TIMELINE_TEXT = 0
+TIMELINE_COLOUR = 1
+TIMELINE_SVG = 2
+TIMELINE_TRACE = 3
+
 # enum tessera_event_type
 EVENT_METRICS = 1
 EVENT_LOG = 2
@@ -241,6 +247,17 @@ class GenerateOptions(Structure):
         ("seed", c_int64),
         ("temperature", c_double),
         ("top_p", c_double),
+    ]
+
+
+class TimelineOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("format", c_int32),
+        ("columns", c_int32),
+        ("backward", c_double),
+        ("collective", c_double),
+        ("transfer", c_double),
     ]
 
 
@@ -397,6 +414,8 @@ FUNCTIONS = {
     "tessera_tokenizer_encode_batch": (c_int32, [Tokenizer, c_char_p, c_size_t, POINTER(c_int64), c_int64, c_int32, POINTER(c_int64), POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_pack_create": (c_int32, [c_char_p, POINTER(c_int64), c_int64, c_int64, c_int64, POINTER(c_int64), POINTER(c_int64), POINTER(Error)]),
     "tessera_plan_get_text": (c_int32, [Model, Config, c_int64, c_int32, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "tessera_timeline_options_init": (c_int32, [POINTER(TimelineOptions), c_size_t]),
+    "tessera_plan_get_timeline": (c_int32, [Model, Config, c_int64, POINTER(TimelineOptions), c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_future_destroy": (c_int32, [Future]),
     "tessera_future_poll": (c_int32, [Future, POINTER(c_int32), POINTER(Error)]),
     "tessera_future_wait": (c_int32, [Future, c_int64, POINTER(Error)]),

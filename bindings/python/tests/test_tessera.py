@@ -1,6 +1,7 @@
 """Tests of the Python layer. With TESSERA_TEST_RANK set this program is a rank to be killed."""
 import array
 import gc
+import json
 import os
 import signal
 import socket
@@ -205,6 +206,12 @@ class Jobs(unittest.TestCase):
             tessera.run_ranks(2, work, **ONE_THREAD)
         config["train.global_batch"] = 2
         self.assertIn("dp_shard", tessera.plan(tessera.Model(MODEL), config, 2))
+        draw = lambda **options: tessera.timeline(tessera.Model(MODEL), config, 2, **options)
+        self.assertIn("rank 0", draw(columns=60, backward=3))
+        self.assertTrue(draw(format=tessera.capi.TIMELINE_SVG).startswith("<svg"))
+        self.assertIn("traceEvents", json.loads(draw(format=tessera.capi.TIMELINE_TRACE)))
+        with self.assertRaises(tessera.Error):
+            draw(transfer=-1)
 
     def test_a_killed_peer_is_an_error(self):
         with socket.socket() as probe:

@@ -24,6 +24,38 @@ TESSERA_API tessera_status tessera_plan_get_text(tessera_model model, tessera_co
                                                  int32_t part, char *buf, size_t cap, size_t *out_len,
                                                  tessera_error *err);
 
+enum tessera_timeline_format {
+    TESSERA_TIMELINE_TEXT = 0,   /* a line per pipeline rank */
+    TESSERA_TIMELINE_COLOUR = 1, /* the same with the colours of an ANSI terminal */
+    TESSERA_TIMELINE_SVG = 2,    /* an image */
+    TESSERA_TIMELINE_TRACE = 3   /* Trace Event JSON, for ui.perfetto.dev and chrome://tracing */
+};
+
+/* How a timeline is drawn, and what things cost beside computing a forward: 1 is the forward of a mean stage on one
+ * micro-batch. 0 means the default in every field. */
+typedef struct tessera_timeline_options {
+    size_t struct_size;
+    int32_t format;    /* a tessera_timeline_format */
+    int32_t columns;   /* of text: 40 to 1000; default 100 */
+    double backward;   /* a backward, in forwards of the same unit; default 2 */
+    double collective; /* to gather or reduce the weights of a mean stage, beside computing; default 0 */
+    double transfer;   /* of activations or gradients from stage to stage; default 0 */
+} tessera_timeline_options;
+
+/** Fills options with defaults.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_timeline_options_init(tessera_timeline_options *options, size_t struct_size);
+
+/** A picture of the step: which pipeline rank computes which micro-batch when, with the bubbles, if units cost what their
+ *  matrices weigh.
+ *  @param options NULL: defaults.
+ *  @nullable options
+ *  @return TESSERA_E_ARGUMENT when mesh, model and batch do not fit together, or the step is too long for a picture.
+ *  @threading any  @blocking no  @collective no  @since 0.1 */
+TESSERA_API tessera_status tessera_plan_get_timeline(tessera_model model, tessera_config config, int64_t world_size,
+                                                     const tessera_timeline_options *options, char *buf, size_t cap,
+                                                     size_t *out_len, tessera_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -264,6 +264,13 @@ struct GenerateOptions : tessera_generate_options {
     GenerateOptions() : tessera_generate_options(detail::initialised(tessera_generate_options_init)) {}
 };
 
+struct TimelineOptions : tessera_timeline_options {
+    explicit TimelineOptions(std::int32_t drawn_as = TESSERA_TIMELINE_TEXT)
+        : tessera_timeline_options(detail::initialised(tessera_timeline_options_init)) {
+        format = drawn_as;
+    }
+};
+
 using Metrics = tessera_metrics;
 
 // ---- Waiting --------------------------------------------------------------------------------------------------------
@@ -579,6 +586,13 @@ class Model : public detail::Handle<tessera_model, tessera_model_destroy> {
 inline std::string plan(const Model &model, const Config &config, std::int64_t world_size,
                         std::int32_t part = TESSERA_PLAN_SUMMARY) {
     return detail::read_text(tessera_plan_get_text, model.get(), config.get(), world_size, part);
+}
+
+/// A picture of the step: text, SVG or a trace.
+inline std::string timeline(const Model &model, const Config &config, std::int64_t world_size,
+                            const TimelineOptions &options = TimelineOptions()) {
+    const tessera_timeline_options *raw = &options;
+    return detail::read_text(tessera_plan_get_timeline, model.get(), config.get(), world_size, raw);
 }
 
 /// Puts documents into packs; returns the pack of each.

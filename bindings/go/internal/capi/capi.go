@@ -283,152 +283,159 @@ typedef long long swig_type_253;
 typedef long long swig_type_254;
 typedef long long swig_type_255;
 typedef long long swig_type_256;
-extern void _wrap_Swig_free_capi_18a388b9d1a1ad8b(uintptr_t arg1);
-extern uintptr_t _wrap_Swig_malloc_capi_18a388b9d1a1ad8b(swig_intgo arg1);
-extern swig_type_1 _wrap_tessera_status_name_capi_18a388b9d1a1ad8b(int arg1);
-extern swig_type_2 _wrap_tessera_status_string_capi_18a388b9d1a1ad8b(int arg1);
-extern int _wrap_tessera_handle_count_capi_18a388b9d1a1ad8b(int arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_type_3 _wrap_tessera_version_string_capi_18a388b9d1a1ad8b(void);
-extern int _wrap_tessera_abi_version_capi_18a388b9d1a1ad8b(void);
-extern int _wrap_tessera_build_info_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_4 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_log_set_level_capi_18a388b9d1a1ad8b(int arg1, swig_voidp arg2);
-extern int _wrap_tessera_log_get_level_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_tessera_log_set_events_capi_18a388b9d1a1ad8b(swig_type_5 arg1, swig_voidp arg2);
-extern int _wrap_tessera_key_info_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_6 arg2);
-extern int _wrap_tessera_config_create_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_tessera_config_destroy_capi_18a388b9d1a1ad8b(swig_type_7 arg1);
-extern int _wrap_tessera_config_set_capi_18a388b9d1a1ad8b(swig_type_8 arg1, swig_type_9 arg2, swig_type_10 arg3, swig_voidp arg4);
-extern int _wrap_tessera_config_get_capi_18a388b9d1a1ad8b(swig_type_11 arg1, swig_type_12 arg2, swig_voidp arg3, swig_type_13 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_config_load_capi_18a388b9d1a1ad8b(swig_type_14 arg1, swig_type_15 arg2, swig_voidp arg3);
-extern int _wrap_tessera_config_load_text_capi_18a388b9d1a1ad8b(swig_type_16 arg1, swig_type_17 arg2, swig_voidp arg3);
-extern int _wrap_tessera_config_get_text_capi_18a388b9d1a1ad8b(swig_type_18 arg1, swig_voidp arg2, swig_type_19 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_key_count_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_tessera_key_get_capi_18a388b9d1a1ad8b(swig_type_20 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_key_describe_capi_18a388b9d1a1ad8b(swig_type_21 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_options_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_22 arg2);
-extern int _wrap_tessera_world_options_load_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_create_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_create_from_environment_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_create_threads_capi_18a388b9d1a1ad8b(int arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_world_destroy_capi_18a388b9d1a1ad8b(swig_type_24 arg1);
-extern int _wrap_tessera_world_close_capi_18a388b9d1a1ad8b(swig_type_25 arg1, swig_voidp arg2);
-extern int _wrap_tessera_world_close_async_capi_18a388b9d1a1ad8b(swig_type_26 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_abort_capi_18a388b9d1a1ad8b(swig_type_27 arg1, swig_type_28 arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_get_rank_capi_18a388b9d1a1ad8b(swig_type_29 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_world_get_size_capi_18a388b9d1a1ad8b(swig_type_30 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_mesh_options_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_31 arg2);
-extern int _wrap_tessera_mesh_options_load_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_32 arg2, swig_voidp arg3);
-extern int _wrap_tessera_mesh_create_capi_18a388b9d1a1ad8b(swig_type_33 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_mesh_create_async_capi_18a388b9d1a1ad8b(swig_type_34 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_mesh_destroy_capi_18a388b9d1a1ad8b(swig_type_35 arg1);
-extern int _wrap_tessera_mesh_get_size_capi_18a388b9d1a1ad8b(swig_type_36 arg1, swig_type_37 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_mesh_get_index_capi_18a388b9d1a1ad8b(swig_type_38 arg1, swig_type_39 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_mesh_get_ranks_capi_18a388b9d1a1ad8b(swig_type_40 arg1, swig_type_41 arg2, swig_voidp arg3, swig_type_42 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_mesh_get_text_capi_18a388b9d1a1ad8b(swig_type_43 arg1, swig_voidp arg2, swig_type_44 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tensor_create_capi_18a388b9d1a1ad8b(int arg1, swig_voidp arg2, swig_type_45 arg3, swig_voidp arg4, swig_type_46 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tensor_create_view_capi_18a388b9d1a1ad8b(int arg1, swig_voidp arg2, swig_type_47 arg3, swig_voidp arg4, swig_type_48 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tensor_create_dlpack_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tensor_destroy_capi_18a388b9d1a1ad8b(swig_type_49 arg1);
-extern int _wrap_tessera_tensor_get_dtype_capi_18a388b9d1a1ad8b(swig_type_50 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tensor_get_dims_capi_18a388b9d1a1ad8b(swig_type_51 arg1, swig_voidp arg2, swig_type_52 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tensor_get_data_capi_18a388b9d1a1ad8b(swig_type_53 arg1, swig_voidp arg2, swig_type_54 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tensor_set_data_capi_18a388b9d1a1ad8b(swig_type_55 arg1, swig_voidp arg2, swig_type_56 arg3, swig_voidp arg4);
-extern int _wrap_tessera_tensor_get_dlpack_capi_18a388b9d1a1ad8b(swig_type_57 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_mesh_barrier_capi_18a388b9d1a1ad8b(swig_type_58 arg1, swig_type_59 arg2, swig_voidp arg3);
-extern int _wrap_tessera_mesh_barrier_async_capi_18a388b9d1a1ad8b(swig_type_60 arg1, swig_type_61 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_mesh_all_reduce_capi_18a388b9d1a1ad8b(swig_type_62 arg1, swig_type_63 arg2, swig_type_64 arg3, int arg4, swig_voidp arg5);
-extern int _wrap_tessera_mesh_all_reduce_async_capi_18a388b9d1a1ad8b(swig_type_65 arg1, swig_type_66 arg2, swig_type_67 arg3, int arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_mesh_all_gather_capi_18a388b9d1a1ad8b(swig_type_68 arg1, swig_type_69 arg2, swig_type_70 arg3, swig_type_71 arg4, swig_voidp arg5);
-extern int _wrap_tessera_mesh_all_gather_async_capi_18a388b9d1a1ad8b(swig_type_72 arg1, swig_type_73 arg2, swig_type_74 arg3, swig_type_75 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_mesh_reduce_scatter_capi_18a388b9d1a1ad8b(swig_type_76 arg1, swig_type_77 arg2, swig_type_78 arg3, swig_type_79 arg4, int arg5, swig_voidp arg6);
-extern int _wrap_tessera_mesh_reduce_scatter_async_capi_18a388b9d1a1ad8b(swig_type_80 arg1, swig_type_81 arg2, swig_type_82 arg3, swig_type_83 arg4, int arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_mesh_all_to_all_capi_18a388b9d1a1ad8b(swig_type_84 arg1, swig_type_85 arg2, swig_type_86 arg3, swig_type_87 arg4, swig_voidp arg5);
-extern int _wrap_tessera_mesh_all_to_all_async_capi_18a388b9d1a1ad8b(swig_type_88 arg1, swig_type_89 arg2, swig_type_90 arg3, swig_type_91 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_mesh_broadcast_capi_18a388b9d1a1ad8b(swig_type_92 arg1, swig_type_93 arg2, swig_type_94 arg3, swig_type_95 arg4, swig_voidp arg5);
-extern int _wrap_tessera_mesh_broadcast_async_capi_18a388b9d1a1ad8b(swig_type_96 arg1, swig_type_97 arg2, swig_type_98 arg3, swig_type_99 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_model_open_capi_18a388b9d1a1ad8b(swig_type_100 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_model_create_capi_18a388b9d1a1ad8b(swig_type_101 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_model_destroy_capi_18a388b9d1a1ad8b(swig_type_102 arg1);
-extern int _wrap_tessera_model_get_text_capi_18a388b9d1a1ad8b(swig_type_103 arg1, swig_voidp arg2, swig_type_104 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_model_get_parameter_count_capi_18a388b9d1a1ad8b(swig_type_105 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_batch_create_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_tessera_batch_destroy_capi_18a388b9d1a1ad8b(swig_type_106 arg1);
-extern int _wrap_tessera_batch_push_capi_18a388b9d1a1ad8b(swig_type_107 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_108 arg4, swig_voidp arg5, swig_type_109 arg6, swig_voidp arg7);
-extern int _wrap_tessera_batch_count_capi_18a388b9d1a1ad8b(swig_type_110 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_batch_count_tokens_capi_18a388b9d1a1ad8b(swig_type_111 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_batch_get_array_capi_18a388b9d1a1ad8b(swig_type_112 arg1, swig_type_113 arg2, int arg3, swig_voidp arg4, swig_type_114 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_dataset_open_capi_18a388b9d1a1ad8b(swig_type_115 arg1, swig_type_116 arg2, swig_type_117 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_create_capi_18a388b9d1a1ad8b(swig_type_118 arg1, swig_type_119 arg2, swig_type_120 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_destroy_capi_18a388b9d1a1ad8b(swig_type_121 arg1);
-extern int _wrap_tessera_dataset_push_capi_18a388b9d1a1ad8b(swig_type_122 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_123 arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_push_end_capi_18a388b9d1a1ad8b(swig_type_124 arg1, swig_voidp arg2);
-extern int _wrap_tessera_dataset_next_capi_18a388b9d1a1ad8b(swig_type_125 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_get_state_capi_18a388b9d1a1ad8b(swig_type_126 arg1, swig_voidp arg2, swig_type_127 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_set_state_capi_18a388b9d1a1ad8b(swig_type_128 arg1, swig_type_129 arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_count_steps_capi_18a388b9d1a1ad8b(swig_type_130 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_get_report_capi_18a388b9d1a1ad8b(swig_type_131 arg1, swig_voidp arg2, swig_type_132 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(swig_type_133 arg1, swig_voidp arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(swig_type_135 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_136 arg2);
-extern int _wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_137 arg2);
-extern int _wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(swig_type_138 arg1, swig_type_139 arg2, swig_type_140 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(swig_type_141 arg1, swig_type_142 arg2, swig_type_143 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(swig_type_144 arg1);
-extern int _wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(swig_type_145 arg1, swig_type_146 arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(swig_type_147 arg1, swig_type_148 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(swig_type_149 arg1, swig_type_150 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(swig_type_151 arg1, swig_type_152 arg2, swig_type_153 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(swig_type_154 arg1, swig_type_155 arg2, swig_type_156 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(swig_type_157 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(swig_type_158 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(swig_type_159 arg1, swig_voidp arg2);
-extern int _wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(swig_type_160 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(swig_type_161 arg1, swig_type_162 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(swig_type_163 arg1, swig_type_164 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(swig_type_165 arg1, swig_voidp arg2, swig_type_166 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_167 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(swig_type_168 arg1, swig_voidp arg2, swig_type_169 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(swig_type_170 arg1, swig_type_171 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(swig_type_172 arg1, swig_type_173 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(swig_type_174 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(swig_type_175 arg1, swig_type_176 arg2, swig_voidp arg3, swig_type_177 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(swig_type_178 arg1, swig_type_179 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(swig_type_180 arg1, swig_type_181 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(swig_type_182 arg1, swig_type_183 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(swig_type_184 arg1, swig_type_185 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(swig_type_186 arg1, swig_type_187 arg2, swig_type_188 arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(swig_type_189 arg1, swig_type_190 arg2, swig_type_191 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(swig_type_192 arg1, swig_type_193 arg2, swig_voidp arg3, swig_type_194 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(swig_type_195 arg1, swig_type_196 arg2, swig_type_197 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(swig_type_198 arg1, swig_type_199 arg2, swig_type_200 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(swig_type_201 arg1, swig_type_202 arg2, swig_type_203 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(swig_type_204 arg1, swig_type_205 arg2, swig_type_206 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(swig_type_207 arg1, swig_type_208 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(swig_type_209 arg1, swig_type_210 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(swig_type_211 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(swig_type_212 arg1);
-extern int _wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(swig_type_213 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(swig_type_214 arg1, swig_voidp arg2, swig_type_215 arg3, int arg4, swig_voidp arg5, swig_type_216 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(swig_type_217 arg1, swig_voidp arg2, swig_type_218 arg3, int arg4, swig_voidp arg5, swig_type_219 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(swig_type_220 arg1, swig_type_221 arg2, int arg3, swig_voidp arg4, swig_type_222 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(swig_type_223 arg1, swig_type_224 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_225 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(swig_type_226 arg1, swig_voidp arg2, swig_type_227 arg3, swig_voidp arg4, swig_type_228 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_229 arg9, swig_voidp arg10, swig_voidp arg11);
-extern int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(swig_type_230 arg1, swig_voidp arg2, swig_type_231 arg3, swig_type_232 arg4, swig_type_233 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(swig_type_234 arg1, swig_type_235 arg2, swig_type_236 arg3, int arg4, swig_voidp arg5, swig_type_237 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(swig_type_238 arg1);
-extern int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(swig_type_239 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(swig_type_240 arg1, swig_type_241 arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_242 arg2, swig_type_243 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(swig_type_244 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(swig_type_245 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(swig_type_246 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(swig_type_247 arg1, swig_voidp arg2, swig_type_248 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(swig_type_249 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(swig_type_250 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(swig_type_251 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(swig_voidp arg1, swig_type_252 arg2);
-extern int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(swig_type_253 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(swig_type_254 arg1);
-extern int _wrap_tessera_events_next_capi_18a388b9d1a1ad8b(swig_type_255 arg1, swig_type_256 arg2, swig_voidp arg3, swig_voidp arg4);
+typedef long long swig_type_257;
+typedef long long swig_type_258;
+typedef long long swig_type_259;
+typedef long long swig_type_260;
+typedef long long swig_type_261;
+extern void _wrap_Swig_free_capi_86c7911f401be8f3(uintptr_t arg1);
+extern uintptr_t _wrap_Swig_malloc_capi_86c7911f401be8f3(swig_intgo arg1);
+extern swig_type_1 _wrap_tessera_status_name_capi_86c7911f401be8f3(int arg1);
+extern swig_type_2 _wrap_tessera_status_string_capi_86c7911f401be8f3(int arg1);
+extern int _wrap_tessera_handle_count_capi_86c7911f401be8f3(int arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_type_3 _wrap_tessera_version_string_capi_86c7911f401be8f3(void);
+extern int _wrap_tessera_abi_version_capi_86c7911f401be8f3(void);
+extern int _wrap_tessera_build_info_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_4 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_log_set_level_capi_86c7911f401be8f3(int arg1, swig_voidp arg2);
+extern int _wrap_tessera_log_get_level_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_tessera_log_set_events_capi_86c7911f401be8f3(swig_type_5 arg1, swig_voidp arg2);
+extern int _wrap_tessera_key_info_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_6 arg2);
+extern int _wrap_tessera_config_create_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_tessera_config_destroy_capi_86c7911f401be8f3(swig_type_7 arg1);
+extern int _wrap_tessera_config_set_capi_86c7911f401be8f3(swig_type_8 arg1, swig_type_9 arg2, swig_type_10 arg3, swig_voidp arg4);
+extern int _wrap_tessera_config_get_capi_86c7911f401be8f3(swig_type_11 arg1, swig_type_12 arg2, swig_voidp arg3, swig_type_13 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_config_load_capi_86c7911f401be8f3(swig_type_14 arg1, swig_type_15 arg2, swig_voidp arg3);
+extern int _wrap_tessera_config_load_text_capi_86c7911f401be8f3(swig_type_16 arg1, swig_type_17 arg2, swig_voidp arg3);
+extern int _wrap_tessera_config_get_text_capi_86c7911f401be8f3(swig_type_18 arg1, swig_voidp arg2, swig_type_19 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_key_count_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_tessera_key_get_capi_86c7911f401be8f3(swig_type_20 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_key_describe_capi_86c7911f401be8f3(swig_type_21 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_22 arg2);
+extern int _wrap_tessera_world_options_load_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_create_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_create_from_environment_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_create_threads_capi_86c7911f401be8f3(int arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_world_destroy_capi_86c7911f401be8f3(swig_type_24 arg1);
+extern int _wrap_tessera_world_close_capi_86c7911f401be8f3(swig_type_25 arg1, swig_voidp arg2);
+extern int _wrap_tessera_world_close_async_capi_86c7911f401be8f3(swig_type_26 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_abort_capi_86c7911f401be8f3(swig_type_27 arg1, swig_type_28 arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_get_rank_capi_86c7911f401be8f3(swig_type_29 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_world_get_size_capi_86c7911f401be8f3(swig_type_30 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_mesh_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_31 arg2);
+extern int _wrap_tessera_mesh_options_load_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_32 arg2, swig_voidp arg3);
+extern int _wrap_tessera_mesh_create_capi_86c7911f401be8f3(swig_type_33 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_mesh_create_async_capi_86c7911f401be8f3(swig_type_34 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_mesh_destroy_capi_86c7911f401be8f3(swig_type_35 arg1);
+extern int _wrap_tessera_mesh_get_size_capi_86c7911f401be8f3(swig_type_36 arg1, swig_type_37 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_mesh_get_index_capi_86c7911f401be8f3(swig_type_38 arg1, swig_type_39 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_mesh_get_ranks_capi_86c7911f401be8f3(swig_type_40 arg1, swig_type_41 arg2, swig_voidp arg3, swig_type_42 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_mesh_get_text_capi_86c7911f401be8f3(swig_type_43 arg1, swig_voidp arg2, swig_type_44 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tensor_create_capi_86c7911f401be8f3(int arg1, swig_voidp arg2, swig_type_45 arg3, swig_voidp arg4, swig_type_46 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tensor_create_view_capi_86c7911f401be8f3(int arg1, swig_voidp arg2, swig_type_47 arg3, swig_voidp arg4, swig_type_48 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tensor_create_dlpack_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tensor_destroy_capi_86c7911f401be8f3(swig_type_49 arg1);
+extern int _wrap_tessera_tensor_get_dtype_capi_86c7911f401be8f3(swig_type_50 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tensor_get_dims_capi_86c7911f401be8f3(swig_type_51 arg1, swig_voidp arg2, swig_type_52 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tensor_get_data_capi_86c7911f401be8f3(swig_type_53 arg1, swig_voidp arg2, swig_type_54 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tensor_set_data_capi_86c7911f401be8f3(swig_type_55 arg1, swig_voidp arg2, swig_type_56 arg3, swig_voidp arg4);
+extern int _wrap_tessera_tensor_get_dlpack_capi_86c7911f401be8f3(swig_type_57 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_mesh_barrier_capi_86c7911f401be8f3(swig_type_58 arg1, swig_type_59 arg2, swig_voidp arg3);
+extern int _wrap_tessera_mesh_barrier_async_capi_86c7911f401be8f3(swig_type_60 arg1, swig_type_61 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_mesh_all_reduce_capi_86c7911f401be8f3(swig_type_62 arg1, swig_type_63 arg2, swig_type_64 arg3, int arg4, swig_voidp arg5);
+extern int _wrap_tessera_mesh_all_reduce_async_capi_86c7911f401be8f3(swig_type_65 arg1, swig_type_66 arg2, swig_type_67 arg3, int arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_mesh_all_gather_capi_86c7911f401be8f3(swig_type_68 arg1, swig_type_69 arg2, swig_type_70 arg3, swig_type_71 arg4, swig_voidp arg5);
+extern int _wrap_tessera_mesh_all_gather_async_capi_86c7911f401be8f3(swig_type_72 arg1, swig_type_73 arg2, swig_type_74 arg3, swig_type_75 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_mesh_reduce_scatter_capi_86c7911f401be8f3(swig_type_76 arg1, swig_type_77 arg2, swig_type_78 arg3, swig_type_79 arg4, int arg5, swig_voidp arg6);
+extern int _wrap_tessera_mesh_reduce_scatter_async_capi_86c7911f401be8f3(swig_type_80 arg1, swig_type_81 arg2, swig_type_82 arg3, swig_type_83 arg4, int arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_mesh_all_to_all_capi_86c7911f401be8f3(swig_type_84 arg1, swig_type_85 arg2, swig_type_86 arg3, swig_type_87 arg4, swig_voidp arg5);
+extern int _wrap_tessera_mesh_all_to_all_async_capi_86c7911f401be8f3(swig_type_88 arg1, swig_type_89 arg2, swig_type_90 arg3, swig_type_91 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_mesh_broadcast_capi_86c7911f401be8f3(swig_type_92 arg1, swig_type_93 arg2, swig_type_94 arg3, swig_type_95 arg4, swig_voidp arg5);
+extern int _wrap_tessera_mesh_broadcast_async_capi_86c7911f401be8f3(swig_type_96 arg1, swig_type_97 arg2, swig_type_98 arg3, swig_type_99 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_model_open_capi_86c7911f401be8f3(swig_type_100 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_model_create_capi_86c7911f401be8f3(swig_type_101 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_model_destroy_capi_86c7911f401be8f3(swig_type_102 arg1);
+extern int _wrap_tessera_model_get_text_capi_86c7911f401be8f3(swig_type_103 arg1, swig_voidp arg2, swig_type_104 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_model_get_parameter_count_capi_86c7911f401be8f3(swig_type_105 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_batch_create_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_tessera_batch_destroy_capi_86c7911f401be8f3(swig_type_106 arg1);
+extern int _wrap_tessera_batch_push_capi_86c7911f401be8f3(swig_type_107 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_108 arg4, swig_voidp arg5, swig_type_109 arg6, swig_voidp arg7);
+extern int _wrap_tessera_batch_count_capi_86c7911f401be8f3(swig_type_110 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(swig_type_111 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_batch_get_array_capi_86c7911f401be8f3(swig_type_112 arg1, swig_type_113 arg2, int arg3, swig_voidp arg4, swig_type_114 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(swig_type_115 arg1, swig_type_116 arg2, swig_type_117 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_create_capi_86c7911f401be8f3(swig_type_118 arg1, swig_type_119 arg2, swig_type_120 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(swig_type_121 arg1);
+extern int _wrap_tessera_dataset_push_capi_86c7911f401be8f3(swig_type_122 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_123 arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(swig_type_124 arg1, swig_voidp arg2);
+extern int _wrap_tessera_dataset_next_capi_86c7911f401be8f3(swig_type_125 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(swig_type_126 arg1, swig_voidp arg2, swig_type_127 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(swig_type_128 arg1, swig_type_129 arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(swig_type_130 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(swig_type_131 arg1, swig_voidp arg2, swig_type_132 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(swig_type_133 arg1, swig_voidp arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(swig_type_135 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_metrics_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_136 arg2);
+extern int _wrap_tessera_generate_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_137 arg2);
+extern int _wrap_tessera_trainer_create_capi_86c7911f401be8f3(swig_type_138 arg1, swig_type_139 arg2, swig_type_140 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(swig_type_141 arg1, swig_type_142 arg2, swig_type_143 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(swig_type_144 arg1);
+extern int _wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(swig_type_145 arg1, swig_type_146 arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_step_capi_86c7911f401be8f3(swig_type_147 arg1, swig_type_148 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(swig_type_149 arg1, swig_type_150 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(swig_type_151 arg1, swig_type_152 arg2, swig_type_153 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(swig_type_154 arg1, swig_type_155 arg2, swig_type_156 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(swig_type_157 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(swig_type_158 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(swig_type_159 arg1, swig_voidp arg2);
+extern int _wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(swig_type_160 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(swig_type_161 arg1, swig_type_162 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(swig_type_163 arg1, swig_type_164 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_generate_capi_86c7911f401be8f3(swig_type_165 arg1, swig_voidp arg2, swig_type_166 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_167 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(swig_type_168 arg1, swig_voidp arg2, swig_type_169 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(swig_type_170 arg1, swig_type_171 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(swig_type_172 arg1, swig_type_173 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(swig_type_174 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(swig_type_175 arg1, swig_type_176 arg2, swig_voidp arg3, swig_type_177 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(swig_type_178 arg1, swig_type_179 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(swig_type_180 arg1, swig_type_181 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(swig_type_182 arg1, swig_type_183 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(swig_type_184 arg1, swig_type_185 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(swig_type_186 arg1, swig_type_187 arg2, swig_type_188 arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(swig_type_189 arg1, swig_type_190 arg2, swig_type_191 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(swig_type_192 arg1, swig_type_193 arg2, swig_voidp arg3, swig_type_194 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(swig_type_195 arg1, swig_type_196 arg2, swig_type_197 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(swig_type_198 arg1, swig_type_199 arg2, swig_type_200 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(swig_type_201 arg1, swig_type_202 arg2, swig_type_203 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(swig_type_204 arg1, swig_type_205 arg2, swig_type_206 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(swig_type_207 arg1, swig_type_208 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(swig_type_209 arg1, swig_type_210 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(swig_type_211 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(swig_type_212 arg1);
+extern int _wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(swig_type_213 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(swig_type_214 arg1, swig_voidp arg2, swig_type_215 arg3, int arg4, swig_voidp arg5, swig_type_216 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(swig_type_217 arg1, swig_voidp arg2, swig_type_218 arg3, int arg4, swig_voidp arg5, swig_type_219 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(swig_type_220 arg1, swig_type_221 arg2, int arg3, swig_voidp arg4, swig_type_222 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(swig_type_223 arg1, swig_type_224 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_225 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(swig_type_226 arg1, swig_voidp arg2, swig_type_227 arg3, swig_voidp arg4, swig_type_228 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_229 arg9, swig_voidp arg10, swig_voidp arg11);
+extern int _wrap_tessera_pack_create_capi_86c7911f401be8f3(swig_type_230 arg1, swig_voidp arg2, swig_type_231 arg3, swig_type_232 arg4, swig_type_233 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_plan_get_text_capi_86c7911f401be8f3(swig_type_234 arg1, swig_type_235 arg2, swig_type_236 arg3, int arg4, swig_voidp arg5, swig_type_237 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_238 arg2);
+extern int _wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(swig_type_239 arg1, swig_type_240 arg2, swig_type_241 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_242 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_future_destroy_capi_86c7911f401be8f3(swig_type_243 arg1);
+extern int _wrap_tessera_future_poll_capi_86c7911f401be8f3(swig_type_244 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_capi_86c7911f401be8f3(swig_type_245 arg1, swig_type_246 arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_any_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_247 arg2, swig_type_248 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_cancel_capi_86c7911f401be8f3(swig_type_249 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_result_capi_86c7911f401be8f3(swig_type_250 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(swig_type_251 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(swig_type_252 arg1, swig_voidp arg2, swig_type_253 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(swig_type_254 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(swig_type_255 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(swig_type_256 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_event_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_257 arg2);
+extern int _wrap_tessera_events_create_capi_86c7911f401be8f3(swig_type_258 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_events_destroy_capi_86c7911f401be8f3(swig_type_259 arg1);
+extern int _wrap_tessera_events_next_capi_86c7911f401be8f3(swig_type_260 arg1, swig_type_261 arg2, swig_voidp arg3, swig_voidp arg4);
 #undef intgo
 */
 import "C"
@@ -468,20 +475,20 @@ func swigCopyString(s string) string {
 
 func Swig_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_Swig_free_capi_18a388b9d1a1ad8b(C.uintptr_t(_swig_i_0))
+	C._wrap_Swig_free_capi_86c7911f401be8f3(C.uintptr_t(_swig_i_0))
 }
 
 func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_18a388b9d1a1ad8b(C.swig_intgo(_swig_i_0)))
+	swig_r = (uintptr)(C._wrap_Swig_malloc_capi_86c7911f401be8f3(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
 func Tessera_status_name(arg1 int32) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_tessera_status_name_capi_18a388b9d1a1ad8b(C.int(_swig_i_0))
+	swig_r_p := C._wrap_tessera_status_name_capi_86c7911f401be8f3(C.int(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
 	swig_r_1 = swigCopyString(swig_r)
@@ -491,7 +498,7 @@ func Tessera_status_name(arg1 int32) (_swig_ret string) {
 func Tessera_status_string(arg1 int32) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_tessera_status_string_capi_18a388b9d1a1ad8b(C.int(_swig_i_0))
+	swig_r_p := C._wrap_tessera_status_string_capi_86c7911f401be8f3(C.int(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
 	swig_r_1 = swigCopyString(swig_r)
@@ -503,13 +510,13 @@ func Tessera_handle_count(arg1 int32, arg2 *int64, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_handle_count_capi_18a388b9d1a1ad8b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_handle_count_capi_86c7911f401be8f3(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_version_string() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_tessera_version_string_capi_18a388b9d1a1ad8b()
+	swig_r_p := C._wrap_tessera_version_string_capi_86c7911f401be8f3()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
 	swig_r_1 = swigCopyString(swig_r)
@@ -518,7 +525,7 @@ func Tessera_version_string() (_swig_ret string) {
 
 func Tessera_abi_version() (_swig_ret int32) {
 	var swig_r int32
-	swig_r = (int32)(C._wrap_tessera_abi_version_capi_18a388b9d1a1ad8b())
+	swig_r = (int32)(C._wrap_tessera_abi_version_capi_86c7911f401be8f3())
 	return swig_r
 }
 
@@ -528,7 +535,7 @@ func Tessera_build_info(arg1 *byte, arg2 uint64, arg3 *uint64, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_build_info_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_4(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_build_info_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_4(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -536,7 +543,7 @@ func Tessera_log_set_level(arg1 int32, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_log_set_level_capi_18a388b9d1a1ad8b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_log_set_level_capi_86c7911f401be8f3(C.int(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -544,7 +551,7 @@ func Tessera_log_get_level(arg1 *int32, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_log_get_level_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_log_get_level_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -552,7 +559,7 @@ func Tessera_log_set_events(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_log_set_events_capi_18a388b9d1a1ad8b(C.swig_type_5(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_log_set_events_capi_86c7911f401be8f3(C.swig_type_5(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -560,7 +567,7 @@ func Tessera_key_info_init(arg1 *KeyInfo, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_key_info_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_6(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_key_info_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_6(_swig_i_1)))
 	return swig_r
 }
 
@@ -568,14 +575,14 @@ func Tessera_config_create(arg1 *uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_config_create_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_config_create_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Tessera_config_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_config_destroy_capi_18a388b9d1a1ad8b(C.swig_type_7(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_config_destroy_capi_86c7911f401be8f3(C.swig_type_7(_swig_i_0)))
 	return swig_r
 }
 
@@ -585,7 +592,7 @@ func Tessera_config_set(arg1 uint64, arg2 string, arg3 string, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_config_set_capi_18a388b9d1a1ad8b(C.swig_type_8(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_config_set_capi_86c7911f401be8f3(C.swig_type_8(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -603,7 +610,7 @@ func Tessera_config_get(arg1 uint64, arg2 string, arg3 *byte, arg4 uint64, arg5 
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_config_get_capi_18a388b9d1a1ad8b(C.swig_type_11(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_type_13(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_config_get_capi_86c7911f401be8f3(C.swig_type_11(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_type_13(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -615,7 +622,7 @@ func Tessera_config_load(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_config_load_capi_18a388b9d1a1ad8b(C.swig_type_14(_swig_i_0), *(*C.swig_type_15)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_config_load_capi_86c7911f401be8f3(C.swig_type_14(_swig_i_0), *(*C.swig_type_15)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -627,7 +634,7 @@ func Tessera_config_load_text(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_config_load_text_capi_18a388b9d1a1ad8b(C.swig_type_16(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_config_load_text_capi_86c7911f401be8f3(C.swig_type_16(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -641,7 +648,7 @@ func Tessera_config_get_text(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_config_get_text_capi_18a388b9d1a1ad8b(C.swig_type_18(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_19(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_config_get_text_capi_86c7911f401be8f3(C.swig_type_18(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_19(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -649,7 +656,7 @@ func Tessera_key_count(arg1 *int64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_key_count_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_key_count_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -658,7 +665,7 @@ func Tessera_key_get(arg1 int64, arg2 *KeyInfo, arg3 *Error) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_key_get_capi_18a388b9d1a1ad8b(C.swig_type_20(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_key_get_capi_86c7911f401be8f3(C.swig_type_20(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -667,7 +674,7 @@ func Tessera_key_describe(arg1 string, arg2 *KeyInfo, arg3 *Error) (_swig_ret in
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_key_describe_capi_18a388b9d1a1ad8b(*(*C.swig_type_21)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_key_describe_capi_86c7911f401be8f3(*(*C.swig_type_21)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -678,7 +685,7 @@ func Tessera_world_options_init(arg1 *WorldOptions, arg2 uint64) (_swig_ret int3
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_world_options_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_22(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_world_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_22(_swig_i_1)))
 	return swig_r
 }
 
@@ -687,7 +694,7 @@ func Tessera_world_options_load(arg1 *WorldOptions, arg2 uint64, arg3 *Error) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_options_load_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_23(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_options_load_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_23(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -696,7 +703,7 @@ func Tessera_world_create(arg1 *WorldOptions, arg2 *uint64, arg3 *Error) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_create_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_create_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -705,7 +712,7 @@ func Tessera_world_create_from_environment(arg1 *WorldOptions, arg2 *uint64, arg
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_create_from_environment_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_create_from_environment_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -715,14 +722,14 @@ func Tessera_world_create_threads(arg1 int32, arg2 *WorldOptions, arg3 *uint64, 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_world_create_threads_capi_18a388b9d1a1ad8b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_world_create_threads_capi_86c7911f401be8f3(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
 func Tessera_world_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_world_destroy_capi_18a388b9d1a1ad8b(C.swig_type_24(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_world_destroy_capi_86c7911f401be8f3(C.swig_type_24(_swig_i_0)))
 	return swig_r
 }
 
@@ -730,7 +737,7 @@ func Tessera_world_close(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_world_close_capi_18a388b9d1a1ad8b(C.swig_type_25(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_world_close_capi_86c7911f401be8f3(C.swig_type_25(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -739,7 +746,7 @@ func Tessera_world_close_async(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_close_async_capi_18a388b9d1a1ad8b(C.swig_type_26(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_close_async_capi_86c7911f401be8f3(C.swig_type_26(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -748,7 +755,7 @@ func Tessera_world_abort(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_abort_capi_18a388b9d1a1ad8b(C.swig_type_27(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_abort_capi_86c7911f401be8f3(C.swig_type_27(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -760,7 +767,7 @@ func Tessera_world_get_rank(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret in
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_get_rank_capi_18a388b9d1a1ad8b(C.swig_type_29(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_get_rank_capi_86c7911f401be8f3(C.swig_type_29(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -769,7 +776,7 @@ func Tessera_world_get_size(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret in
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_world_get_size_capi_18a388b9d1a1ad8b(C.swig_type_30(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_world_get_size_capi_86c7911f401be8f3(C.swig_type_30(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -777,7 +784,7 @@ func Tessera_mesh_options_init(arg1 *MeshOptions, arg2 uint64) (_swig_ret int32)
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_mesh_options_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_31(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_mesh_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_31(_swig_i_1)))
 	return swig_r
 }
 
@@ -786,7 +793,7 @@ func Tessera_mesh_options_load(arg1 *MeshOptions, arg2 uint64, arg3 *Error) (_sw
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_mesh_options_load_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_32(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_mesh_options_load_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_32(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -796,7 +803,7 @@ func Tessera_mesh_create(arg1 uint64, arg2 *MeshOptions, arg3 *uint64, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_mesh_create_capi_18a388b9d1a1ad8b(C.swig_type_33(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_mesh_create_capi_86c7911f401be8f3(C.swig_type_33(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -806,14 +813,14 @@ func Tessera_mesh_create_async(arg1 uint64, arg2 *MeshOptions, arg3 *uint64, arg
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_mesh_create_async_capi_18a388b9d1a1ad8b(C.swig_type_34(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_mesh_create_async_capi_86c7911f401be8f3(C.swig_type_34(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
 func Tessera_mesh_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_mesh_destroy_capi_18a388b9d1a1ad8b(C.swig_type_35(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_mesh_destroy_capi_86c7911f401be8f3(C.swig_type_35(_swig_i_0)))
 	return swig_r
 }
 
@@ -823,7 +830,7 @@ func Tessera_mesh_get_size(arg1 uint64, arg2 string, arg3 *int64, arg4 *Error) (
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_mesh_get_size_capi_18a388b9d1a1ad8b(C.swig_type_36(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_mesh_get_size_capi_86c7911f401be8f3(C.swig_type_36(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -836,7 +843,7 @@ func Tessera_mesh_get_index(arg1 uint64, arg2 string, arg3 *int64, arg4 *Error) 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_mesh_get_index_capi_18a388b9d1a1ad8b(C.swig_type_38(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_mesh_get_index_capi_86c7911f401be8f3(C.swig_type_38(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -851,7 +858,7 @@ func Tessera_mesh_get_ranks(arg1 uint64, arg2 string, arg3 *int32, arg4 uint64, 
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_mesh_get_ranks_capi_18a388b9d1a1ad8b(C.swig_type_40(_swig_i_0), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_type_42(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_mesh_get_ranks_capi_86c7911f401be8f3(C.swig_type_40(_swig_i_0), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_type_42(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -865,7 +872,7 @@ func Tessera_mesh_get_text(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_mesh_get_text_capi_18a388b9d1a1ad8b(C.swig_type_43(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_44(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_mesh_get_text_capi_86c7911f401be8f3(C.swig_type_43(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_44(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -878,7 +885,7 @@ func Tessera_tensor_create(arg1 int32, arg2 *int64, arg3 int64, arg4 unsafe.Poin
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tensor_create_capi_18a388b9d1a1ad8b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_45(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_46(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tensor_create_capi_86c7911f401be8f3(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_45(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_46(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -891,7 +898,7 @@ func Tessera_tensor_create_view(arg1 int32, arg2 *int64, arg3 int64, arg4 unsafe
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tensor_create_view_capi_18a388b9d1a1ad8b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_47(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_48(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tensor_create_view_capi_86c7911f401be8f3(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_47(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_48(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -900,14 +907,14 @@ func Tessera_tensor_create_dlpack(arg1 unsafe.Pointer, arg2 *uint64, arg3 *Error
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tensor_create_dlpack_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tensor_create_dlpack_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_tensor_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_tensor_destroy_capi_18a388b9d1a1ad8b(C.swig_type_49(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_tensor_destroy_capi_86c7911f401be8f3(C.swig_type_49(_swig_i_0)))
 	return swig_r
 }
 
@@ -916,7 +923,7 @@ func Tessera_tensor_get_dtype(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tensor_get_dtype_capi_18a388b9d1a1ad8b(C.swig_type_50(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tensor_get_dtype_capi_86c7911f401be8f3(C.swig_type_50(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -927,7 +934,7 @@ func Tessera_tensor_get_dims(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *uint64
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_tensor_get_dims_capi_18a388b9d1a1ad8b(C.swig_type_51(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_52(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_tensor_get_dims_capi_86c7911f401be8f3(C.swig_type_51(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_52(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -938,7 +945,7 @@ func Tessera_tensor_get_data(arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_tensor_get_data_capi_18a388b9d1a1ad8b(C.swig_type_53(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_54(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_tensor_get_data_capi_86c7911f401be8f3(C.swig_type_53(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_54(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -948,7 +955,7 @@ func Tessera_tensor_set_data(arg1 uint64, arg2 unsafe.Pointer, arg3 uint64, arg4
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_tensor_set_data_capi_18a388b9d1a1ad8b(C.swig_type_55(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_56(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_tensor_set_data_capi_86c7911f401be8f3(C.swig_type_55(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_56(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -957,7 +964,7 @@ func Tessera_tensor_get_dlpack(arg1 uint64, arg2 *unsafe.Pointer, arg3 *Error) (
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tensor_get_dlpack_capi_18a388b9d1a1ad8b(C.swig_type_57(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tensor_get_dlpack_capi_86c7911f401be8f3(C.swig_type_57(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -966,7 +973,7 @@ func Tessera_mesh_barrier(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret int3
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_mesh_barrier_capi_18a388b9d1a1ad8b(C.swig_type_58(_swig_i_0), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_mesh_barrier_capi_86c7911f401be8f3(C.swig_type_58(_swig_i_0), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -979,7 +986,7 @@ func Tessera_mesh_barrier_async(arg1 uint64, arg2 string, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_mesh_barrier_async_capi_18a388b9d1a1ad8b(C.swig_type_60(_swig_i_0), *(*C.swig_type_61)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_mesh_barrier_async_capi_86c7911f401be8f3(C.swig_type_60(_swig_i_0), *(*C.swig_type_61)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -993,7 +1000,7 @@ func Tessera_mesh_all_reduce(arg1 uint64, arg2 string, arg3 uint64, arg4 int32, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_mesh_all_reduce_capi_18a388b9d1a1ad8b(C.swig_type_62(_swig_i_0), *(*C.swig_type_63)(unsafe.Pointer(&_swig_i_1)), C.swig_type_64(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_mesh_all_reduce_capi_86c7911f401be8f3(C.swig_type_62(_swig_i_0), *(*C.swig_type_63)(unsafe.Pointer(&_swig_i_1)), C.swig_type_64(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1008,7 +1015,7 @@ func Tessera_mesh_all_reduce_async(arg1 uint64, arg2 string, arg3 uint64, arg4 i
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_mesh_all_reduce_async_capi_18a388b9d1a1ad8b(C.swig_type_65(_swig_i_0), *(*C.swig_type_66)(unsafe.Pointer(&_swig_i_1)), C.swig_type_67(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_mesh_all_reduce_async_capi_86c7911f401be8f3(C.swig_type_65(_swig_i_0), *(*C.swig_type_66)(unsafe.Pointer(&_swig_i_1)), C.swig_type_67(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1022,7 +1029,7 @@ func Tessera_mesh_all_gather(arg1 uint64, arg2 string, arg3 uint64, arg4 uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_mesh_all_gather_capi_18a388b9d1a1ad8b(C.swig_type_68(_swig_i_0), *(*C.swig_type_69)(unsafe.Pointer(&_swig_i_1)), C.swig_type_70(_swig_i_2), C.swig_type_71(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_mesh_all_gather_capi_86c7911f401be8f3(C.swig_type_68(_swig_i_0), *(*C.swig_type_69)(unsafe.Pointer(&_swig_i_1)), C.swig_type_70(_swig_i_2), C.swig_type_71(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1037,7 +1044,7 @@ func Tessera_mesh_all_gather_async(arg1 uint64, arg2 string, arg3 uint64, arg4 u
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_mesh_all_gather_async_capi_18a388b9d1a1ad8b(C.swig_type_72(_swig_i_0), *(*C.swig_type_73)(unsafe.Pointer(&_swig_i_1)), C.swig_type_74(_swig_i_2), C.swig_type_75(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_mesh_all_gather_async_capi_86c7911f401be8f3(C.swig_type_72(_swig_i_0), *(*C.swig_type_73)(unsafe.Pointer(&_swig_i_1)), C.swig_type_74(_swig_i_2), C.swig_type_75(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1052,7 +1059,7 @@ func Tessera_mesh_reduce_scatter(arg1 uint64, arg2 string, arg3 uint64, arg4 uin
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_mesh_reduce_scatter_capi_18a388b9d1a1ad8b(C.swig_type_76(_swig_i_0), *(*C.swig_type_77)(unsafe.Pointer(&_swig_i_1)), C.swig_type_78(_swig_i_2), C.swig_type_79(_swig_i_3), C.int(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_mesh_reduce_scatter_capi_86c7911f401be8f3(C.swig_type_76(_swig_i_0), *(*C.swig_type_77)(unsafe.Pointer(&_swig_i_1)), C.swig_type_78(_swig_i_2), C.swig_type_79(_swig_i_3), C.int(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1068,7 +1075,7 @@ func Tessera_mesh_reduce_scatter_async(arg1 uint64, arg2 string, arg3 uint64, ar
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_mesh_reduce_scatter_async_capi_18a388b9d1a1ad8b(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), C.swig_type_82(_swig_i_2), C.swig_type_83(_swig_i_3), C.int(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_mesh_reduce_scatter_async_capi_86c7911f401be8f3(C.swig_type_80(_swig_i_0), *(*C.swig_type_81)(unsafe.Pointer(&_swig_i_1)), C.swig_type_82(_swig_i_2), C.swig_type_83(_swig_i_3), C.int(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1082,7 +1089,7 @@ func Tessera_mesh_all_to_all(arg1 uint64, arg2 string, arg3 uint64, arg4 uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_mesh_all_to_all_capi_18a388b9d1a1ad8b(C.swig_type_84(_swig_i_0), *(*C.swig_type_85)(unsafe.Pointer(&_swig_i_1)), C.swig_type_86(_swig_i_2), C.swig_type_87(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_mesh_all_to_all_capi_86c7911f401be8f3(C.swig_type_84(_swig_i_0), *(*C.swig_type_85)(unsafe.Pointer(&_swig_i_1)), C.swig_type_86(_swig_i_2), C.swig_type_87(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1097,7 +1104,7 @@ func Tessera_mesh_all_to_all_async(arg1 uint64, arg2 string, arg3 uint64, arg4 u
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_mesh_all_to_all_async_capi_18a388b9d1a1ad8b(C.swig_type_88(_swig_i_0), *(*C.swig_type_89)(unsafe.Pointer(&_swig_i_1)), C.swig_type_90(_swig_i_2), C.swig_type_91(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_mesh_all_to_all_async_capi_86c7911f401be8f3(C.swig_type_88(_swig_i_0), *(*C.swig_type_89)(unsafe.Pointer(&_swig_i_1)), C.swig_type_90(_swig_i_2), C.swig_type_91(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1111,7 +1118,7 @@ func Tessera_mesh_broadcast(arg1 uint64, arg2 string, arg3 uint64, arg4 int64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_mesh_broadcast_capi_18a388b9d1a1ad8b(C.swig_type_92(_swig_i_0), *(*C.swig_type_93)(unsafe.Pointer(&_swig_i_1)), C.swig_type_94(_swig_i_2), C.swig_type_95(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_mesh_broadcast_capi_86c7911f401be8f3(C.swig_type_92(_swig_i_0), *(*C.swig_type_93)(unsafe.Pointer(&_swig_i_1)), C.swig_type_94(_swig_i_2), C.swig_type_95(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1126,7 +1133,7 @@ func Tessera_mesh_broadcast_async(arg1 uint64, arg2 string, arg3 uint64, arg4 in
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_mesh_broadcast_async_capi_18a388b9d1a1ad8b(C.swig_type_96(_swig_i_0), *(*C.swig_type_97)(unsafe.Pointer(&_swig_i_1)), C.swig_type_98(_swig_i_2), C.swig_type_99(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_mesh_broadcast_async_capi_86c7911f401be8f3(C.swig_type_96(_swig_i_0), *(*C.swig_type_97)(unsafe.Pointer(&_swig_i_1)), C.swig_type_98(_swig_i_2), C.swig_type_99(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1138,7 +1145,7 @@ func Tessera_model_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_model_open_capi_18a388b9d1a1ad8b(*(*C.swig_type_100)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_model_open_capi_86c7911f401be8f3(*(*C.swig_type_100)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1150,7 +1157,7 @@ func Tessera_model_create(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_model_create_capi_18a388b9d1a1ad8b(*(*C.swig_type_101)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_model_create_capi_86c7911f401be8f3(*(*C.swig_type_101)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1160,7 +1167,7 @@ func Tessera_model_create(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret int
 func Tessera_model_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_model_destroy_capi_18a388b9d1a1ad8b(C.swig_type_102(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_model_destroy_capi_86c7911f401be8f3(C.swig_type_102(_swig_i_0)))
 	return swig_r
 }
 
@@ -1171,7 +1178,7 @@ func Tessera_model_get_text(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_model_get_text_capi_18a388b9d1a1ad8b(C.swig_type_103(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_104(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_model_get_text_capi_86c7911f401be8f3(C.swig_type_103(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_104(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1180,7 +1187,7 @@ func Tessera_model_get_parameter_count(arg1 uint64, arg2 *int64, arg3 *Error) (_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_model_get_parameter_count_capi_18a388b9d1a1ad8b(C.swig_type_105(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_model_get_parameter_count_capi_86c7911f401be8f3(C.swig_type_105(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1188,14 +1195,14 @@ func Tessera_batch_create(arg1 *uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_batch_create_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_batch_create_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Tessera_batch_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_batch_destroy_capi_18a388b9d1a1ad8b(C.swig_type_106(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_batch_destroy_capi_86c7911f401be8f3(C.swig_type_106(_swig_i_0)))
 	return swig_r
 }
 
@@ -1208,7 +1215,7 @@ func Tessera_batch_push(arg1 uint64, arg2 *int64, arg3 *int64, arg4 int64, arg5 
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_batch_push_capi_18a388b9d1a1ad8b(C.swig_type_107(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_108(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_109(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_batch_push_capi_86c7911f401be8f3(C.swig_type_107(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_108(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_109(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1217,7 +1224,7 @@ func Tessera_batch_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_batch_count_capi_18a388b9d1a1ad8b(C.swig_type_110(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_batch_count_capi_86c7911f401be8f3(C.swig_type_110(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1227,7 +1234,7 @@ func Tessera_batch_count_tokens(arg1 uint64, arg2 *int64, arg3 *int64, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_batch_count_tokens_capi_18a388b9d1a1ad8b(C.swig_type_111(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(C.swig_type_111(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1240,7 +1247,7 @@ func Tessera_batch_get_array(arg1 uint64, arg2 int64, arg3 int32, arg4 *int64, a
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_batch_get_array_capi_18a388b9d1a1ad8b(C.swig_type_112(_swig_i_0), C.swig_type_113(_swig_i_1), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_114(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_batch_get_array_capi_86c7911f401be8f3(C.swig_type_112(_swig_i_0), C.swig_type_113(_swig_i_1), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_114(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1251,7 +1258,7 @@ func Tessera_dataset_open(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_open_capi_18a388b9d1a1ad8b(C.swig_type_115(_swig_i_0), C.swig_type_116(_swig_i_1), C.swig_type_117(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_open_capi_86c7911f401be8f3(C.swig_type_115(_swig_i_0), C.swig_type_116(_swig_i_1), C.swig_type_117(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1262,14 +1269,14 @@ func Tessera_dataset_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_create_capi_18a388b9d1a1ad8b(C.swig_type_118(_swig_i_0), C.swig_type_119(_swig_i_1), C.swig_type_120(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_create_capi_86c7911f401be8f3(C.swig_type_118(_swig_i_0), C.swig_type_119(_swig_i_1), C.swig_type_120(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_dataset_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_dataset_destroy_capi_18a388b9d1a1ad8b(C.swig_type_121(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(C.swig_type_121(_swig_i_0)))
 	return swig_r
 }
 
@@ -1280,7 +1287,7 @@ func Tessera_dataset_push(arg1 uint64, arg2 *int64, arg3 *int64, arg4 int64, arg
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_push_capi_18a388b9d1a1ad8b(C.swig_type_122(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_123(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_capi_86c7911f401be8f3(C.swig_type_122(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_123(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1288,7 +1295,7 @@ func Tessera_dataset_push_end(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_dataset_push_end_capi_18a388b9d1a1ad8b(C.swig_type_124(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(C.swig_type_124(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1297,7 +1304,7 @@ func Tessera_dataset_next(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_next_capi_18a388b9d1a1ad8b(C.swig_type_125(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_next_capi_86c7911f401be8f3(C.swig_type_125(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1308,7 +1315,7 @@ func Tessera_dataset_get_state(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint6
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_state_capi_18a388b9d1a1ad8b(C.swig_type_126(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_127(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(C.swig_type_126(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_127(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1317,7 +1324,7 @@ func Tessera_dataset_set_state(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_set_state_capi_18a388b9d1a1ad8b(C.swig_type_128(_swig_i_0), *(*C.swig_type_129)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(C.swig_type_128(_swig_i_0), *(*C.swig_type_129)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1329,7 +1336,7 @@ func Tessera_dataset_count_steps(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_count_steps_capi_18a388b9d1a1ad8b(C.swig_type_130(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(C.swig_type_130(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1340,7 +1347,7 @@ func Tessera_dataset_get_report(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_report_capi_18a388b9d1a1ad8b(C.swig_type_131(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_132(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(C.swig_type_131(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_132(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1351,7 +1358,7 @@ func Tessera_dataset_get_lengths(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *ui
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(C.swig_type_133(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_134(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(C.swig_type_133(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_134(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1361,7 +1368,7 @@ func Tessera_dataset_push_arrow(arg1 uint64, arg2 unsafe.Pointer, arg3 unsafe.Po
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(C.swig_type_135(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(C.swig_type_135(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1369,7 +1376,7 @@ func Tessera_metrics_init(arg1 *Metrics, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_136(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_136(_swig_i_1)))
 	return swig_r
 }
 
@@ -1377,7 +1384,7 @@ func Tessera_generate_options_init(arg1 *GenerateOptions, arg2 uint64) (_swig_re
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_137(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_137(_swig_i_1)))
 	return swig_r
 }
 
@@ -1388,7 +1395,7 @@ func Tessera_trainer_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(C.swig_type_138(_swig_i_0), C.swig_type_139(_swig_i_1), C.swig_type_140(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_86c7911f401be8f3(C.swig_type_138(_swig_i_0), C.swig_type_139(_swig_i_1), C.swig_type_140(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1399,14 +1406,14 @@ func Tessera_trainer_create_async(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *u
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(C.swig_type_141(_swig_i_0), C.swig_type_142(_swig_i_1), C.swig_type_143(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(C.swig_type_141(_swig_i_0), C.swig_type_142(_swig_i_1), C.swig_type_143(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_trainer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(C.swig_type_144(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(C.swig_type_144(_swig_i_0)))
 	return swig_r
 }
 
@@ -1415,7 +1422,7 @@ func Tessera_trainer_set_events(arg1 uint64, arg2 uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(C.swig_type_145(_swig_i_0), C.swig_type_146(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(C.swig_type_145(_swig_i_0), C.swig_type_146(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1425,7 +1432,7 @@ func Tessera_trainer_step(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Error) 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(C.swig_type_147(_swig_i_0), C.swig_type_148(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_86c7911f401be8f3(C.swig_type_147(_swig_i_0), C.swig_type_148(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1435,7 +1442,7 @@ func Tessera_trainer_step_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(C.swig_type_149(_swig_i_0), C.swig_type_150(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(C.swig_type_149(_swig_i_0), C.swig_type_150(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1446,7 +1453,7 @@ func Tessera_trainer_forward_backward(arg1 uint64, arg2 uint64, arg3 int64, arg4
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(C.swig_type_151(_swig_i_0), C.swig_type_152(_swig_i_1), C.swig_type_153(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(C.swig_type_151(_swig_i_0), C.swig_type_152(_swig_i_1), C.swig_type_153(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1457,7 +1464,7 @@ func Tessera_trainer_forward_backward_async(arg1 uint64, arg2 uint64, arg3 int64
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(C.swig_type_154(_swig_i_0), C.swig_type_155(_swig_i_1), C.swig_type_156(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(C.swig_type_154(_swig_i_0), C.swig_type_155(_swig_i_1), C.swig_type_156(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1466,7 +1473,7 @@ func Tessera_trainer_optimizer_step(arg1 uint64, arg2 *Metrics, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(C.swig_type_157(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(C.swig_type_157(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1475,7 +1482,7 @@ func Tessera_trainer_optimizer_step_async(arg1 uint64, arg2 *uint64, arg3 *Error
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(C.swig_type_158(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(C.swig_type_158(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1483,7 +1490,7 @@ func Tessera_trainer_zero_grad(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(C.swig_type_159(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(C.swig_type_159(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1492,7 +1499,7 @@ func Tessera_trainer_get_step_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(C.swig_type_160(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(C.swig_type_160(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1502,7 +1509,7 @@ func Tessera_trainer_evaluate(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(C.swig_type_161(_swig_i_0), C.swig_type_162(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(C.swig_type_161(_swig_i_0), C.swig_type_162(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1512,7 +1519,7 @@ func Tessera_trainer_evaluate_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(C.swig_type_163(_swig_i_0), C.swig_type_164(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(C.swig_type_163(_swig_i_0), C.swig_type_164(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1526,7 +1533,7 @@ func Tessera_trainer_generate(arg1 uint64, arg2 *int64, arg3 int64, arg4 *Genera
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(C.swig_type_165(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_166(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_167(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_86c7911f401be8f3(C.swig_type_165(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_166(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_167(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1538,7 +1545,7 @@ func Tessera_trainer_generate_async(arg1 uint64, arg2 *int64, arg3 int64, arg4 *
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(C.swig_type_168(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_169(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(C.swig_type_168(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_169(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1548,7 +1555,7 @@ func Tessera_trainer_get_logits(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(C.swig_type_170(_swig_i_0), C.swig_type_171(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(C.swig_type_170(_swig_i_0), C.swig_type_171(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1558,7 +1565,7 @@ func Tessera_trainer_get_logits_async(arg1 uint64, arg2 uint64, arg3 *uint64, ar
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(C.swig_type_172(_swig_i_0), C.swig_type_173(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(C.swig_type_172(_swig_i_0), C.swig_type_173(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1567,7 +1574,7 @@ func Tessera_trainer_count_parameters(arg1 uint64, arg2 *int64, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(C.swig_type_174(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(C.swig_type_174(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1579,7 +1586,7 @@ func Tessera_trainer_get_parameter_name(arg1 uint64, arg2 int64, arg3 *byte, arg
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(C.swig_type_175(_swig_i_0), C.swig_type_176(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_177(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(C.swig_type_175(_swig_i_0), C.swig_type_176(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_177(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1589,7 +1596,7 @@ func Tessera_trainer_get_parameter(arg1 uint64, arg2 string, arg3 *uint64, arg4 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(C.swig_type_178(_swig_i_0), *(*C.swig_type_179)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(C.swig_type_178(_swig_i_0), *(*C.swig_type_179)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1602,7 +1609,7 @@ func Tessera_trainer_get_parameter_async(arg1 uint64, arg2 string, arg3 *uint64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(C.swig_type_180(_swig_i_0), *(*C.swig_type_181)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(C.swig_type_180(_swig_i_0), *(*C.swig_type_181)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1615,7 +1622,7 @@ func Tessera_trainer_get_gradient(arg1 uint64, arg2 string, arg3 *uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(C.swig_type_182(_swig_i_0), *(*C.swig_type_183)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(C.swig_type_182(_swig_i_0), *(*C.swig_type_183)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1628,7 +1635,7 @@ func Tessera_trainer_get_gradient_async(arg1 uint64, arg2 string, arg3 *uint64, 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(C.swig_type_184(_swig_i_0), *(*C.swig_type_185)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(C.swig_type_184(_swig_i_0), *(*C.swig_type_185)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1641,7 +1648,7 @@ func Tessera_trainer_set_parameter(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(C.swig_type_186(_swig_i_0), *(*C.swig_type_187)(unsafe.Pointer(&_swig_i_1)), C.swig_type_188(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(C.swig_type_186(_swig_i_0), *(*C.swig_type_187)(unsafe.Pointer(&_swig_i_1)), C.swig_type_188(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1655,7 +1662,7 @@ func Tessera_trainer_set_parameter_async(arg1 uint64, arg2 string, arg3 uint64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(C.swig_type_189(_swig_i_0), *(*C.swig_type_190)(unsafe.Pointer(&_swig_i_1)), C.swig_type_191(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(C.swig_type_189(_swig_i_0), *(*C.swig_type_190)(unsafe.Pointer(&_swig_i_1)), C.swig_type_191(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1670,7 +1677,7 @@ func Tessera_trainer_get_program(arg1 uint64, arg2 int64, arg3 *byte, arg4 uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(C.swig_type_192(_swig_i_0), C.swig_type_193(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_194(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(C.swig_type_192(_swig_i_0), C.swig_type_193(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_194(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1680,7 +1687,7 @@ func Tessera_checkpoint_save(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(C.swig_type_195(_swig_i_0), *(*C.swig_type_196)(unsafe.Pointer(&_swig_i_1)), C.swig_type_197(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(C.swig_type_195(_swig_i_0), *(*C.swig_type_196)(unsafe.Pointer(&_swig_i_1)), C.swig_type_197(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1694,7 +1701,7 @@ func Tessera_checkpoint_save_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(C.swig_type_198(_swig_i_0), *(*C.swig_type_199)(unsafe.Pointer(&_swig_i_1)), C.swig_type_200(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(C.swig_type_198(_swig_i_0), *(*C.swig_type_199)(unsafe.Pointer(&_swig_i_1)), C.swig_type_200(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1707,7 +1714,7 @@ func Tessera_checkpoint_load(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(C.swig_type_201(_swig_i_0), *(*C.swig_type_202)(unsafe.Pointer(&_swig_i_1)), C.swig_type_203(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(C.swig_type_201(_swig_i_0), *(*C.swig_type_202)(unsafe.Pointer(&_swig_i_1)), C.swig_type_203(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1721,7 +1728,7 @@ func Tessera_checkpoint_load_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(C.swig_type_204(_swig_i_0), *(*C.swig_type_205)(unsafe.Pointer(&_swig_i_1)), C.swig_type_206(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(C.swig_type_204(_swig_i_0), *(*C.swig_type_205)(unsafe.Pointer(&_swig_i_1)), C.swig_type_206(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1734,7 +1741,7 @@ func Tessera_checkpoint_export(arg1 uint64, arg2 string, arg3 *byte, arg4 *Error
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(C.swig_type_207(_swig_i_0), *(*C.swig_type_208)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(C.swig_type_207(_swig_i_0), *(*C.swig_type_208)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1748,7 +1755,7 @@ func Tessera_checkpoint_export_async(arg1 uint64, arg2 string, arg3 *byte, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(C.swig_type_209(_swig_i_0), *(*C.swig_type_210)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(C.swig_type_209(_swig_i_0), *(*C.swig_type_210)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1760,7 +1767,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(*(*C.swig_type_211)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(*(*C.swig_type_211)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1770,7 +1777,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 func Tessera_tokenizer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(C.swig_type_212(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(C.swig_type_212(_swig_i_0)))
 	return swig_r
 }
 
@@ -1779,7 +1786,7 @@ func Tessera_tokenizer_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(C.swig_type_213(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(C.swig_type_213(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1793,7 +1800,7 @@ func Tessera_tokenizer_encode(arg1 uint64, arg2 *byte, arg3 uint64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(C.swig_type_214(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_215(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_216(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(C.swig_type_214(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_215(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_216(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1807,7 +1814,7 @@ func Tessera_tokenizer_decode(arg1 uint64, arg2 *int64, arg3 int64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(C.swig_type_217(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_218(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_219(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(C.swig_type_217(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_218(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_219(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1820,7 +1827,7 @@ func Tessera_tokenizer_get_chat_text(arg1 uint64, arg2 string, arg3 int32, arg4 
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(C.swig_type_220(_swig_i_0), *(*C.swig_type_221)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_222(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(C.swig_type_220(_swig_i_0), *(*C.swig_type_221)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_222(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1836,7 +1843,7 @@ func Tessera_tokenizer_encode_chat(arg1 uint64, arg2 string, arg3 *int64, arg4 *
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(C.swig_type_223(_swig_i_0), *(*C.swig_type_224)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_225(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(C.swig_type_223(_swig_i_0), *(*C.swig_type_224)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_225(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1856,7 +1863,7 @@ func Tessera_tokenizer_encode_batch(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(C.swig_type_226(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_227(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_228(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_229(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(C.swig_type_226(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_227(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_228(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_229(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
 	return swig_r
 }
 
@@ -1870,7 +1877,7 @@ func Tessera_pack_create(arg1 string, arg2 *int64, arg3 int64, arg4 int64, arg5 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(*(*C.swig_type_230)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_231(_swig_i_2), C.swig_type_232(_swig_i_3), C.swig_type_233(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_pack_create_capi_86c7911f401be8f3(*(*C.swig_type_230)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_231(_swig_i_2), C.swig_type_232(_swig_i_3), C.swig_type_233(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1887,14 +1894,36 @@ func Tessera_plan_get_text(arg1 uint64, arg2 uint64, arg3 int64, arg4 int32, arg
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(C.swig_type_234(_swig_i_0), C.swig_type_235(_swig_i_1), C.swig_type_236(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_237(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_86c7911f401be8f3(C.swig_type_234(_swig_i_0), C.swig_type_235(_swig_i_1), C.swig_type_236(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_237(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	return swig_r
+}
+
+func Tessera_timeline_options_init(arg1 *TimelineOptions, arg2 uint64) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (int32)(C._wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_238(_swig_i_1)))
+	return swig_r
+}
+
+func Tessera_plan_get_timeline(arg1 uint64, arg2 uint64, arg3 int64, arg4 *TimelineOptions, arg5 *byte, arg6 uint64, arg7 *uint64, arg8 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	_swig_i_7 := arg8
+	swig_r = (int32)(C._wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(C.swig_type_239(_swig_i_0), C.swig_type_240(_swig_i_1), C.swig_type_241(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_242(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
 func Tessera_future_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(C.swig_type_238(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_86c7911f401be8f3(C.swig_type_243(_swig_i_0)))
 	return swig_r
 }
 
@@ -1903,7 +1932,7 @@ func Tessera_future_poll(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(C.swig_type_239(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_poll_capi_86c7911f401be8f3(C.swig_type_244(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1912,7 +1941,7 @@ func Tessera_future_wait(arg1 uint64, arg2 int64, arg3 *Error) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(C.swig_type_240(_swig_i_0), C.swig_type_241(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_capi_86c7911f401be8f3(C.swig_type_245(_swig_i_0), C.swig_type_246(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1923,7 +1952,7 @@ func Tessera_future_wait_any(arg1 *uint64, arg2 int64, arg3 int64, arg4 *int64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_242(_swig_i_1), C.swig_type_243(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_247(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1931,7 +1960,7 @@ func Tessera_future_cancel(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(C.swig_type_244(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_86c7911f401be8f3(C.swig_type_249(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1939,7 +1968,7 @@ func Tessera_future_get_result(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(C.swig_type_245(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_86c7911f401be8f3(C.swig_type_250(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1948,7 +1977,7 @@ func Tessera_future_get_metrics(arg1 uint64, arg2 *Metrics, arg3 *Error) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(C.swig_type_246(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1959,7 +1988,7 @@ func Tessera_future_get_tokens(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(C.swig_type_247(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(C.swig_type_252(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_253(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1968,7 +1997,7 @@ func Tessera_future_get_tensor(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(C.swig_type_249(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(C.swig_type_254(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1977,7 +2006,7 @@ func Tessera_future_get_mesh(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(C.swig_type_250(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(C.swig_type_255(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1986,7 +2015,7 @@ func Tessera_future_get_trainer(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(C.swig_type_256(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1994,7 +2023,7 @@ func Tessera_event_init(arg1 *Event, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_event_init_capi_18a388b9d1a1ad8b(C.swig_voidp(_swig_i_0), C.swig_type_252(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_event_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_257(_swig_i_1)))
 	return swig_r
 }
 
@@ -2003,14 +2032,14 @@ func Tessera_events_create(arg1 int64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_events_create_capi_18a388b9d1a1ad8b(C.swig_type_253(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_events_create_capi_86c7911f401be8f3(C.swig_type_258(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_events_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(C.swig_type_254(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_86c7911f401be8f3(C.swig_type_259(_swig_i_0)))
 	return swig_r
 }
 
@@ -2020,6 +2049,6 @@ func Tessera_events_next(arg1 uint64, arg2 int64, arg3 *Event, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_events_next_capi_18a388b9d1a1ad8b(C.swig_type_255(_swig_i_0), C.swig_type_256(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_events_next_capi_86c7911f401be8f3(C.swig_type_260(_swig_i_0), C.swig_type_261(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }

@@ -187,7 +187,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_capi_18a388b9d1a1ad8b(void *_swig_go_0) {
+void _wrap_Swig_free_capi_86c7911f401be8f3(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -197,7 +197,7 @@ void _wrap_Swig_free_capi_18a388b9d1a1ad8b(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_capi_18a388b9d1a1ad8b(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_capi_86c7911f401be8f3(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -210,7 +210,7 @@ void *_wrap_Swig_malloc_capi_18a388b9d1a1ad8b(intgo _swig_go_0) {
 }
 
 
-_gostring_ _wrap_tessera_status_name_capi_18a388b9d1a1ad8b(int _swig_go_0) {
+_gostring_ _wrap_tessera_status_name_capi_86c7911f401be8f3(int _swig_go_0) {
   tessera_status arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -223,7 +223,7 @@ _gostring_ _wrap_tessera_status_name_capi_18a388b9d1a1ad8b(int _swig_go_0) {
 }
 
 
-_gostring_ _wrap_tessera_status_string_capi_18a388b9d1a1ad8b(int _swig_go_0) {
+_gostring_ _wrap_tessera_status_string_capi_86c7911f401be8f3(int _swig_go_0) {
   tessera_status arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -236,7 +236,7 @@ _gostring_ _wrap_tessera_status_string_capi_18a388b9d1a1ad8b(int _swig_go_0) {
 }
 
 
-int _wrap_tessera_handle_count_capi_18a388b9d1a1ad8b(int _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_handle_count_capi_86c7911f401be8f3(int _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   int32_t arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -255,7 +255,7 @@ int _wrap_tessera_handle_count_capi_18a388b9d1a1ad8b(int _swig_go_0, long long *
 }
 
 
-_gostring_ _wrap_tessera_version_string_capi_18a388b9d1a1ad8b() {
+_gostring_ _wrap_tessera_version_string_capi_86c7911f401be8f3() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -266,7 +266,7 @@ _gostring_ _wrap_tessera_version_string_capi_18a388b9d1a1ad8b() {
 }
 
 
-int _wrap_tessera_abi_version_capi_18a388b9d1a1ad8b() {
+int _wrap_tessera_abi_version_capi_86c7911f401be8f3() {
   int32_t result;
   int _swig_go_result;
   
@@ -277,7 +277,7 @@ int _wrap_tessera_abi_version_capi_18a388b9d1a1ad8b() {
 }
 
 
-int _wrap_tessera_build_info_capi_18a388b9d1a1ad8b(char *_swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_build_info_capi_86c7911f401be8f3(char *_swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   char *arg1 = (char *) 0 ;
   size_t arg2 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -299,7 +299,7 @@ int _wrap_tessera_build_info_capi_18a388b9d1a1ad8b(char *_swig_go_0, long long _
 }
 
 
-int _wrap_tessera_log_set_level_capi_18a388b9d1a1ad8b(int _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_log_set_level_capi_86c7911f401be8f3(int _swig_go_0, tessera_error *_swig_go_1) {
   int32_t arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -315,7 +315,7 @@ int _wrap_tessera_log_set_level_capi_18a388b9d1a1ad8b(int _swig_go_0, tessera_er
 }
 
 
-int _wrap_tessera_log_get_level_capi_18a388b9d1a1ad8b(int *_swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_log_get_level_capi_86c7911f401be8f3(int *_swig_go_0, tessera_error *_swig_go_1) {
   int32_t *arg1 = (int32_t *) 0 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -332,7 +332,7 @@ int _wrap_tessera_log_get_level_capi_18a388b9d1a1ad8b(int *_swig_go_0, tessera_e
 }
 
 
-int _wrap_tessera_log_set_events_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_log_set_events_capi_86c7911f401be8f3(long long _swig_go_0, tessera_error *_swig_go_1) {
   tessera_events arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -348,7 +348,7 @@ int _wrap_tessera_log_set_events_capi_18a388b9d1a1ad8b(long long _swig_go_0, tes
 }
 
 
-int _wrap_tessera_key_info_init_capi_18a388b9d1a1ad8b(tessera_key_info *_swig_go_0, long long _swig_go_1) {
+int _wrap_tessera_key_info_init_capi_86c7911f401be8f3(tessera_key_info *_swig_go_0, long long _swig_go_1) {
   tessera_key_info *arg1 = (tessera_key_info *) 0 ;
   size_t arg2 ;
   tessera_status result;
@@ -364,7 +364,7 @@ int _wrap_tessera_key_info_init_capi_18a388b9d1a1ad8b(tessera_key_info *_swig_go
 }
 
 
-int _wrap_tessera_config_create_capi_18a388b9d1a1ad8b(long long *_swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_config_create_capi_86c7911f401be8f3(long long *_swig_go_0, tessera_error *_swig_go_1) {
   tessera_config *arg1 = (tessera_config *) 0 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -381,7 +381,7 @@ int _wrap_tessera_config_create_capi_18a388b9d1a1ad8b(long long *_swig_go_0, tes
 }
 
 
-int _wrap_tessera_config_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_config_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_config arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -394,7 +394,7 @@ int _wrap_tessera_config_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_config_set_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_config_set_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, tessera_error *_swig_go_3) {
   tessera_config arg1 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -424,7 +424,7 @@ int _wrap_tessera_config_set_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostri
 }
 
 
-int _wrap_tessera_config_get_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, char *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_config_get_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, char *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_config arg1 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -455,7 +455,7 @@ int _wrap_tessera_config_get_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostri
 }
 
 
-int _wrap_tessera_config_load_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_config_load_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
   tessera_config arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -478,7 +478,7 @@ int _wrap_tessera_config_load_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostr
 }
 
 
-int _wrap_tessera_config_load_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_config_load_text_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
   tessera_config arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -501,7 +501,7 @@ int _wrap_tessera_config_load_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, _
 }
 
 
-int _wrap_tessera_config_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_config_get_text_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_config arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -525,7 +525,7 @@ int _wrap_tessera_config_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, ch
 }
 
 
-int _wrap_tessera_key_count_capi_18a388b9d1a1ad8b(long long *_swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_key_count_capi_86c7911f401be8f3(long long *_swig_go_0, tessera_error *_swig_go_1) {
   int64_t *arg1 = (int64_t *) 0 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -542,7 +542,7 @@ int _wrap_tessera_key_count_capi_18a388b9d1a1ad8b(long long *_swig_go_0, tessera
 }
 
 
-int _wrap_tessera_key_get_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_key_info *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_key_get_capi_86c7911f401be8f3(long long _swig_go_0, tessera_key_info *_swig_go_1, tessera_error *_swig_go_2) {
   int64_t arg1 ;
   tessera_key_info *arg2 = (tessera_key_info *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -561,7 +561,7 @@ int _wrap_tessera_key_get_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_ke
 }
 
 
-int _wrap_tessera_key_describe_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, tessera_key_info *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_key_describe_capi_86c7911f401be8f3(_gostring_ _swig_go_0, tessera_key_info *_swig_go_1, tessera_error *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   tessera_key_info *arg2 = (tessera_key_info *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -585,7 +585,7 @@ int _wrap_tessera_key_describe_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, tess
 }
 
 
-int _wrap_tessera_world_options_init_capi_18a388b9d1a1ad8b(tessera_world_options *_swig_go_0, long long _swig_go_1) {
+int _wrap_tessera_world_options_init_capi_86c7911f401be8f3(tessera_world_options *_swig_go_0, long long _swig_go_1) {
   tessera_world_options *arg1 = (tessera_world_options *) 0 ;
   size_t arg2 ;
   tessera_status result;
@@ -601,7 +601,7 @@ int _wrap_tessera_world_options_init_capi_18a388b9d1a1ad8b(tessera_world_options
 }
 
 
-int _wrap_tessera_world_options_load_capi_18a388b9d1a1ad8b(tessera_world_options *_swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_options_load_capi_86c7911f401be8f3(tessera_world_options *_swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
   tessera_world_options *arg1 = (tessera_world_options *) 0 ;
   tessera_config arg2 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -620,7 +620,7 @@ int _wrap_tessera_world_options_load_capi_18a388b9d1a1ad8b(tessera_world_options
 }
 
 
-int _wrap_tessera_world_create_capi_18a388b9d1a1ad8b(tessera_world_options *_swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_create_capi_86c7911f401be8f3(tessera_world_options *_swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_world_options *arg1 = (tessera_world_options *) 0 ;
   tessera_world *arg2 = (tessera_world *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -640,7 +640,7 @@ int _wrap_tessera_world_create_capi_18a388b9d1a1ad8b(tessera_world_options *_swi
 }
 
 
-int _wrap_tessera_world_create_from_environment_capi_18a388b9d1a1ad8b(tessera_world_options *_swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_create_from_environment_capi_86c7911f401be8f3(tessera_world_options *_swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_world_options *arg1 = (tessera_world_options *) 0 ;
   tessera_world *arg2 = (tessera_world *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -660,7 +660,7 @@ int _wrap_tessera_world_create_from_environment_capi_18a388b9d1a1ad8b(tessera_wo
 }
 
 
-int _wrap_tessera_world_create_threads_capi_18a388b9d1a1ad8b(int _swig_go_0, tessera_world_options *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_world_create_threads_capi_86c7911f401be8f3(int _swig_go_0, tessera_world_options *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   int32_t arg1 ;
   tessera_world_options *arg2 = (tessera_world_options *) 0 ;
   tessera_world *arg3 = (tessera_world *) 0 ;
@@ -682,7 +682,7 @@ int _wrap_tessera_world_create_threads_capi_18a388b9d1a1ad8b(int _swig_go_0, tes
 }
 
 
-int _wrap_tessera_world_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_world_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_world arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -695,7 +695,7 @@ int _wrap_tessera_world_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_world_close_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_world_close_capi_86c7911f401be8f3(long long _swig_go_0, tessera_error *_swig_go_1) {
   tessera_world arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -711,7 +711,7 @@ int _wrap_tessera_world_close_capi_18a388b9d1a1ad8b(long long _swig_go_0, tesser
 }
 
 
-int _wrap_tessera_world_close_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_close_async_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_world arg1 ;
   tessera_future *arg2 = (tessera_future *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -730,7 +730,7 @@ int _wrap_tessera_world_close_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_world_abort_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_abort_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
   tessera_world arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -753,7 +753,7 @@ int _wrap_tessera_world_abort_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostr
 }
 
 
-int _wrap_tessera_world_get_rank_capi_18a388b9d1a1ad8b(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_get_rank_capi_86c7911f401be8f3(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_world arg1 ;
   int32_t *arg2 = (int32_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -772,7 +772,7 @@ int _wrap_tessera_world_get_rank_capi_18a388b9d1a1ad8b(long long _swig_go_0, int
 }
 
 
-int _wrap_tessera_world_get_size_capi_18a388b9d1a1ad8b(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_world_get_size_capi_86c7911f401be8f3(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_world arg1 ;
   int32_t *arg2 = (int32_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -791,7 +791,7 @@ int _wrap_tessera_world_get_size_capi_18a388b9d1a1ad8b(long long _swig_go_0, int
 }
 
 
-int _wrap_tessera_mesh_options_init_capi_18a388b9d1a1ad8b(tessera_mesh_options *_swig_go_0, long long _swig_go_1) {
+int _wrap_tessera_mesh_options_init_capi_86c7911f401be8f3(tessera_mesh_options *_swig_go_0, long long _swig_go_1) {
   tessera_mesh_options *arg1 = (tessera_mesh_options *) 0 ;
   size_t arg2 ;
   tessera_status result;
@@ -807,7 +807,7 @@ int _wrap_tessera_mesh_options_init_capi_18a388b9d1a1ad8b(tessera_mesh_options *
 }
 
 
-int _wrap_tessera_mesh_options_load_capi_18a388b9d1a1ad8b(tessera_mesh_options *_swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_mesh_options_load_capi_86c7911f401be8f3(tessera_mesh_options *_swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
   tessera_mesh_options *arg1 = (tessera_mesh_options *) 0 ;
   tessera_config arg2 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -826,7 +826,7 @@ int _wrap_tessera_mesh_options_load_capi_18a388b9d1a1ad8b(tessera_mesh_options *
 }
 
 
-int _wrap_tessera_mesh_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_mesh_options *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_mesh_create_capi_86c7911f401be8f3(long long _swig_go_0, tessera_mesh_options *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_world arg1 ;
   tessera_mesh_options *arg2 = (tessera_mesh_options *) 0 ;
   tessera_mesh *arg3 = (tessera_mesh *) 0 ;
@@ -848,7 +848,7 @@ int _wrap_tessera_mesh_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, tesser
 }
 
 
-int _wrap_tessera_mesh_create_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_mesh_options *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_mesh_create_async_capi_86c7911f401be8f3(long long _swig_go_0, tessera_mesh_options *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_world arg1 ;
   tessera_mesh_options *arg2 = (tessera_mesh_options *) 0 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -870,7 +870,7 @@ int _wrap_tessera_mesh_create_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_mesh_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_mesh_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_mesh arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -883,7 +883,7 @@ int _wrap_tessera_mesh_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_mesh_get_size_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_mesh_get_size_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -909,7 +909,7 @@ int _wrap_tessera_mesh_get_size_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gos
 }
 
 
-int _wrap_tessera_mesh_get_index_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_mesh_get_index_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -935,7 +935,7 @@ int _wrap_tessera_mesh_get_index_capi_18a388b9d1a1ad8b(long long _swig_go_0, _go
 }
 
 
-int _wrap_tessera_mesh_get_ranks_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_mesh_get_ranks_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, int *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   int32_t *arg3 = (int32_t *) 0 ;
@@ -966,7 +966,7 @@ int _wrap_tessera_mesh_get_ranks_capi_18a388b9d1a1ad8b(long long _swig_go_0, _go
 }
 
 
-int _wrap_tessera_mesh_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_mesh_get_text_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -990,7 +990,7 @@ int _wrap_tessera_mesh_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, char
 }
 
 
-int _wrap_tessera_tensor_create_capi_18a388b9d1a1ad8b(int _swig_go_0, long long *_swig_go_1, long long _swig_go_2, void *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_tensor_create_capi_86c7911f401be8f3(int _swig_go_0, long long *_swig_go_1, long long _swig_go_2, void *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
   int32_t arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t arg3 ;
@@ -1018,7 +1018,7 @@ int _wrap_tessera_tensor_create_capi_18a388b9d1a1ad8b(int _swig_go_0, long long 
 }
 
 
-int _wrap_tessera_tensor_create_view_capi_18a388b9d1a1ad8b(int _swig_go_0, long long *_swig_go_1, long long _swig_go_2, void *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_tensor_create_view_capi_86c7911f401be8f3(int _swig_go_0, long long *_swig_go_1, long long _swig_go_2, void *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
   int32_t arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t arg3 ;
@@ -1046,7 +1046,7 @@ int _wrap_tessera_tensor_create_view_capi_18a388b9d1a1ad8b(int _swig_go_0, long 
 }
 
 
-int _wrap_tessera_tensor_create_dlpack_capi_18a388b9d1a1ad8b(struct DLManagedTensorVersioned *_swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_tensor_create_dlpack_capi_86c7911f401be8f3(struct DLManagedTensorVersioned *_swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   struct DLManagedTensorVersioned *arg1 = (struct DLManagedTensorVersioned *) 0 ;
   tessera_tensor *arg2 = (tessera_tensor *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1065,7 +1065,7 @@ int _wrap_tessera_tensor_create_dlpack_capi_18a388b9d1a1ad8b(struct DLManagedTen
 }
 
 
-int _wrap_tessera_tensor_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_tensor_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_tensor arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -1078,7 +1078,7 @@ int _wrap_tessera_tensor_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_tensor_get_dtype_capi_18a388b9d1a1ad8b(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_tensor_get_dtype_capi_86c7911f401be8f3(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_tensor arg1 ;
   int32_t *arg2 = (int32_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1097,7 +1097,7 @@ int _wrap_tessera_tensor_get_dtype_capi_18a388b9d1a1ad8b(long long _swig_go_0, i
 }
 
 
-int _wrap_tessera_tensor_get_dims_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_tensor_get_dims_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_tensor arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   size_t arg3 ;
@@ -1121,7 +1121,7 @@ int _wrap_tessera_tensor_get_dims_capi_18a388b9d1a1ad8b(long long _swig_go_0, lo
 }
 
 
-int _wrap_tessera_tensor_get_data_capi_18a388b9d1a1ad8b(long long _swig_go_0, void *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_tensor_get_data_capi_86c7911f401be8f3(long long _swig_go_0, void *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_tensor arg1 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -1144,7 +1144,7 @@ int _wrap_tessera_tensor_get_data_capi_18a388b9d1a1ad8b(long long _swig_go_0, vo
 }
 
 
-int _wrap_tessera_tensor_set_data_capi_18a388b9d1a1ad8b(long long _swig_go_0, void *_swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_tensor_set_data_capi_86c7911f401be8f3(long long _swig_go_0, void *_swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
   tessera_tensor arg1 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -1164,7 +1164,7 @@ int _wrap_tessera_tensor_set_data_capi_18a388b9d1a1ad8b(long long _swig_go_0, vo
 }
 
 
-int _wrap_tessera_tensor_get_dlpack_capi_18a388b9d1a1ad8b(long long _swig_go_0, struct DLManagedTensorVersioned **_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_tensor_get_dlpack_capi_86c7911f401be8f3(long long _swig_go_0, struct DLManagedTensorVersioned **_swig_go_1, tessera_error *_swig_go_2) {
   tessera_tensor arg1 ;
   struct DLManagedTensorVersioned **arg2 = (struct DLManagedTensorVersioned **) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1183,7 +1183,7 @@ int _wrap_tessera_tensor_get_dlpack_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_mesh_barrier_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_mesh_barrier_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1206,7 +1206,7 @@ int _wrap_tessera_mesh_barrier_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gost
 }
 
 
-int _wrap_tessera_mesh_barrier_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_mesh_barrier_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -1232,7 +1232,7 @@ int _wrap_tessera_mesh_barrier_async_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_mesh_all_reduce_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, int _swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_mesh_all_reduce_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, int _swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1259,7 +1259,7 @@ int _wrap_tessera_mesh_all_reduce_capi_18a388b9d1a1ad8b(long long _swig_go_0, _g
 }
 
 
-int _wrap_tessera_mesh_all_reduce_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, int _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_mesh_all_reduce_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, int _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1289,7 +1289,7 @@ int _wrap_tessera_mesh_all_reduce_async_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_mesh_all_gather_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_mesh_all_gather_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1316,7 +1316,7 @@ int _wrap_tessera_mesh_all_gather_capi_18a388b9d1a1ad8b(long long _swig_go_0, _g
 }
 
 
-int _wrap_tessera_mesh_all_gather_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_mesh_all_gather_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1346,7 +1346,7 @@ int _wrap_tessera_mesh_all_gather_async_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_mesh_reduce_scatter_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, int _swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_mesh_reduce_scatter_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, int _swig_go_4, tessera_error *_swig_go_5) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1375,7 +1375,7 @@ int _wrap_tessera_mesh_reduce_scatter_capi_18a388b9d1a1ad8b(long long _swig_go_0
 }
 
 
-int _wrap_tessera_mesh_reduce_scatter_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, int _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_mesh_reduce_scatter_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, int _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1407,7 +1407,7 @@ int _wrap_tessera_mesh_reduce_scatter_async_capi_18a388b9d1a1ad8b(long long _swi
 }
 
 
-int _wrap_tessera_mesh_all_to_all_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_mesh_all_to_all_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1434,7 +1434,7 @@ int _wrap_tessera_mesh_all_to_all_capi_18a388b9d1a1ad8b(long long _swig_go_0, _g
 }
 
 
-int _wrap_tessera_mesh_all_to_all_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_mesh_all_to_all_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1464,7 +1464,7 @@ int _wrap_tessera_mesh_all_to_all_async_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_mesh_broadcast_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_mesh_broadcast_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1491,7 +1491,7 @@ int _wrap_tessera_mesh_broadcast_capi_18a388b9d1a1ad8b(long long _swig_go_0, _go
 }
 
 
-int _wrap_tessera_mesh_broadcast_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_mesh_broadcast_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_mesh arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -1521,7 +1521,7 @@ int _wrap_tessera_mesh_broadcast_async_capi_18a388b9d1a1ad8b(long long _swig_go_
 }
 
 
-int _wrap_tessera_model_open_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_model_open_capi_86c7911f401be8f3(_gostring_ _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   tessera_model *arg2 = (tessera_model *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1545,7 +1545,7 @@ int _wrap_tessera_model_open_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long l
 }
 
 
-int _wrap_tessera_model_create_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_model_create_capi_86c7911f401be8f3(_gostring_ _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   tessera_model *arg2 = (tessera_model *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1569,7 +1569,7 @@ int _wrap_tessera_model_create_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long
 }
 
 
-int _wrap_tessera_model_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_model_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_model arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -1582,7 +1582,7 @@ int _wrap_tessera_model_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_model_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_model_get_text_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_model arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -1606,7 +1606,7 @@ int _wrap_tessera_model_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, cha
 }
 
 
-int _wrap_tessera_model_get_parameter_count_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_model_get_parameter_count_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_model arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1625,7 +1625,7 @@ int _wrap_tessera_model_get_parameter_count_capi_18a388b9d1a1ad8b(long long _swi
 }
 
 
-int _wrap_tessera_batch_create_capi_18a388b9d1a1ad8b(long long *_swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_batch_create_capi_86c7911f401be8f3(long long *_swig_go_0, tessera_error *_swig_go_1) {
   tessera_batch *arg1 = (tessera_batch *) 0 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -1642,7 +1642,7 @@ int _wrap_tessera_batch_create_capi_18a388b9d1a1ad8b(long long *_swig_go_0, tess
 }
 
 
-int _wrap_tessera_batch_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_batch_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_batch arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -1655,7 +1655,7 @@ int _wrap_tessera_batch_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_batch_push_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, long long _swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_batch_push_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, long long _swig_go_5, tessera_error *_swig_go_6) {
   tessera_batch arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -1684,7 +1684,7 @@ int _wrap_tessera_batch_push_capi_18a388b9d1a1ad8b(long long _swig_go_0, long lo
 }
 
 
-int _wrap_tessera_batch_count_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_batch_count_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_batch arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1703,7 +1703,7 @@ int _wrap_tessera_batch_count_capi_18a388b9d1a1ad8b(long long _swig_go_0, long l
 }
 
 
-int _wrap_tessera_batch_count_tokens_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_batch arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -1725,7 +1725,7 @@ int _wrap_tessera_batch_count_tokens_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_batch_get_array_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, int _swig_go_2, long long *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_batch_get_array_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, int _swig_go_2, long long *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
   tessera_batch arg1 ;
   int64_t arg2 ;
   int32_t arg3 ;
@@ -1753,7 +1753,7 @@ int _wrap_tessera_batch_get_array_capi_18a388b9d1a1ad8b(long long _swig_go_0, lo
 }
 
 
-int _wrap_tessera_dataset_open_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_config arg1 ;
   tessera_mesh arg2 ;
   tessera_model arg3 ;
@@ -1776,7 +1776,7 @@ int _wrap_tessera_dataset_open_capi_18a388b9d1a1ad8b(long long _swig_go_0, long 
 }
 
 
-int _wrap_tessera_dataset_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_dataset_create_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_config arg1 ;
   tessera_mesh arg2 ;
   tessera_model arg3 ;
@@ -1799,7 +1799,7 @@ int _wrap_tessera_dataset_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, lon
 }
 
 
-int _wrap_tessera_dataset_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_dataset arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -1812,7 +1812,7 @@ int _wrap_tessera_dataset_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_dataset_push_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_dataset_push_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long *_swig_go_2, long long _swig_go_3, tessera_error *_swig_go_4) {
   tessera_dataset arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -1836,7 +1836,7 @@ int _wrap_tessera_dataset_push_capi_18a388b9d1a1ad8b(long long _swig_go_0, long 
 }
 
 
-int _wrap_tessera_dataset_push_end_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(long long _swig_go_0, tessera_error *_swig_go_1) {
   tessera_dataset arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -1852,7 +1852,7 @@ int _wrap_tessera_dataset_push_end_capi_18a388b9d1a1ad8b(long long _swig_go_0, t
 }
 
 
-int _wrap_tessera_dataset_next_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_dataset_next_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_dataset arg1 ;
   tessera_batch *arg2 = (tessera_batch *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1871,7 +1871,7 @@ int _wrap_tessera_dataset_next_capi_18a388b9d1a1ad8b(long long _swig_go_0, long 
 }
 
 
-int _wrap_tessera_dataset_get_state_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_dataset arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -1895,7 +1895,7 @@ int _wrap_tessera_dataset_get_state_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_dataset_set_state_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, tessera_error *_swig_go_2) {
   tessera_dataset arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1918,7 +1918,7 @@ int _wrap_tessera_dataset_set_state_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_dataset_count_steps_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_dataset arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -1937,7 +1937,7 @@ int _wrap_tessera_dataset_count_steps_capi_18a388b9d1a1ad8b(long long _swig_go_0
 }
 
 
-int _wrap_tessera_dataset_get_report_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_dataset arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -1961,7 +1961,7 @@ int _wrap_tessera_dataset_get_report_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_dataset arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   size_t arg3 ;
@@ -1985,7 +1985,7 @@ int _wrap_tessera_dataset_get_lengths_capi_18a388b9d1a1ad8b(long long _swig_go_0
 }
 
 
-int _wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(long long _swig_go_0, void *_swig_go_1, void *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(long long _swig_go_0, void *_swig_go_1, void *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_dataset arg1 ;
   void *arg2 = (void *) 0 ;
   void *arg3 = (void *) 0 ;
@@ -2005,7 +2005,7 @@ int _wrap_tessera_dataset_push_arrow_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(tessera_metrics *_swig_go_0, long long _swig_go_1) {
+int _wrap_tessera_metrics_init_capi_86c7911f401be8f3(tessera_metrics *_swig_go_0, long long _swig_go_1) {
   tessera_metrics *arg1 = (tessera_metrics *) 0 ;
   size_t arg2 ;
   tessera_status result;
@@ -2021,7 +2021,7 @@ int _wrap_tessera_metrics_init_capi_18a388b9d1a1ad8b(tessera_metrics *_swig_go_0
 }
 
 
-int _wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(tessera_generate_options *_swig_go_0, long long _swig_go_1) {
+int _wrap_tessera_generate_options_init_capi_86c7911f401be8f3(tessera_generate_options *_swig_go_0, long long _swig_go_1) {
   tessera_generate_options *arg1 = (tessera_generate_options *) 0 ;
   size_t arg2 ;
   tessera_status result;
@@ -2037,7 +2037,7 @@ int _wrap_tessera_generate_options_init_capi_18a388b9d1a1ad8b(tessera_generate_o
 }
 
 
-int _wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_trainer_create_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   tessera_model arg2 ;
   tessera_config arg3 ;
@@ -2060,7 +2060,7 @@ int _wrap_tessera_trainer_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, lon
 }
 
 
-int _wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_mesh arg1 ;
   tessera_model arg2 ;
   tessera_config arg3 ;
@@ -2083,7 +2083,7 @@ int _wrap_tessera_trainer_create_async_capi_18a388b9d1a1ad8b(long long _swig_go_
 }
 
 
-int _wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_trainer arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -2096,7 +2096,7 @@ int _wrap_tessera_trainer_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
   tessera_trainer arg1 ;
   tessera_events arg2 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2114,7 +2114,7 @@ int _wrap_tessera_trainer_set_events_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, tessera_metrics *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_step_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, tessera_metrics *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   tessera_metrics *arg3 = (tessera_metrics *) 0 ;
@@ -2135,7 +2135,7 @@ int _wrap_tessera_trainer_step_capi_18a388b9d1a1ad8b(long long _swig_go_0, long 
 }
 
 
-int _wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -2156,7 +2156,7 @@ int _wrap_tessera_trainer_step_async_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, tessera_metrics *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, tessera_metrics *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   int64_t arg3 ;
@@ -2179,7 +2179,7 @@ int _wrap_tessera_trainer_forward_backward_capi_18a388b9d1a1ad8b(long long _swig
 }
 
 
-int _wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   int64_t arg3 ;
@@ -2202,7 +2202,7 @@ int _wrap_tessera_trainer_forward_backward_async_capi_18a388b9d1a1ad8b(long long
 }
 
 
-int _wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_metrics *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(long long _swig_go_0, tessera_metrics *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_trainer arg1 ;
   tessera_metrics *arg2 = (tessera_metrics *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2221,7 +2221,7 @@ int _wrap_tessera_trainer_optimizer_step_capi_18a388b9d1a1ad8b(long long _swig_g
 }
 
 
-int _wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_trainer arg1 ;
   tessera_future *arg2 = (tessera_future *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2240,7 +2240,7 @@ int _wrap_tessera_trainer_optimizer_step_async_capi_18a388b9d1a1ad8b(long long _
 }
 
 
-int _wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(long long _swig_go_0, tessera_error *_swig_go_1) {
   tessera_trainer arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -2256,7 +2256,7 @@ int _wrap_tessera_trainer_zero_grad_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_trainer arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2275,7 +2275,7 @@ int _wrap_tessera_trainer_get_step_count_capi_18a388b9d1a1ad8b(long long _swig_g
 }
 
 
-int _wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, tessera_metrics *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, tessera_metrics *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   tessera_metrics *arg3 = (tessera_metrics *) 0 ;
@@ -2296,7 +2296,7 @@ int _wrap_tessera_trainer_evaluate_capi_18a388b9d1a1ad8b(long long _swig_go_0, l
 }
 
 
-int _wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -2317,7 +2317,7 @@ int _wrap_tessera_trainer_evaluate_async_capi_18a388b9d1a1ad8b(long long _swig_g
 }
 
 
-int _wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, tessera_generate_options *_swig_go_3, long long *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+int _wrap_tessera_trainer_generate_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, tessera_generate_options *_swig_go_3, long long *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
   tessera_trainer arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t arg3 ;
@@ -2349,7 +2349,7 @@ int _wrap_tessera_trainer_generate_capi_18a388b9d1a1ad8b(long long _swig_go_0, l
 }
 
 
-int _wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, tessera_generate_options *_swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, tessera_generate_options *_swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_trainer arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t arg3 ;
@@ -2376,7 +2376,7 @@ int _wrap_tessera_trainer_generate_async_capi_18a388b9d1a1ad8b(long long _swig_g
 }
 
 
-int _wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   tessera_tensor *arg3 = (tessera_tensor *) 0 ;
@@ -2397,7 +2397,7 @@ int _wrap_tessera_trainer_get_logits_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   tessera_batch arg2 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -2418,7 +2418,7 @@ int _wrap_tessera_trainer_get_logits_async_capi_18a388b9d1a1ad8b(long long _swig
 }
 
 
-int _wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_trainer arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2437,7 +2437,7 @@ int _wrap_tessera_trainer_count_parameters_capi_18a388b9d1a1ad8b(long long _swig
 }
 
 
-int _wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, char *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, char *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_trainer arg1 ;
   int64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -2463,7 +2463,7 @@ int _wrap_tessera_trainer_get_parameter_name_capi_18a388b9d1a1ad8b(long long _sw
 }
 
 
-int _wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor *arg3 = (tessera_tensor *) 0 ;
@@ -2489,7 +2489,7 @@ int _wrap_tessera_trainer_get_parameter_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -2515,7 +2515,7 @@ int _wrap_tessera_trainer_get_parameter_async_capi_18a388b9d1a1ad8b(long long _s
 }
 
 
-int _wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor *arg3 = (tessera_tensor *) 0 ;
@@ -2541,7 +2541,7 @@ int _wrap_tessera_trainer_get_gradient_capi_18a388b9d1a1ad8b(long long _swig_go_
 }
 
 
-int _wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_future *arg3 = (tessera_future *) 0 ;
@@ -2567,7 +2567,7 @@ int _wrap_tessera_trainer_get_gradient_async_capi_18a388b9d1a1ad8b(long long _sw
 }
 
 
-int _wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -2592,7 +2592,7 @@ int _wrap_tessera_trainer_set_parameter_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_tensor arg3 ;
@@ -2620,7 +2620,7 @@ int _wrap_tessera_trainer_set_parameter_async_capi_18a388b9d1a1ad8b(long long _s
 }
 
 
-int _wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, char *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
+int _wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, char *_swig_go_2, long long _swig_go_3, long long *_swig_go_4, tessera_error *_swig_go_5) {
   tessera_trainer arg1 ;
   int64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -2646,7 +2646,7 @@ int _wrap_tessera_trainer_get_program_capi_18a388b9d1a1ad8b(long long _swig_go_0
 }
 
 
-int _wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_dataset arg3 ;
@@ -2671,7 +2671,7 @@ int _wrap_tessera_checkpoint_save_capi_18a388b9d1a1ad8b(long long _swig_go_0, _g
 }
 
 
-int _wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_dataset arg3 ;
@@ -2699,7 +2699,7 @@ int _wrap_tessera_checkpoint_save_async_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_dataset arg3 ;
@@ -2724,7 +2724,7 @@ int _wrap_tessera_checkpoint_load_capi_18a388b9d1a1ad8b(long long _swig_go_0, _g
 }
 
 
-int _wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   tessera_dataset arg3 ;
@@ -2752,7 +2752,7 @@ int _wrap_tessera_checkpoint_load_async_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, char *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, char *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2778,7 +2778,7 @@ int _wrap_tessera_checkpoint_export_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, char *_swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, char *_swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_trainer arg1 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2807,7 +2807,7 @@ int _wrap_tessera_checkpoint_export_async_capi_18a388b9d1a1ad8b(long long _swig_
 }
 
 
-int _wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(_gostring_ _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   tessera_tokenizer *arg2 = (tessera_tokenizer *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2831,7 +2831,7 @@ int _wrap_tessera_tokenizer_open_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, lo
 }
 
 
-int _wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_tokenizer arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -2844,7 +2844,7 @@ int _wrap_tessera_tokenizer_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) 
 }
 
 
-int _wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_tokenizer arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -2863,7 +2863,7 @@ int _wrap_tessera_tokenizer_count_capi_18a388b9d1a1ad8b(long long _swig_go_0, lo
 }
 
 
-int _wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, long long *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+int _wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, int _swig_go_3, long long *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
   tessera_tokenizer arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -2894,7 +2894,7 @@ int _wrap_tessera_tokenizer_encode_capi_18a388b9d1a1ad8b(long long _swig_go_0, c
 }
 
 
-int _wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, int _swig_go_3, char *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+int _wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, int _swig_go_3, char *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
   tessera_tokenizer arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t arg3 ;
@@ -2925,7 +2925,7 @@ int _wrap_tessera_tokenizer_decode_capi_18a388b9d1a1ad8b(long long _swig_go_0, l
 }
 
 
-int _wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, int _swig_go_2, char *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, int _swig_go_2, char *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
   tessera_tokenizer arg1 ;
   char *arg2 = (char *) 0 ;
   int32_t arg3 ;
@@ -2958,7 +2958,7 @@ int _wrap_tessera_tokenizer_get_chat_text_capi_18a388b9d1a1ad8b(long long _swig_
 }
 
 
-int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, long long *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+int _wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, long long *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
   tessera_tokenizer arg1 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -2992,7 +2992,7 @@ int _wrap_tessera_tokenizer_encode_chat_capi_18a388b9d1a1ad8b(long long _swig_go
 }
 
 
-int _wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, long long _swig_go_4, int _swig_go_5, long long *_swig_go_6, long long *_swig_go_7, long long _swig_go_8, long long *_swig_go_9, tessera_error *_swig_go_10) {
+int _wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(long long _swig_go_0, char *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, long long _swig_go_4, int _swig_go_5, long long *_swig_go_6, long long *_swig_go_7, long long _swig_go_8, long long *_swig_go_9, tessera_error *_swig_go_10) {
   tessera_tokenizer arg1 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -3031,7 +3031,7 @@ int _wrap_tessera_tokenizer_encode_batch_capi_18a388b9d1a1ad8b(long long _swig_g
 }
 
 
-int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long _swig_go_4, long long *_swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+int _wrap_tessera_pack_create_capi_86c7911f401be8f3(_gostring_ _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long _swig_go_4, long long *_swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
   char *arg1 = (char *) 0 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t arg3 ;
@@ -3067,7 +3067,7 @@ int _wrap_tessera_pack_create_capi_18a388b9d1a1ad8b(_gostring_ _swig_go_0, long 
 }
 
 
-int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, int _swig_go_3, char *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+int _wrap_tessera_plan_get_text_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, int _swig_go_3, char *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
   tessera_model arg1 ;
   tessera_config arg2 ;
   int64_t arg3 ;
@@ -3097,7 +3097,54 @@ int _wrap_tessera_plan_get_text_capi_18a388b9d1a1ad8b(long long _swig_go_0, long
 }
 
 
-int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(tessera_timeline_options *_swig_go_0, long long _swig_go_1) {
+  tessera_timeline_options *arg1 = (tessera_timeline_options *) 0 ;
+  size_t arg2 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  arg1 = (tessera_timeline_options *)_swig_go_0; 
+  arg2 = (size_t)_swig_go_1; 
+  
+  result = (tessera_status)tessera_timeline_options_init(arg1,arg2);
+  _swig_go_result = result; 
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, tessera_timeline_options *_swig_go_3, char *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+  tessera_model arg1 ;
+  tessera_config arg2 ;
+  int64_t arg3 ;
+  tessera_timeline_options *arg4 = (tessera_timeline_options *) 0 ;
+  char *arg5 = (char *) 0 ;
+  size_t arg6 ;
+  size_t *arg7 = (size_t *) 0 ;
+  tessera_error *arg8 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  (&arg2)->id = (uint64_t)_swig_go_1; 
+  arg3 = (int64_t)_swig_go_2; 
+  arg4 = (tessera_timeline_options *)_swig_go_3; 
+  arg5 = (char *)_swig_go_4; 
+  arg6 = (size_t)_swig_go_5; 
+  arg7 = (size_t *)_swig_go_6; 
+  arg8 = (tessera_error *)_swig_go_7; 
+  
+  result = (tessera_status)tessera_plan_get_timeline(arg1,arg2,arg3,(struct tessera_timeline_options const *)arg4,arg5,arg6,arg7,arg8);
+  _swig_go_result = result; 
+  
+  
+  
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_future_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_future arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -3110,7 +3157,7 @@ int _wrap_tessera_future_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_future_poll_capi_86c7911f401be8f3(long long _swig_go_0, int *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_future arg1 ;
   int32_t *arg2 = (int32_t *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3129,7 +3176,7 @@ int _wrap_tessera_future_poll_capi_18a388b9d1a1ad8b(long long _swig_go_0, int *_
 }
 
 
-int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_future_wait_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, tessera_error *_swig_go_2) {
   tessera_future arg1 ;
   int64_t arg2 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3147,7 +3194,7 @@ int _wrap_tessera_future_wait_capi_18a388b9d1a1ad8b(long long _swig_go_0, long l
 }
 
 
-int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(long long *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_future_wait_any_capi_86c7911f401be8f3(long long *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_future *arg1 = (tessera_future *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -3171,7 +3218,7 @@ int _wrap_tessera_future_wait_any_capi_18a388b9d1a1ad8b(long long *_swig_go_0, l
 }
 
 
-int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_future_cancel_capi_86c7911f401be8f3(long long _swig_go_0, tessera_error *_swig_go_1) {
   tessera_future arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -3187,7 +3234,7 @@ int _wrap_tessera_future_cancel_capi_18a388b9d1a1ad8b(long long _swig_go_0, tess
 }
 
 
-int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_error *_swig_go_1) {
+int _wrap_tessera_future_get_result_capi_86c7911f401be8f3(long long _swig_go_0, tessera_error *_swig_go_1) {
   tessera_future arg1 ;
   tessera_error *arg2 = (tessera_error *) 0 ;
   tessera_status result;
@@ -3203,7 +3250,7 @@ int _wrap_tessera_future_get_result_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(long long _swig_go_0, tessera_metrics *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(long long _swig_go_0, tessera_metrics *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_future arg1 ;
   tessera_metrics *arg2 = (tessera_metrics *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3222,7 +3269,7 @@ int _wrap_tessera_future_get_metrics_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
+int _wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_future arg1 ;
   int64_t *arg2 = (int64_t *) 0 ;
   size_t arg3 ;
@@ -3246,7 +3293,7 @@ int _wrap_tessera_future_get_tokens_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_future arg1 ;
   tessera_tensor *arg2 = (tessera_tensor *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3265,7 +3312,7 @@ int _wrap_tessera_future_get_tensor_capi_18a388b9d1a1ad8b(long long _swig_go_0, 
 }
 
 
-int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_future arg1 ;
   tessera_mesh *arg2 = (tessera_mesh *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3284,7 +3331,7 @@ int _wrap_tessera_future_get_mesh_capi_18a388b9d1a1ad8b(long long _swig_go_0, lo
 }
 
 
-int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   tessera_future arg1 ;
   tessera_trainer *arg2 = (tessera_trainer *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3303,7 +3350,7 @@ int _wrap_tessera_future_get_trainer_capi_18a388b9d1a1ad8b(long long _swig_go_0,
 }
 
 
-int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(tessera_event *_swig_go_0, long long _swig_go_1) {
+int _wrap_tessera_event_init_capi_86c7911f401be8f3(tessera_event *_swig_go_0, long long _swig_go_1) {
   tessera_event *arg1 = (tessera_event *) 0 ;
   size_t arg2 ;
   tessera_status result;
@@ -3319,7 +3366,7 @@ int _wrap_tessera_event_init_capi_18a388b9d1a1ad8b(tessera_event *_swig_go_0, lo
 }
 
 
-int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
+int _wrap_tessera_events_create_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, tessera_error *_swig_go_2) {
   int64_t arg1 ;
   tessera_events *arg2 = (tessera_events *) 0 ;
   tessera_error *arg3 = (tessera_error *) 0 ;
@@ -3338,7 +3385,7 @@ int _wrap_tessera_events_create_capi_18a388b9d1a1ad8b(long long _swig_go_0, long
 }
 
 
-int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
+int _wrap_tessera_events_destroy_capi_86c7911f401be8f3(long long _swig_go_0) {
   tessera_events arg1 ;
   tessera_status result;
   int _swig_go_result;
@@ -3351,7 +3398,7 @@ int _wrap_tessera_events_destroy_capi_18a388b9d1a1ad8b(long long _swig_go_0) {
 }
 
 
-int _wrap_tessera_events_next_capi_18a388b9d1a1ad8b(long long _swig_go_0, long long _swig_go_1, tessera_event *_swig_go_2, tessera_error *_swig_go_3) {
+int _wrap_tessera_events_next_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, tessera_event *_swig_go_2, tessera_error *_swig_go_3) {
   tessera_events arg1 ;
   int64_t arg2 ;
   tessera_event *arg3 = (tessera_event *) 0 ;

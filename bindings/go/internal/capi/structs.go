@@ -85,6 +85,16 @@ type GenerateOptions struct {
 	TopP         float64
 }
 
+// TimelineOptions is tessera_timeline_options.
+type TimelineOptions struct {
+	StructSize uint64
+	Format     int32
+	Columns    int32
+	Backward   float64
+	Collective float64
+	Transfer   float64
+}
+
 // Event is tessera_event.
 type Event struct {
 	StructSize  uint64
@@ -114,5 +124,6 @@ const (
 	_ = uintptr(C.sizeof_tessera_mesh_options) - unsafe.Sizeof(MeshOptions{})
 	_ = uintptr(C.sizeof_tessera_metrics) - unsafe.Sizeof(Metrics{})
 	_ = uintptr(C.sizeof_tessera_generate_options) - unsafe.Sizeof(GenerateOptions{})
+	_ = uintptr(C.sizeof_tessera_timeline_options) - unsafe.Sizeof(TimelineOptions{})
 	_ = uintptr(C.sizeof_tessera_event) - unsafe.Sizeof(Event{})
 )

@@ -69,6 +69,8 @@ POINTER(tessera_mesh_options *, MeshOptions)
 POINTER(const tessera_mesh_options *, MeshOptions)
 POINTER(tessera_generate_options *, GenerateOptions)
 POINTER(const tessera_generate_options *, GenerateOptions)
+POINTER(tessera_timeline_options *, TimelineOptions)
+POINTER(const tessera_timeline_options *, TimelineOptions)
 POINTER(tessera_metrics *, Metrics)
 POINTER(tessera_event *, Event)
 

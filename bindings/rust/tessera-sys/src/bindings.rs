@@ -563,6 +563,48 @@ const _: () = {
 pub const TESSERA_PLAN_SUMMARY: tessera_plan_part = 0;
 pub const TESSERA_PLAN_PROGRAM: tessera_plan_part = 1;
 pub type tessera_plan_part = u32;
+pub const TESSERA_TIMELINE_TEXT: tessera_timeline_format = 0;
+pub const TESSERA_TIMELINE_COLOUR: tessera_timeline_format = 1;
+pub const TESSERA_TIMELINE_SVG: tessera_timeline_format = 2;
+pub const TESSERA_TIMELINE_TRACE: tessera_timeline_format = 3;
+pub type tessera_timeline_format = u32;
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone)]
+pub struct tessera_timeline_options {
+    pub struct_size: usize,
+    pub format: i32,
+    pub columns: i32,
+    pub backward: f64,
+    pub collective: f64,
+    pub transfer: f64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    [
+        "Size of tessera_timeline_options",
+    ][::core::mem::size_of::<tessera_timeline_options>() - 40usize];
+    [
+        "Alignment of tessera_timeline_options",
+    ][::core::mem::align_of::<tessera_timeline_options>() - 8usize];
+    [
+        "Offset of field: tessera_timeline_options::struct_size",
+    ][::core::mem::offset_of!(tessera_timeline_options, struct_size) - 0usize];
+    [
+        "Offset of field: tessera_timeline_options::format",
+    ][::core::mem::offset_of!(tessera_timeline_options, format) - 8usize];
+    [
+        "Offset of field: tessera_timeline_options::columns",
+    ][::core::mem::offset_of!(tessera_timeline_options, columns) - 12usize];
+    [
+        "Offset of field: tessera_timeline_options::backward",
+    ][::core::mem::offset_of!(tessera_timeline_options, backward) - 16usize];
+    [
+        "Offset of field: tessera_timeline_options::collective",
+    ][::core::mem::offset_of!(tessera_timeline_options, collective) - 24usize];
+    [
+        "Offset of field: tessera_timeline_options::transfer",
+    ][::core::mem::offset_of!(tessera_timeline_options, transfer) - 32usize];
+};
 pub const TESSERA_EVENT_METRICS: tessera_event_type = 1;
 pub const TESSERA_EVENT_LOG: tessera_event_type = 2;
 pub const TESSERA_EVENT_FAILURE: tessera_event_type = 3;
@@ -1513,6 +1555,22 @@ unsafe extern "C" {
         config: tessera_config,
         world_size: i64,
         part: i32,
+        buf: *mut ::core::ffi::c_char,
+        cap: usize,
+        out_len: *mut usize,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_timeline_options_init(
+        options: *mut tessera_timeline_options,
+        struct_size: usize,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_plan_get_timeline(
+        model: tessera_model,
+        config: tessera_config,
+        world_size: i64,
+        options: *const tessera_timeline_options,
         buf: *mut ::core::ffi::c_char,
         cap: usize,
         out_len: *mut usize,

@@ -183,6 +183,23 @@ fn plans_and_programs_are_text() -> Result<()> {
     assert!(tessera::plan::summary(&job.model, &config, 4)?.contains("dp_shard"));
     assert!(tessera::plan::program(&job.model, &config, 4)?.lines().count() > 10);
     assert!(tessera::plan::summary(&job.model, &config, 3).is_err());
+    use tessera::plan::{timeline, TimelineFormat, TimelineOptions};
+    let draw = |format| {
+        timeline(
+            &job.model,
+            &config,
+            4,
+            &TimelineOptions::new(format).columns(60).transfer(0.1),
+        )
+    };
+    assert!(draw(TimelineFormat::Text)?.contains("rank 0"));
+    assert!(draw(TimelineFormat::Colour)?.contains('\u{1b}'));
+    assert!(draw(TimelineFormat::Svg)?.starts_with("<svg"));
+    assert!(draw(TimelineFormat::Trace)?.contains("traceEvents"));
+    let slow = TimelineOptions::new(TimelineFormat::Text)
+        .backward(3.0)
+        .collective(-1.0);
+    assert!(timeline(&job.model, &config, 4, &slow).is_err());
     Ok(())
 }
 

@@ -142,6 +142,25 @@ public final class Tessera {
     return plan(model, config, worldSize, tessera_plan_part.TESSERA_PLAN_PROGRAM);
   }
 
+  /**
+   * A picture of the step of a job: which pipeline rank computes which micro-batch when.
+   *
+   * @param model what is trained
+   * @param config how
+   * @param worldSize on how many ranks
+   * @param options how it is drawn
+   * @return text, an SVG image or a JSON trace
+   */
+  public static String timeline(
+      Model model, Config config, long worldSize, TimelineOptions options) {
+    return options.with(
+        raw ->
+            Text.read(
+                (buffer, length) ->
+                    Native.tessera_plan_get_timeline(
+                        model, config, worldSize, raw, buffer, length)));
+  }
+
   private static String plan(Model model, Config config, long worldSize, int part) {
     return Text.read(
         (buffer, length) ->

@@ -208,6 +208,14 @@ class TrainingTest {
       assertTrue(Tessera.plan(job.model, config, 4).contains("dp_shard"));
       assertTrue(Tessera.planProgram(job.model, config, 4).lines().count() > 10);
       assertThrows(TesseraException.class, () -> Tessera.plan(job.model, config, 3));
+      TimelineOptions text = new TimelineOptions(TimelineOptions.Format.TEXT, 60, 3, 0, 0.1);
+      assertTrue(Tessera.timeline(job.model, config, 4, text).contains("rank 0"));
+      TimelineOptions image = TimelineOptions.as(TimelineOptions.Format.SVG);
+      assertTrue(Tessera.timeline(job.model, config, 4, image).startsWith("<svg"));
+      TimelineOptions trace = TimelineOptions.as(TimelineOptions.Format.TRACE);
+      assertTrue(Tessera.timeline(job.model, config, 4, trace).contains("traceEvents"));
+      TimelineOptions bad = new TimelineOptions(TimelineOptions.Format.COLOUR, 60, 2, -1, 0);
+      assertThrows(TesseraException.class, () -> Tessera.timeline(job.model, config, 4, bad));
     }
   }
 }
