@@ -52,7 +52,7 @@ void cross_entropy_on(const CudaTable& table, const at::Tensor& logits, const at
   call.check(
       table.cross_entropy(cuda_type(logits), out(logits), logits.stride(0), labels.const_data_ptr<int64_t>(),
                           n, logits.size(1), kIgnoreIndex, grad_scale != nullptr,
-                          grad_scale ? static_cast<float>(*grad_scale) : 0, losses, call.stream()),
+                          grad_scale ? static_cast<float>(*grad_scale) : 0, /*cap=*/0, losses, call.stream()),
       "cross_entropy");
   call.check(table.sum_doubles(losses, n, loss_sum.mutable_data_ptr<double>(), true, call.stream()),
              "cross_entropy");
@@ -140,7 +140,7 @@ void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int6
     call.check(cuda->cross_entropy_grad(cuda_type(logits), out(logits), logits.stride(0),
                                         labels.const_data_ptr<int64_t>(), logits.size(0), logits.size(1),
                                         vocab_begin, kIgnoreIndex, dense_lse.const_data_ptr<float>(),
-                                        static_cast<float>(grad_scale), call.stream()),
+                                        static_cast<float>(grad_scale), /*cap=*/0, call.stream()),
                "cross_entropy_grad");
     return;
   }

@@ -72,6 +72,8 @@ at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens, int64_t
                      int64_t vocab_size) {
   TESSERA_CHECK(weight.dim() == 2, argument, "embedding: weight is ", weight.sizes(), ", expected [V, H]");
   check_tokens(tokens);
+  TESSERA_CHECK(weight.device() == tokens.device(), argument, "embedding: weight on ", weight.device(),
+                ", tokens on ", tokens.device());
   if (vocab_size < 0) vocab_size = weight.size(0);
   if (const CudaTable* cuda = cuda_table({&weight, &tokens}); cuda && cuda_dtype(weight))
     return embedding_on(*cuda, weight, tokens, vocab_begin, vocab_size);
@@ -112,6 +114,8 @@ void embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, const 
       " tokens");
   check_tokens(tokens);
   TESSERA_CHECK(grad.is_contiguous(), argument, "embedding_backward: grad is not contiguous");
+  TESSERA_CHECK(grad.device() == tokens.device(), argument, "embedding_backward: grad on ", grad.device(),
+                ", tokens on ", tokens.device());
   if (const CudaTable* cuda = cuda_table({&grad, &tokens, &dy}); cuda && cuda_dtype(grad) && cuda_dtype(dy))
     return embedding_backward_on(*cuda, grad, tokens, dy, vocab_begin);
   TESSERA_CHECK(has_loops(dy) && has_loops(grad), unsupported, "embedding_backward: dy is ", dy.scalar_type(),

@@ -1,12 +1,18 @@
 // Sorting by expert, and the passes over rows around the experts' products.
 #include "kernels/expert_rows.h"
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/searchsorted.h>
+#include <ATen/ops/sort.h>
 
 #include <algorithm>
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda/dispatch.h"
 
 namespace tessera::kernels {
 namespace {
@@ -20,8 +26,34 @@ void by_float_type(at::ScalarType dtype, const char* name, const Function& funct
 }
 
 void check_rows(const at::Tensor& rows, const char* name) {
-  TESSERA_CHECK(rows.dim() == 2 && rows.is_contiguous() && rows.device().is_cpu(), argument, name, ": ",
-                rows.sizes(), " is not a contiguous matrix on the cpu");
+  TESSERA_CHECK(rows.dim() == 2 && rows.is_contiguous(), argument, name, ": ", rows.sizes(),
+                " is not a contiguous matrix");
+  TESSERA_CHECK(rows.is_cpu() || cuda_loops({&rows}), unsupported, name, ": ", rows.scalar_type(),
+                " rows on ", rows.device());
+}
+
+/// The same order by a sort on the device. Waits for it once: how many rows each expert has decides the
+/// shapes of all that follows.
+ExpertOrder order_on_device(const at::Tensor& experts, int64_t first, int64_t count, int64_t all) {
+  const auto [sorted, order] = at::sort(experts.reshape({-1}), std::optional<bool>(true), /*dim=*/0);
+  const int64_t pairs = sorted.numel();
+  at::Tensor bounds = at::searchsorted(sorted, at::arange(first, first + count + 1, experts.options()));
+  if (pairs > 0) bounds = at::cat({bounds, sorted.narrow(0, 0, 1), sorted.narrow(0, pairs - 1, 1)});
+  const at::Tensor host = bounds.cpu();
+  const int64_t* at = host.const_data_ptr<int64_t>();
+  if (pairs > 0) {
+    const int64_t least = at[count + 1], most = at[count + 2];
+    TESSERA_CHECK(least >= 0 && most < all, argument, "order_by_expert: expert ", least < 0 ? least : most,
+                  " of ", all);
+  }
+  ExpertOrder result;
+  for (int64_t e = 0; e < count; ++e) result.counts.push_back(at[e + 1] - at[e]);
+  const int64_t rows = at[count] - at[0];
+  result.choices = order.narrow(0, at[0], rows).clone();
+  result.tokens = result.choices.div(experts.size(1), "floor");
+  result.positions = at::full(experts.sizes(), -1, experts.options());
+  result.positions.view({-1}).scatter_(0, result.choices, at::arange(rows, experts.options()));
+  return result;
 }
 
 }  // namespace
@@ -31,6 +63,7 @@ ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t co
                 "order_by_expert: experts ", experts.sizes(), " must be contiguous int64 [T, k]");
   TESSERA_CHECK(first >= 0 && count >= 0 && first + count <= all, argument, "order_by_expert: experts ",
                 first, "..", first + count, " are not within ", all);
+  if (cuda_table({&experts})) return order_on_device(experts, first, count, all);
   const int64_t pairs = experts.numel();
   const int64_t k = experts.size(1);
   const int64_t* expert = experts.const_data_ptr<int64_t>();
@@ -71,6 +104,18 @@ at::Tensor combine_rows(const at::Tensor& rows, const ExpertOrder& order, const 
   const int64_t k = order.positions.size(1);
   const int64_t width = rows.size(1);
   at::Tensor out = at::empty({tokens, width}, rows.options());
+  if (const CudaTable* cuda = cuda_loops({&rows}); cuda && cuda_table({&rows, &order.positions, &weights})) {
+    const CudaCall call(*cuda, rows);
+    const at::Tensor dense = weights.defined() ? weights.contiguous() : weights;
+    call.check(
+        cuda->combine_rows(cuda_type(rows), in(rows), rows.size(0), order.positions.const_data_ptr<int64_t>(),
+                           dense.defined() ? dense.const_data_ptr<float>() : nullptr, kernels::out(out),
+                           tokens, k, width, call.stream()),
+        "combine_rows");
+    return out;
+  }
+  TESSERA_CHECK(rows.is_cpu() && order.positions.is_cpu() && (!weights.defined() || weights.is_cpu()),
+                argument, "combine_rows: rows, positions and weights are on different devices");
   const int64_t* positions = order.positions.const_data_ptr<int64_t>();
   const float* weight = weights.defined() ? weights.const_data_ptr<float>() : nullptr;
   by_float_type(rows.scalar_type(), "combine_rows", [&](auto type) {
@@ -100,9 +145,15 @@ at::Tensor row_dots(const at::Tensor& a, const at::Tensor& b) {
   check_rows(b, "row_dots");
   TESSERA_CHECK(a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type(), argument,
                 "row_dots: ", a.sizes(), " and ", b.sizes(), " differ");
+  TESSERA_CHECK(a.device() == b.device(), argument, "row_dots: rows on ", a.device(), " and ", b.device());
   const int64_t width = a.size(1);
   at::Tensor dots = at::empty({a.size(0)}, a.options().dtype(at::kFloat));
   auto* out = dots.mutable_data_ptr<float>();
+  if (const CudaTable* cuda = cuda_loops({&a, &b})) {
+    const CudaCall call(*cuda, a);
+    call.check(cuda->row_dots(cuda_type(a), in(a), in(b), out, a.size(0), width, call.stream()), "row_dots");
+    return dots;
+  }
   by_float_type(a.scalar_type(), "row_dots", [&](auto type) {
     using T = decltype(type);
     const T* left = a.const_data_ptr<T>();
@@ -125,7 +176,17 @@ void scale_rows(const at::Tensor& rows, const at::Tensor& factors) {
   check_rows(rows, "scale_rows");
   TESSERA_CHECK(factors.numel() == rows.size(0) && factors.scalar_type() == at::kFloat, argument,
                 "scale_rows: factors ", factors.sizes(), " do not fit rows ", rows.sizes());
+  TESSERA_CHECK(rows.device() == factors.device(), argument, "scale_rows: rows on ", rows.device(),
+                ", factors on ", factors.device());
   const int64_t width = rows.size(1);
+  if (const CudaTable* cuda = cuda_loops({&rows})) {
+    const CudaCall call(*cuda, rows);
+    const at::Tensor dense = factors.contiguous();
+    call.check(cuda->scale_rows(cuda_type(rows), out(rows), dense.const_data_ptr<float>(), rows.size(0),
+                                width, call.stream()),
+               "scale_rows");
+    return;
+  }
   const float* factor = factors.const_data_ptr<float>();
   by_float_type(rows.scalar_type(), "scale_rows", [&](auto type) {
     using T = decltype(type);

@@ -95,7 +95,7 @@ AddRmsNormResult run_on(const CudaTable& table, const at::Tensor& x, const at::T
   r.rstd = at::empty({rows.count}, x.options().dtype(at::kFloat));
   call.check(table.rms_norm(cuda_type(x), in(rows.x), rows.layout, in(dense_residual), in(weight), out(r.sum),
                             out(r.y), r.rstd.mutable_data_ptr<float>(), rows.count, rows.h,
-                            static_cast<float>(eps), call.stream()),
+                            static_cast<float>(eps), /*one_plus=*/false, call.stream()),
              "rms_norm");
   return r;
 }
@@ -111,7 +111,7 @@ RmsNormGrads run_backward_on(const CudaTable& table, const at::Tensor& dy, const
   call.check(table.rms_norm_backward(cuda_type(x), in(dense_dy), in(rows.x), rows.layout, in(weight),
                                      rstd.const_data_ptr<float>(), in(dense_dres), out(g.dx),
                                      g.dweight.mutable_data_ptr<float>(), partial.mutable_data_ptr<float>(),
-                                     rows.count, rows.h, call.stream()),
+                                     rows.count, rows.h, /*one_plus=*/false, call.stream()),
              "rms_norm_backward");
   return g;
 }

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "kernels/elementwise.h"
+#include "kernels/multi_tensor.h"
 
 namespace tessera {
 namespace {
@@ -136,16 +137,13 @@ at::Tensor GradientStorage::target(int unit, size_t param, bool& first) {
 // Without peers a reduction is a cast.
 void GradientStorage::reduce_alone(int unit) {
   UnitState& state = units_[unit];
+  std::vector<at::Tensor> gradients, outs;
   for (const FsdpParam& param : layouts_[unit].params) {
     if (!param.spec.trainable || param.shard.numel() == 0) continue;
-    const at::Tensor gradient = param.weight(state.full).view({-1});
-    const at::Tensor out = param.chunk(state.current);
-    if (state.current_written) {
-      kernels::add_to(out, gradient);
-    } else {
-      kernels::cast_copy(out, gradient);
-    }
+    gradients.push_back(param.weight(state.full).view({-1}));
+    outs.push_back(param.chunk(state.current));
   }
+  state.current_written ? kernels::add_all(outs, gradients) : kernels::copy_all(outs, gradients);
   state.current_written = true;
 }
 

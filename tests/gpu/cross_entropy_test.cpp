@@ -3,6 +3,7 @@
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/log.h>
+#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/zeros.h>
 
@@ -93,6 +94,32 @@ TEST_P(CrossEntropyOn, PiecesOfASplitVocabularyGiveTheWhole) {
   here([&] { cross_entropy_grad(high, there, 64, lse, scale); });
   expect_close(back(low), wide(expected.narrow(1, 0, 64)), 4e-6, 1e-3);
   expect_close(back(high), wide(expected.narrow(1, 64, 37)), 4e-6, 1e-3);
+}
+
+TEST_P(CrossEntropyOn, GradientsPassASoftCap) {
+  const int64_t rows = 5, v = 1003;
+  const float cap = 3, scale = 0.5f;
+  const at::Tensor raw = random_tensor({rows, v}, at::kFloat, 1, 4.0), labels = some_ignored(rows, v);
+  const at::Tensor there = put(raw), y = put(labels), loss = put(at::zeros({rows}, at::kDouble));
+  ASSERT_EQ(table().soft_cap(CudaType::f32, there.data_ptr(), cap, raw.numel(), stream()), 0);
+  const at::Tensor capped = wide(raw).div(cap).tanh_();
+  expect_close(back(there), capped * static_cast<double>(cap), 4e-6);
+  const at::Tensor again = there.clone();
+  ASSERT_EQ(table().cross_entropy(CudaType::f32, there.data_ptr(), v, y.data_ptr<int64_t>(), rows, v,
+                                  kIgnoreIndex, true, scale, cap, loss.data_ptr<double>(), stream()),
+            0);
+  at::Tensor expected = (capped * static_cast<double>(cap)).softmax(1);
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto label = labels[i].item<int64_t>();
+    label == kIgnoreIndex ? expected[i].zero_() : expected[i][label].sub_(1);
+  }
+  expected = expected * static_cast<double>(scale) * (capped.square().neg() + 1);
+  expect_close(back(there), expected, 1e-5, 1e-3);
+  const at::Tensor lse = put(at::logsumexp(capped * static_cast<double>(cap), 1).to(at::kFloat));
+  ASSERT_EQ(table().cross_entropy_grad(CudaType::f32, again.data_ptr(), v, y.data_ptr<int64_t>(), rows, v, 0,
+                                       kIgnoreIndex, lse.data_ptr<float>(), scale, cap, stream()),
+            0);
+  expect_close(back(again), expected, 1e-5, 1e-3);
 }
 
 TEST_P(CrossEntropyOn, LabelledRowsAreThoseOfTheCpu) {

@@ -2,6 +2,7 @@
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "cuda/kernels/kernels.h"
@@ -26,6 +27,28 @@ TEST(Emulator, FindsBarriersThatNotAllThreadsReach) {
   EXPECT_THROW(cuda::emulate(dim3(1), dim3(64), half_a_warp), std::logic_error);
   const auto two_barriers = [] { threadIdx.x < 16 ? __syncthreads() : (void)__shfl_xor_sync(~0u, 1, 1); };
   EXPECT_THROW(cuda::emulate(dim3(1), dim3(32), two_barriers), std::logic_error);
+}
+
+/// Thread t leaves its number for the thread 32 further on, with or without a barrier in between.
+bool neighbours_arrive(bool with_barrier) {
+  int slots[64] = {}, seen[64] = {};
+  for (int launch = 0; launch < 2; ++launch) {
+    std::fill(slots, slots + 64, -1);
+    cuda::emulate(dim3(1), dim3(64), [&] {
+      slots[threadIdx.x] = static_cast<int>(threadIdx.x);
+      if (with_barrier) __syncthreads();
+      seen[threadIdx.x] = slots[(threadIdx.x + 32) % 64];
+    });
+    for (int t = 0; t < 64; ++t) {
+      if (seen[t] != (t + 32) % 64) return false;
+    }
+  }
+  return true;
+}
+
+TEST(Emulator, ShowsThatABarrierIsMissing) {
+  EXPECT_TRUE(neighbours_arrive(true));
+  EXPECT_FALSE(neighbours_arrive(false));
 }
 
 TEST(Emulator, RefusesLaunchesThatCudaRefuses) {

@@ -2,7 +2,11 @@
 #include "emulator.h"
 
 #include <ucontext.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -53,6 +57,10 @@ void wait_for(Waits what) {
 
 void start(Fiber& fiber, dim3 index) {
   if (!fiber.stack) fiber.stack = std::make_unique<char[]>(kStackBytes);
+#if defined(__SANITIZE_ADDRESS__)
+  // The last thread on this stack never returned from its frames.
+  __asan_unpoison_memory_region(fiber.stack.get(), kStackBytes);
+#endif
   getcontext(&fiber.context);
   fiber.context.uc_stack.ss_sp = fiber.stack.get();
   fiber.context.uc_stack.ss_size = kStackBytes;
@@ -77,26 +85,38 @@ bool release(Waits what, size_t begin, size_t end) {
   return true;
 }
 
-void run_block(size_t threads) {
-  for (size_t finished = 0; finished < threads;) {
-    finished = 0;
-    bool moved = false;
-    for (size_t i = 0; i < threads; ++i) {
+/// Runs a warp as far as it gets without the others. True when it moved.
+bool run_warp(size_t begin, size_t end) {
+  bool moved = false;
+  do {
+    for (size_t i = begin; i < end; ++i) {
       Fiber& fiber = block_state.fibers[i];
-      if (!fiber.done && fiber.waits == Waits::nothing) {
-        block_state.current = i;
-        threadIdx = fiber.index;
-        swapcontext(&block_state.scheduler, &fiber.context);
-        moved = true;
-      }
-      finished += fiber.done;
+      if (fiber.done || fiber.waits != Waits::nothing) continue;
+      block_state.current = i;
+      threadIdx = fiber.index;
+      swapcontext(&block_state.scheduler, &fiber.context);
+      moved = true;
     }
-    for (size_t warp = 0; warp < threads; warp += kLanes) {
-      moved |= release(Waits::warp, warp, std::min(threads, warp + kLanes));
+  } while (release(Waits::warp, begin, end));
+  return moved;
+}
+
+/// Each warp runs ahead of all others as far as barriers let it, the first first or the last first: where a
+/// barrier is missing, one of the two orders reads what is not there yet or no longer.
+void run_block(size_t threads, bool last_first) {
+  const size_t warps = (threads + kLanes - 1) / kLanes;
+  const auto all_done = [&] {
+    return std::all_of(block_state.fibers.begin(), block_state.fibers.begin() + static_cast<int64_t>(threads),
+                       [](const Fiber& f) { return f.done; });
+  };
+  while (!all_done()) {
+    bool moved = false;
+    for (size_t w = 0; w < warps; ++w) {
+      const size_t begin = (last_first ? warps - 1 - w : w) * kLanes;
+      moved |= run_warp(begin, std::min(threads, begin + kLanes));
     }
     moved |= release(Waits::block, 0, threads);
-    if (!moved && finished < threads)
-      throw std::logic_error("the threads of a block wait at different barriers");
+    if (!moved) throw std::logic_error("the threads of a block wait at different barriers");
   }
 }
 
@@ -110,6 +130,8 @@ void emulate(dim3 grid, dim3 block, const std::function<void()>& thread) {
     last_error = kInvalidConfiguration;
     return;
   }
+  static thread_local unsigned launches = 0;
+  ++launches;
   block_state.thread = &thread;
   if (block_state.fibers.size() < threads) block_state.fibers.resize(threads);
   block_state.slots.assign((threads + kLanes - 1) / kLanes * 2 * kLanes, 0);
@@ -122,7 +144,7 @@ void emulate(dim3 grid, dim3 block, const std::function<void()>& thread) {
         start(block_state.fibers[i],
               dim3(static_cast<unsigned>(i % block.x), static_cast<unsigned>(i / block.x)));
       }
-      run_block(threads);
+      run_block(threads, (launches + x + y) % 2 == 1);
     }
   }
 }

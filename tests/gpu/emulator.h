@@ -1,8 +1,8 @@
 // CUDA C++ for the CPU, as much of it as the kernels in impl/cuda/kernels use: a launch runs block after
 // block, and the threads of a block as fibers that switch at barriers and warp shuffles. Finds what a GPU
-// would punish with a hang or with nothing: barriers that not all threads reach, shuffles that a lane has
-// left, launches of no or too many threads. Built with AddressSanitizer, it also finds accesses outside
-// memory.
+// would punish with a hang or with nothing: barriers that are missing or that not all threads reach, shuffles
+// that a lane has left, launches of no or too many threads. Built with AddressSanitizer, it also finds
+// accesses outside memory.
 #pragma once
 
 #include <cmath>

@@ -1,7 +1,11 @@
 // RMSNorm kernels against float64 and against the CPU's loops.
 #include "kernels/norm.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
 #include "gpu_support.h"
+#include "kernels/cuda/geometry.h"
 
 namespace tessera::kernels {
 namespace {
@@ -70,6 +74,36 @@ TEST_P(NormOn, ReadsStridedHeadsOfAFusedProjection) {
     const at::Tensor dx =
         here([&] { return rms_norm_backward(put(dy), there, put(w), put(expected.rstd)); }).dx;
     expect_close(back(dx), wide(rms_norm_backward(dy, q, w, expected.rstd).dx), tolerance(at::kBFloat16));
+  }
+}
+
+TEST_P(NormOn, TheGainMayBeOnePlusTheWeight) {
+  const int64_t rows = 9;
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (int64_t h : {96, 1027}) {  // in registers, and read twice
+      const CudaType type = dtype == at::kFloat ? CudaType::f32 : CudaType::bf16;
+      const at::Tensor x = random_tensor({rows, h}, dtype, 1), w = random_tensor({h}, dtype, 2),
+                       dy = random_tensor({rows, h}, dtype, 3);
+      const auto f32 = at::TensorOptions(at::kFloat);
+      const at::Tensor xt = put(x), wt = put(w), dyt = put(dy), y = put(at::empty_like(x)),
+                       dx = put(at::empty_like(x));
+      const at::Tensor rstd = put(at::empty({rows}, f32)), dw = put(at::empty({h}, f32));
+      const at::Tensor partial = put(at::empty({norm_partial_floats(rows, h)}, f32));
+      const RowLayout layout{1, h, 0};
+      ASSERT_EQ(table().rms_norm(type, xt.data_ptr(), layout, nullptr, wt.data_ptr(), nullptr, y.data_ptr(),
+                                 rstd.data_ptr<float>(), rows, h, 1e-6f, true, stream()),
+                0);
+      ASSERT_EQ(
+          table().rms_norm_backward(type, dyt.data_ptr(), xt.data_ptr(), layout, wt.data_ptr(),
+                                    rstd.data_ptr<float>(), nullptr, dx.data_ptr(), dw.data_ptr<float>(),
+                                    partial.data_ptr<float>(), rows, h, true, stream()),
+          0);
+      const at::Tensor r = (wide(x) * wide(x)).mean(-1, true).add(1e-6).rsqrt(), hat = wide(x) * r;
+      const at::Tensor g = wide(dy) * (wide(w) + 1);
+      expect_close(back(y), hat * (wide(w) + 1), tolerance(dtype));
+      expect_close(back(dx), (g - hat * (g * hat).mean(-1, true)) * r, tolerance(dtype));
+      expect_close(back(dw), (wide(dy) * hat).sum(0), 4e-6, 3.0);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "gpu_support.h"
 #include "kernels/embedding.h"
+#include "kernels/expert_rows.h"
 
 namespace tessera::kernels {
 namespace {
@@ -93,6 +94,31 @@ TEST_P(RowsOn, ExpertRowsAreGatheredWeighedAndCombined) {
       expect_close(back(r), wide(rows) * wide(factors).unsqueeze(1), tolerance(dtype));
     }
   }
+}
+
+TEST_P(RowsOn, ExpertsAreOrderedAndCombinedAsOnTheCpu) {
+  const int64_t tokens = 37, k = 2, all = 6;
+  const at::Tensor experts = random_integers(all, {tokens, k}, 1),
+                   weights = random_tensor({tokens, k}, at::kFloat, 2);
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 6}, {2, 3}, {5, 1}, {3, 0}}) {
+    const ExpertOrder want = order_by_expert(experts, first, count, all);
+    const ExpertOrder got = here([&] { return order_by_expert(put(experts), first, count, all); });
+    EXPECT_EQ(got.counts, want.counts);
+    EXPECT_TRUE(same_bits(back(got.tokens), want.tokens) && same_bits(back(got.choices), want.choices));
+    EXPECT_TRUE(same_bits(back(got.positions), want.positions));
+    const at::Tensor rows = random_tensor({want.rows(), 24}, at::kBFloat16, 3),
+                     scale = random_tensor({want.rows()}, at::kFloat, 4);
+    const at::Tensor there = put(rows), again = rows.clone();
+    expect_close(back(here([&] { return combine_rows(there, got, put(weights)); })),
+                 wide(combine_rows(rows, want, weights)), tolerance(at::kBFloat16), 0.1);
+    expect_close(back(here([&] { return row_dots(there, there); })), wide(row_dots(rows, rows)), 4e-6);
+    here([&] { scale_rows(there, put(scale)); });
+    scale_rows(again, scale);
+    EXPECT_TRUE(same_bits(back(there), again));
+  }
+  at::Tensor bad = experts.clone();
+  bad[3][1] = all;
+  EXPECT_THROW(here([&] { return order_by_expert(put(bad), 0, all, all); }), Error);
 }
 
 TESSERA_ON_PLACES(RowsOn);

@@ -78,23 +78,32 @@ __device__ RowStats row_stats(const T* x, int64_t v) {
   return {most, block_sum(s.sum * rescale(s.max, most), scratch)};
 }
 
-/// Overwrites a row by (exp(x - reference) * factor - onehot * scale).
+/// How a row's logits become their gradient, (exp(x - reference) * factor - onehot * scale), and where they
+/// were capped softly, x = cap tanh(y / cap), that of y.
+struct Gradient {
+  int64_t column;
+  float reference, factor, scale;
+  float inverse_cap;  ///< 0: no cap
+
+  __device__ float operator()(float x, int64_t i) const {
+    const float g = expf(x - reference) * factor - (i == column ? scale : 0.0f);
+    const float t = x * inverse_cap;
+    return g * (1.0f - t * t);
+  }
+};
+
 template <class T, int V>
-__device__ void write_gradient(T* x, int64_t v, int64_t column, float reference, float factor, float scale) {
+__device__ void write_gradient(T* x, int64_t v, const Gradient& gradient) {
   constexpr int64_t kStep = static_cast<int64_t>(kThreads) * V;
   for (int64_t i = static_cast<int64_t>(threadIdx.x) * V; i < v; i += kStep) {
     if (i + V <= v) {
       float values[V];
       load<V>(x + i, values);
 #pragma unroll
-      for (int j = 0; j < V; ++j) {
-        values[j] = expf(values[j] - reference) * factor - (i + j == column ? scale : 0.0f);
-      }
+      for (int j = 0; j < V; ++j) values[j] = gradient(values[j], i + j);
       store<V>(x + i, values);
     } else {
-      for (int64_t j = i; j < v; ++j) {
-        x[j] = from_float<T>(expf(to_float(x[j]) - reference) * factor - (j == column ? scale : 0.0f));
-      }
+      for (int64_t j = i; j < v; ++j) x[j] = from_float<T>(gradient(to_float(x[j]), j));
     }
   }
 }
@@ -114,7 +123,7 @@ __device__ void write_zeros(T* x, int64_t v) {
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads)
     cross_entropy_kernel(T* logits, int64_t stride, const int64_t* labels, int64_t v, int64_t ignore,
-                         bool with_grad, float grad_scale, double* row_loss) {
+                         bool with_grad, float grad_scale, float inverse_cap, double* row_loss) {
   const int64_t row = blockIdx.x;
   T* x = logits + row * stride;
   const int64_t label = labels[row];
@@ -131,7 +140,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (!with_grad) return;
   const float factor = known ? grad_scale / s.sum : quiet_nan();
-  write_gradient<T, V>(x, v, label, reference_of(s.max), factor, grad_scale);
+  write_gradient<T, V>(x, v, {label, reference_of(s.max), factor, grad_scale, inverse_cap});
 }
 
 template <class T, int V>
@@ -151,12 +160,13 @@ __global__ void __launch_bounds__(kThreads)
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads)
     cross_entropy_grad_kernel(T* logits, int64_t stride, const int64_t* labels, int64_t v,
-                              int64_t vocab_begin, int64_t ignore, const float* lse, float scale) {
+                              int64_t vocab_begin, int64_t ignore, const float* lse, float scale,
+                              float inverse_cap) {
   const int64_t row = blockIdx.x;
   T* x = logits + row * stride;
   const int64_t label = labels[row];
   if (label == ignore) return write_zeros<T, V>(x, v);
-  write_gradient<T, V>(x, v, label >= 0 ? label - vocab_begin : -1, lse[row], scale, scale);
+  write_gradient<T, V>(x, v, {label >= 0 ? label - vocab_begin : -1, lse[row], scale, scale, inverse_cap});
 }
 
 __global__ void __launch_bounds__(256)
@@ -203,19 +213,25 @@ __global__ void __launch_bounds__(1024) labelled_rows_kernel(const int64_t* labe
   }
 }
 
+float inverse_of(float cap) {
+  return cap > 0 ? 1.0f / cap : 0.0f;
+}
+
 template <class T>
 bool packs_fit(const void* logits, int64_t stride) {
   return divides(kPack<T>, stride) && aligned(16, logits);
 }
 
 int cross_entropy(CudaType type, void* logits, int64_t stride, const int64_t* labels, int64_t rows, int64_t v,
-                  int64_t ignore, bool with_grad, float grad_scale, double* row_loss, void* stream) {
+                  int64_t ignore, bool with_grad, float grad_scale, float cap, double* row_loss,
+                  void* stream) {
   if (rows == 0 || v == 0) return 0;
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {
       TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows)), dim3(kThreads), stream, kernel,
-                     static_cast<T*>(logits), stride, labels, v, ignore, with_grad, grad_scale, row_loss);
+                     static_cast<T*>(logits), stride, labels, v, ignore, with_grad, grad_scale,
+                     inverse_of(cap), row_loss);
     };
     packs_fit<T>(logits, stride) ? run(cross_entropy_kernel<T, kPack<T>>) : run(cross_entropy_kernel<T, 1>);
     return launched();
@@ -240,13 +256,14 @@ int cross_entropy_stats(CudaType type, const void* logits, int64_t stride, const
 
 int cross_entropy_grad(CudaType type, void* logits, int64_t stride, const int64_t* labels, int64_t rows,
                        int64_t v, int64_t vocab_begin, int64_t ignore, const float* lse, float scale,
-                       void* stream) {
+                       float cap, void* stream) {
   if (rows == 0 || v == 0) return 0;
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {
       TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows)), dim3(kThreads), stream, kernel,
-                     static_cast<T*>(logits), stride, labels, v, vocab_begin, ignore, lse, scale);
+                     static_cast<T*>(logits), stride, labels, v, vocab_begin, ignore, lse, scale,
+                     inverse_of(cap));
     };
     packs_fit<T>(logits, stride) ? run(cross_entropy_grad_kernel<T, kPack<T>>)
                                  : run(cross_entropy_grad_kernel<T, 1>);

@@ -61,6 +61,17 @@ __global__ void scale_kernel(T* data, float factor, int64_t n) {
   });
 }
 
+template <class T, int V>
+__global__ void soft_cap_kernel(T* data, float cap, int64_t n) {
+  for_pack<V>(n, [&]<int N>(int64_t i) {
+    float x[N];
+    load<N>(data + i, x);
+#pragma unroll
+    for (int j = 0; j < N; ++j) x[j] = cap * tanhf(x[j] / cap);
+    store<N>(data + i, x);
+  });
+}
+
 /// All threads that find something write the same value.
 template <class T, int V>
 __global__ void find_not_finite_kernel(const T* data, int64_t n, int32_t* bad) {
@@ -147,6 +158,19 @@ int scale(CudaType type, void* x, float factor, int64_t n, void* stream) {
   });
 }
 
+int soft_cap(CudaType type, void* x, float cap, int64_t n, void* stream) {
+  if (n == 0) return 0;
+  return by_type(type, [&](auto element) {
+    using T = decltype(element);
+    const int pack = aligned(16, x) ? kPack<T> : 1;
+    const auto run = [&](auto kernel) {
+      TESSERA_LAUNCH(dim3(blocks_for(n, pack)), dim3(kThreads), stream, kernel, static_cast<T*>(x), cap, n);
+    };
+    pack > 1 ? run(soft_cap_kernel<T, kPack<T>>) : run(soft_cap_kernel<T, 1>);
+    return launched();
+  });
+}
+
 int find_not_finite(CudaType type, const void* x, int64_t n, int32_t* bad, void* stream) {
   if (n == 0) return 0;
   return by_type(type, [&](auto element) {
@@ -193,6 +217,7 @@ void add_elementwise_kernels(kernels::CudaTable& table) {
   table.copy = copy;
   table.add = add;
   table.scale = scale;
+  table.soft_cap = soft_cap;
   table.find_not_finite = find_not_finite;
   table.column_sum = column_sum;
 }

@@ -26,6 +26,13 @@ RowThreads row_threads(int64_t h, int pack, bool aligned_packs, int most_threads
   return {threads, 1, static_cast<int>(ceil_div(packs, threads))};
 }
 
+/// x_hat times its gain, with the roundings of Hugging Face (kernels/norm.h): Gemma's 1 + weight is applied
+/// in float32, Llama's weight to the rounded x_hat.
+template <class T>
+__device__ __forceinline__ float gained(float x_hat, float weight, bool one_plus) {
+  return one_plus ? x_hat * (1.0f + weight) : to_float(from_float<T>(x_hat)) * weight;
+}
+
 __device__ __forceinline__ float row_sum(float x, float* scratch) {
   return blockDim.x == kWarp ? warp_sum(x) : block_sum(x, scratch);
 }
@@ -33,7 +40,7 @@ __device__ __forceinline__ float row_sum(float x, float* scratch) {
 template <class T, int K>
 __global__ void __launch_bounds__(1024)
     rms_norm_kernel(const T* x, RowLayout xl, const T* residual, const T* w, T* sum, T* y, float* rstd,
-                    int64_t rows, int h, float eps) {
+                    int64_t rows, int h, float eps, bool one_plus) {
   constexpr int V = kPack<T>;
   __shared__ float scratch[kWarp];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -66,7 +73,7 @@ __global__ void __launch_bounds__(1024)
     float weight[V];
     load<V>(w + i, weight);
 #pragma unroll
-    for (int j = 0; j < V; ++j) weight[j] *= to_float(from_float<T>(cache[k][j] * r));
+    for (int j = 0; j < V; ++j) weight[j] = gained<T>(cache[k][j] * r, weight[j], one_plus);
     store<V>(y + row * h + i, weight);
   }
 }
@@ -74,7 +81,7 @@ __global__ void __launch_bounds__(1024)
 /// Rows of any length and alignment, read twice.
 template <class T>
 __global__ void rms_norm_any(const T* x, RowLayout xl, const T* residual, const T* w, T* sum, T* y,
-                             float* rstd, int64_t rows, int64_t h, float eps) {
+                             float* rstd, int64_t rows, int64_t h, float eps, bool one_plus) {
   __shared__ float scratch[kWarp];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool live = row < rows;
@@ -94,16 +101,17 @@ __global__ void rms_norm_any(const T* x, RowLayout xl, const T* residual, const 
   if (threadIdx.x == 0) rstd[row] = r;
   if (residual) from = sum + row * h;  // each thread reads what it wrote itself
   for (int64_t i = threadIdx.x; i < h; i += blockDim.x) {
-    y[row * h + i] = from_float<T>(to_float(from_float<T>(to_float(from[i]) * r)) * to_float(w[i]));
+    y[row * h + i] = from_float<T>(gained<T>(to_float(from[i]) * r, to_float(w[i]), one_plus));
   }
 }
 
 /// Group g of `parts` takes the rows g, g + parts, ... and keeps their part of the weight gradient in
-/// registers. dx = rstd * (g - x_hat * mean(g x_hat)), with g = dy w and x_hat = x rstd.
+/// registers. dx = rstd * (g - x_hat * mean(g x_hat)), with g = dy (w + extra) and x_hat = x rstd.
 template <class T, int K>
 __global__ void __launch_bounds__(512)
     rms_norm_backward_kernel(const T* dy, const T* x, RowLayout xl, const T* w, const float* rstd,
-                             const T* dresidual, T* dx, float* partial, int64_t rows, int h, int64_t parts) {
+                             const T* dresidual, T* dx, float* partial, int64_t rows, int h, int64_t parts,
+                             float extra) {
   constexpr int V = kPack<T>;
   __shared__ float scratch[kWarp];
   const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -130,7 +138,7 @@ __global__ void __launch_bounds__(512)
 #pragma unroll
       for (int j = 0; j < V; ++j) {
         dw[k][j] += slope[k][j] * (value[k][j] * r);
-        slope[k][j] *= weight[j];
+        slope[k][j] *= weight[j] + extra;
         dot += slope[k][j] * value[k][j];
       }
     }
@@ -162,7 +170,7 @@ __global__ void __launch_bounds__(512)
 template <class T>
 __global__ void rms_norm_backward_any(const T* dy, const T* x, RowLayout xl, const T* w, const float* rstd,
                                       const T* dresidual, T* dx, float* partial, int64_t rows, int64_t h,
-                                      int64_t parts) {
+                                      int64_t parts, float extra) {
   __shared__ float scratch[kWarp];
   const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   if (group >= parts) return;
@@ -173,13 +181,13 @@ __global__ void rms_norm_backward_any(const T* dy, const T* x, RowLayout xl, con
     const float r = rstd[row];
     float dot = 0;
     for (int64_t i = threadIdx.x; i < h; i += blockDim.x) {
-      dot += to_float(dy[row * h + i]) * to_float(w[i]) * to_float(from[i]);
+      dot += to_float(dy[row * h + i]) * (to_float(w[i]) + extra) * to_float(from[i]);
     }
     const float back = row_sum(dot, scratch) * r * r * r / static_cast<float>(h);
     for (int64_t i = threadIdx.x; i < h; i += blockDim.x) {
       const float value = to_float(from[i]), g = to_float(dy[row * h + i]);
       dw[i] += g * (value * r);
-      float out = g * to_float(w[i]) * r - value * back;
+      float out = g * (to_float(w[i]) + extra) * r - value * back;
       if (dresidual) out += to_float(dresidual[row * h + i]);
       dx[row * h + i] = from_float<T>(out);
     }
@@ -191,7 +199,7 @@ bool packs_fit(const RowLayout& l, int64_t h, int pack) {
 }
 
 int rms_norm(CudaType type, const void* x, RowLayout xl, const void* residual, const void* w, void* sum,
-             void* y, float* rstd, int64_t rows, int64_t h, float eps, void* stream) {
+             void* y, float* rstd, int64_t rows, int64_t h, float eps, bool one_plus, void* stream) {
   if (rows == 0 || h == 0) return 0;
   return by_type(type, [&](auto element) {
     using T = decltype(element);
@@ -201,7 +209,7 @@ int rms_norm(CudaType type, const void* x, RowLayout xl, const void* residual, c
     const auto run = [&](auto kernel, auto width) {
       TESSERA_LAUNCH(grid, block, stream, kernel, static_cast<const T*>(x), xl,
                      static_cast<const T*>(residual), static_cast<const T*>(w), static_cast<T*>(sum),
-                     static_cast<T*>(y), rstd, rows, width, eps);
+                     static_cast<T*>(y), rstd, rows, width, eps, one_plus);
     };
     const int width = static_cast<int>(h);
     if (t.packs == 0) {
@@ -219,7 +227,7 @@ int rms_norm(CudaType type, const void* x, RowLayout xl, const void* residual, c
 
 int rms_norm_backward(CudaType type, const void* dy, const void* x, RowLayout xl, const void* w,
                       const float* rstd, const void* dresidual, void* dx, float* dw, float* partial,
-                      int64_t rows, int64_t h, void* stream) {
+                      int64_t rows, int64_t h, bool one_plus, void* stream) {
   if (h == 0) return 0;
   const int64_t parts = kernels::norm_parts(rows, h);
   const int failed = by_type(type, [&](auto element) {
@@ -230,7 +238,7 @@ int rms_norm_backward(CudaType type, const void* dy, const void* x, RowLayout xl
     const auto run = [&](auto kernel, auto width) {
       TESSERA_LAUNCH(grid, block, stream, kernel, static_cast<const T*>(dy), static_cast<const T*>(x), xl,
                      static_cast<const T*>(w), rstd, static_cast<const T*>(dresidual), static_cast<T*>(dx),
-                     partial, rows, width, parts);
+                     partial, rows, width, parts, one_plus ? 1.0f : 0.0f);
     };
     const int width = static_cast<int>(h);
     if (t.packs == 0) {

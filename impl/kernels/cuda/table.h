@@ -59,13 +59,13 @@ struct CudaTable {
 
   // kernels/norm.h
 
-  /// As CpuTable's loop. `residual` and `sum` may be null together.
+  /// As CpuTable's loop. `residual` and `sum` may be null together. `one_plus`: the gain is 1 + w (Gemma).
   int (*rms_norm)(CudaType type, const void* x, RowLayout xl, const void* residual, const void* w, void* sum,
-                  void* y, float* rstd, int64_t rows, int64_t h, float eps, void* stream);
+                  void* y, float* rstd, int64_t rows, int64_t h, float eps, bool one_plus, void* stream);
   /// dw [h] is overwritten; `partial` has room for norm_partial_floats(rows, h) floats (geometry.h).
   int (*rms_norm_backward)(CudaType type, const void* dy, const void* x, RowLayout xl, const void* w,
                            const float* rstd, const void* dresidual, void* dx, float* dw, float* partial,
-                           int64_t rows, int64_t h, void* stream);
+                           int64_t rows, int64_t h, bool one_plus, void* stream);
 
   // kernels/rope.h
 
@@ -87,17 +87,18 @@ struct CudaTable {
 
   // kernels/cross_entropy.h
 
+  /// `cap` > 0: the logits were capped softly (x = cap tanh(y / cap)), and the gradient written is that of y.
   /// Loss of each row to row_loss; a label outside [0, v) other than `ignore` gives NaN. With `with_grad` the
   /// logits become gradients.
   int (*cross_entropy)(CudaType type, void* logits, int64_t stride, const int64_t* labels, int64_t rows,
-                       int64_t v, int64_t ignore, bool with_grad, float grad_scale, double* row_loss,
-                       void* stream);
+                       int64_t v, int64_t ignore, bool with_grad, float grad_scale, float cap,
+                       double* row_loss, void* stream);
   int (*cross_entropy_stats)(CudaType type, const void* logits, int64_t stride, const int64_t* labels,
                              int64_t rows, int64_t v, int64_t vocab_begin, float* max, float* sum,
                              float* target, void* stream);
   int (*cross_entropy_grad)(CudaType type, void* logits, int64_t stride, const int64_t* labels, int64_t rows,
                             int64_t v, int64_t vocab_begin, int64_t ignore, const float* lse, float scale,
-                            void* stream);
+                            float cap, void* stream);
   /// out[0] = (accumulate ? out[0] : 0) + sum of x [n].
   int (*sum_doubles)(const double* x, int64_t n, double* out, bool accumulate, void* stream);
   /// The `count` first rows whose label is not `ignore`, in order, with their labels; places that no row
@@ -112,6 +113,8 @@ struct CudaTable {
               void* stream);
   int (*add)(CudaType type, const void* a, const void* b, void* out, int64_t n, void* stream);
   int (*scale)(CudaType type, void* x, float factor, int64_t n, void* stream);
+  /// x = cap tanh(x / cap).
+  int (*soft_cap)(CudaType type, void* x, float cap, int64_t n, void* stream);
   /// Sets *bad to 1 when an element is NaN or infinite; leaves it alone otherwise.
   int (*find_not_finite)(CudaType type, const void* x, int64_t n, int32_t* bad, void* stream);
   /// out [h] = column sums of x; `scratch` has room for column_sum_floats(rows, h) floats (geometry.h).
@@ -157,6 +160,6 @@ struct CudaTable {
 };
 
 /// Grows with every change of CudaTable; a plugin of another version is not used.
-inline constexpr int32_t kCudaTableVersion = 1;
+inline constexpr int32_t kCudaTableVersion = 2;
 
 }  // namespace tessera::kernels
