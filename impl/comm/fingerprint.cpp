@@ -54,10 +54,11 @@ void mix(uint64_t& hash, uint64_t word) {
   hash = (hash ^ word) * 0x100000001b3ULL;
 }
 
-void check_tensor(OpKind kind, std::string_view role, size_t index, const at::Tensor& tensor) {
+void check_tensor(OpKind kind, std::string_view role, size_t index, const at::Tensor& tensor,
+                  at::Device device) {
   TESSERA_CHECK(tensor.defined(), argument, kind_name(kind), ": ", role, "[", index, "] is undefined");
-  TESSERA_CHECK(tensor.device().is_cpu(), argument, kind_name(kind), ": ", role, "[", index, "] is on ",
-                tensor.device().str(), ", the group is on cpu");
+  TESSERA_CHECK(tensor.device() == device, argument, kind_name(kind), ": ", role, "[", index, "] is on ",
+                tensor.device().str(), ", the group is on ", device.str());
   TESSERA_CHECK(tensor.layout() == at::kStrided && tensor.is_contiguous(), argument, kind_name(kind), ": ",
                 role, "[", index, "] is not contiguous");
 }
@@ -75,12 +76,13 @@ void add_tensor(Fingerprint& fingerprint, const at::Tensor& in, const at::Tensor
   mix(fingerprint.shape_hash, static_cast<uint64_t>(elements));
 }
 
-void check_lists(OpKind kind, const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) {
+void check_lists(OpKind kind, const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
+                 at::Device device) {
   TESSERA_CHECK(outs.size() == ins.size(), argument, kind_name(kind), ": ", outs.size(), " outputs for ",
                 ins.size(), " inputs");
   for (size_t i = 0; i < ins.size(); ++i) {
-    check_tensor(kind, "in", i, ins[i]);
-    check_tensor(kind, "out", i, outs[i]);
+    check_tensor(kind, "in", i, ins[i], device);
+    check_tensor(kind, "out", i, outs[i], device);
   }
 }
 
@@ -168,8 +170,8 @@ std::string describe(const Fingerprint& f) {
 }
 
 Fingerprint check_all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
-                             int size) {
-  check_lists(OpKind::all_gather, outs, ins);
+                             int size, at::Device device) {
+  check_lists(OpKind::all_gather, outs, ins, device);
   Fingerprint result{.kind = OpKind::all_gather};
   for (size_t i = 0; i < ins.size(); ++i) {
     TESSERA_CHECK(outs[i].scalar_type() == ins[i].scalar_type(), argument, "all_gather: out[", i, "] is ",
@@ -182,8 +184,8 @@ Fingerprint check_all_gather(const std::vector<at::Tensor>& outs, const std::vec
 }
 
 Fingerprint check_reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
-                                 ReduceOp op, int size) {
-  check_lists(OpKind::reduce_scatter, outs, ins);
+                                 ReduceOp op, int size, at::Device device) {
+  check_lists(OpKind::reduce_scatter, outs, ins, device);
   Fingerprint result{.kind = OpKind::reduce_scatter, .reduce = static_cast<uint8_t>(op)};
   for (size_t i = 0; i < ins.size(); ++i) {
     TESSERA_CHECK(ins[i].numel() == size * outs[i].numel(), argument, "reduce_scatter: in[", i, "] has ",
@@ -194,31 +196,32 @@ Fingerprint check_reduce_scatter(const std::vector<at::Tensor>& outs, const std:
   return result;
 }
 
-Fingerprint check_all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op) {
+Fingerprint check_all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op, at::Device device) {
   Fingerprint result{.kind = OpKind::all_reduce, .reduce = static_cast<uint8_t>(op)};
   for (size_t i = 0; i < tensors.size(); ++i) {
-    check_tensor(OpKind::all_reduce, "tensor", i, tensors[i]);
+    check_tensor(OpKind::all_reduce, "tensor", i, tensors[i], device);
     check_reduction(op, tensors[i].scalar_type(), tensors[i].scalar_type());
     add_tensor(result, tensors[i], tensors[i], tensors[i].numel());
   }
   return result;
 }
 
-Fingerprint check_broadcast(const std::vector<at::Tensor>& tensors, int root, int size) {
+Fingerprint check_broadcast(const std::vector<at::Tensor>& tensors, int root, int size, at::Device device) {
   TESSERA_CHECK(root >= 0 && root < size, argument, "broadcast: root=", root, " is not in a group of ", size);
   Fingerprint result{.kind = OpKind::broadcast, .root = root};
   for (size_t i = 0; i < tensors.size(); ++i) {
-    check_tensor(OpKind::broadcast, "tensor", i, tensors[i]);
+    check_tensor(OpKind::broadcast, "tensor", i, tensors[i], device);
     add_tensor(result, tensors[i], tensors[i], tensors[i].numel());
   }
   return result;
 }
 
-Fingerprint check_peer_call(OpKind kind, const at::Tensor& tensor, int peer, int tag, int rank, int size) {
+Fingerprint check_peer_call(OpKind kind, const at::Tensor& tensor, int peer, int tag, int rank, int size,
+                            at::Device device) {
   TESSERA_CHECK(peer >= 0 && peer < size && peer != rank, argument, kind_name(kind), ": rank ", peer,
                 " is not another rank of a group of ", size);
   TESSERA_CHECK(tag >= 0, argument, kind_name(kind), ": tag=", tag, " is negative");
-  check_tensor(kind, "tensor", 0, tensor);
+  check_tensor(kind, "tensor", 0, tensor, device);
   Fingerprint result{.kind = kind, .root = peer, .tag = tag};
   add_tensor(result, tensor, tensor, tensor.numel());
   return result;
@@ -226,9 +229,9 @@ Fingerprint check_peer_call(OpKind kind, const at::Tensor& tensor, int peer, int
 
 AllToAllPlan check_all_to_all(const at::Tensor& out, const at::Tensor& in,
                               const std::vector<int64_t>& out_splits, const std::vector<int64_t>& in_splits,
-                              int size) {
-  check_tensor(OpKind::all_to_all, "in", 0, in);
-  check_tensor(OpKind::all_to_all, "out", 0, out);
+                              int size, at::Device device) {
+  check_tensor(OpKind::all_to_all, "in", 0, in, device);
+  check_tensor(OpKind::all_to_all, "out", 0, out, device);
   TESSERA_CHECK(out.scalar_type() == in.scalar_type(), argument, "all_to_all: out is ",
                 dtype_name(out.scalar_type()), ", in is ", dtype_name(in.scalar_type()));
   const auto row_elements = [](const at::Tensor& tensor) {

@@ -46,15 +46,18 @@ static_assert(sizeof(Fingerprint) == 32);
 std::string describe(const Fingerprint& fingerprint);
 std::string_view dtype_name(c10::ScalarType dtype);
 
-/// These check the arguments of a collective (contiguous CPU tensors, matching dtypes and counts) for a group
-/// of `size` ranks and say what it is. Errors have code argument and name tensor and sizes.
+/// These check the arguments of a collective (contiguous tensors on `device`, matching dtypes and counts) for
+/// a group of `size` ranks and say what it is. Errors have code argument and name tensor and sizes.
 Fingerprint check_all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
-                             int size);
+                             int size, at::Device device = at::kCPU);
 Fingerprint check_reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
-                                 ReduceOp op, int size);
-Fingerprint check_all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op);
-Fingerprint check_broadcast(const std::vector<at::Tensor>& tensors, int root, int size);
-Fingerprint check_peer_call(OpKind kind, const at::Tensor& tensor, int peer, int tag, int rank, int size);
+                                 ReduceOp op, int size, at::Device device = at::kCPU);
+Fingerprint check_all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op,
+                             at::Device device = at::kCPU);
+Fingerprint check_broadcast(const std::vector<at::Tensor>& tensors, int root, int size,
+                            at::Device device = at::kCPU);
+Fingerprint check_peer_call(OpKind kind, const at::Tensor& tensor, int peer, int tag, int rank, int size,
+                            at::Device device = at::kCPU);
 
 /// An all_to_all with its splits in elements, in full (equal parts written out).
 struct AllToAllPlan {
@@ -65,6 +68,6 @@ struct AllToAllPlan {
 };
 AllToAllPlan check_all_to_all(const at::Tensor& out, const at::Tensor& in,
                               const std::vector<int64_t>& out_splits, const std::vector<int64_t>& in_splits,
-                              int size);
+                              int size, at::Device device = at::kCPU);
 
 }  // namespace tessera

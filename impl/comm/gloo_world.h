@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "comm/host_world.h"
 #include "comm/rendezvous.h"
-#include "comm/world.h"
 #include "core/error.h"
 
 namespace tessera {
@@ -71,7 +71,7 @@ class GlooLink : public std::enable_shared_from_this<GlooLink> {
   std::thread heart_;
 };
 
-class GlooWorld final : public World {
+class GlooWorld final : public HostWorld {
  public:
   explicit GlooWorld(std::shared_ptr<GlooLink> link) : link_(std::move(link)) {}
   ~GlooWorld() override;
@@ -82,6 +82,10 @@ class GlooWorld final : public World {
   GroupPtr group(const std::string& name, const std::vector<int>& world_ranks) override;
   void abort(const std::string& reason) override;
   void close() override;
+  std::optional<Error> failure_of(const std::vector<int>& /*ranks*/) const override {
+    return link_->failure();
+  }
+  Rendezvous* rendezvous() override { return &link_->rendezvous(); }
 
  private:
   const std::shared_ptr<GlooLink> link_;

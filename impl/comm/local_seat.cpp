@@ -102,9 +102,18 @@ std::optional<PeerFailure> LocalSeat::failure_for(const std::vector<int>& missin
     const std::string reason = block_->seat(r).reason.read();
     return PeerFailure{r, cat("rank ", r, " ", departure_verb(how), reason.empty() ? "" : ": ", reason)};
   };
+  // Those who abort because another has come after it.
+  int first = -1;
+  uint32_t earliest = 0;
   for (int r = 0; r < size(); ++r) {
-    if (r != rank() && presence(r) == Presence::aborted) return failure(r, Presence::aborted);
+    if (r == rank() || presence(r) != Presence::aborted) continue;
+    const uint32_t order = block_->seat(r).order.load() - 1;  // not yet known: 0, which becomes the latest
+    if (first < 0 || order < earliest) {
+      first = r;
+      earliest = order;
+    }
   }
+  if (first >= 0) return failure(first, Presence::aborted);
   for (int r : missing) {
     const Presence how = presence(r);
     if (how == Presence::left || how == Presence::closed) return failure(r, how);
@@ -142,7 +151,7 @@ void LocalSeat::check_processes() {
     seat.reason.write(cat("its process ", seat.pid.load(), " ended"));
     uint32_t expected = static_cast<uint32_t>(Presence::present);
     if (seat.presence.compare_exchange_strong(expected, static_cast<uint32_t>(Presence::aborted))) {
-      block_->departures.fetch_add(1);
+      seat.order.store(block_->departures.fetch_add(1) + 1);
       for (int peer = 0; peer < size(); ++peer) ring(peer);
     }
   }
@@ -165,7 +174,7 @@ void LocalSeat::depart(Presence how, const std::string& reason) {
   uint32_t expected = static_cast<uint32_t>(Presence::present);
   if (!departed()) seat.reason.write(reason);
   if (!seat.presence.compare_exchange_strong(expected, static_cast<uint32_t>(how))) return;
-  block_->departures.fetch_add(1);
+  seat.order.store(block_->departures.fetch_add(1) + 1);
   for (int peer = 0; peer < size(); ++peer) ring(peer);
 }
 

@@ -33,8 +33,9 @@ struct alignas(64) SeatBlock {
   Doorbell bell;
   std::atomic<uint32_t> presence{0};
   std::atomic<int32_t> pid{0};
-  SharedText<256> reason;   ///< written before presence becomes left or aborted
-  SharedText<128> waiting;  ///< the operation in which the rank sleeps, for the timeouts of others
+  std::atomic<uint32_t> order{0};  ///< which of the ranks that are not present any more this was, from 1
+  SharedText<256> reason;          ///< written before presence becomes left or aborted
+  SharedText<128> waiting;         ///< the operation in which the rank sleeps, for the timeouts of others
 };
 
 /// The shared block of a world: this header, then one SeatBlock a rank. All zeros is its initial state.
@@ -76,8 +77,8 @@ class LocalSeat : public std::enable_shared_from_this<LocalSeat> {
   Presence presence(int world_rank) const {
     return static_cast<Presence>(block_->seat(world_rank).presence.load());
   }
-  /// The failure that concerns a wait for `missing` world ranks: a rank that aborted or died, wherever it is,
-  /// or a missing rank that left or closed.
+  /// The failure that concerns a wait for `missing` world ranks: the first rank that aborted or died,
+  /// wherever it is, or a missing rank that left or closed.
   std::optional<PeerFailure> failure_for(const std::vector<int>& missing) const;
   /// What `world_rank` is waiting in, or an empty text.
   std::string waiting_text(int world_rank) const { return block_->seat(world_rank).waiting.read(); }
@@ -99,8 +100,10 @@ class LocalSeat : public std::enable_shared_from_this<LocalSeat> {
   void add_group(const std::shared_ptr<LocalGroup>& group);
   std::vector<std::shared_ptr<LocalGroup>> groups();
 
- private:
+  /// Marks ranks whose processes have ended as aborted. Any thread.
   void check_processes();
+
+ private:
   void progress_groups();
 
   WorldOptions options_;

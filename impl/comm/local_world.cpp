@@ -56,6 +56,14 @@ void LocalWorld::abort(const std::string& reason) {
   seat_->depart(Presence::aborted, reason);
 }
 
+std::optional<Error> LocalWorld::failure_of(const std::vector<int>& world_ranks) const {
+  seat_->check_processes();
+  if (!seat_->anyone_departed()) return std::nullopt;
+  const auto failure = seat_->failure_for(world_ranks);
+  if (!failure) return std::nullopt;
+  return Error(Code::peer_failed, failure->text, failure->rank);
+}
+
 void LocalWorld::close() {
   if (seat_->departed()) return;
   for (const auto& group : seat_->groups()) group->drain();

@@ -8,13 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "comm/host_world.h"
 #include "comm/local_group.h"
 #include "comm/local_seat.h"
-#include "comm/world.h"
 
 namespace tessera {
 
-class LocalWorld final : public World {
+class LocalWorld final : public HostWorld {
  public:
   explicit LocalWorld(std::shared_ptr<LocalSeat> seat) : seat_(std::move(seat)) {}
   ~LocalWorld() override;
@@ -25,6 +25,7 @@ class LocalWorld final : public World {
   GroupPtr group(const std::string& name, const std::vector<int>& world_ranks) override;
   void abort(const std::string& reason) override;
   void close() override;
+  std::optional<Error> failure_of(const std::vector<int>& world_ranks) const override;
 
  private:
   const std::shared_ptr<LocalSeat> seat_;

@@ -6,11 +6,11 @@
 
 #include <numeric>
 
+#include "comm/device_world.h"
 #include "comm/gloo_world.h"
 #include "comm/local_world.h"
 #include "comm/process_space.h"
 #include "comm/rendezvous.h"
-#include "core/cuda_plugin.h"
 #include "core/error.h"
 #include "kernels/cpu/caching_allocator.h"
 
@@ -37,22 +37,27 @@ void check_options(const WorldOptions& options) {
                 " is negative");
   TESSERA_CHECK(options.device == "cpu" || options.device == "cuda", argument, "device=", options.device,
                 " is unknown: expected cpu or cuda");
-  if (options.device == "cuda") {
-    const std::string reason = cuda_unavailable_reason();
-    TESSERA_CHECK(reason.empty(), device, "device=cuda: ", reason);
-    throw Error(Code::unsupported, "device=cuda: training on GPUs is not available yet");
-  }
+  if (options.device == "cuda") check_cuda_options(options);
   TESSERA_CHECK(options.allocator == "caching" || options.allocator == "system", argument,
                 "allocator=", options.allocator, " is unknown: expected caching or system");
   TESSERA_CHECK(options.backend == "auto" || options.backend == "local" || options.backend == "gloo" ||
                     options.backend == "nccl",
                 argument, "backend=", options.backend, " is unknown: expected auto, local, gloo or nccl");
-  TESSERA_CHECK(options.backend != "nccl", unsupported, "backend=nccl needs device=cuda and the CUDA plugin");
+  TESSERA_CHECK(options.backend != "nccl" || options.device == "cuda", unsupported,
+                "backend=nccl needs device=cuda and the CUDA plugin");
 }
 
 /// Before ranks start to make tensors: LibTorch's own switch is not thread-safe.
 void install_allocator(const WorldOptions& options) {
   if (options.allocator == "caching") kernels::install_caching_allocator();
+}
+
+/// The ranks' connection for host memory, which device=cuda has too.
+WorldOptions for_host_memory(const WorldOptions& options) {
+  WorldOptions host = options;
+  host.device = "cpu";
+  if (host.backend == "nccl") host.backend = "auto";
+  return host;
 }
 
 /// One rank needs nobody to meet.
@@ -62,10 +67,28 @@ WorldPtr connect_alone(const WorldOptions& options) {
   return World::threads(1, alone).front();
 }
 
+WorldPtr connect_host_memory(const WorldOptions& options) {
+  if (options.size == 1 && options.backend != "gloo") return connect_alone(options);
+  const bool one_host = options.local_size == options.size;
+  TESSERA_CHECK(one_host || options.backend != "local", argument,
+                "backend=local needs all ranks on one host, but ", "local_size=", options.local_size,
+                " of size=", options.size);
+  auto rendezvous = Rendezvous::open(options);
+  if (one_host && options.backend != "gloo") return connect_local_processes(options, std::move(rendezvous));
+  return connect_gloo(options, std::move(rendezvous));
+}
+
 }  // namespace
 
 std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
   TESSERA_CHECK(size >= 1, argument, "size=", size, " must be at least 1");
+  if (defaults.device == "cuda") {
+    WorldOptions wanted = defaults;
+    wanted.size = wanted.local_size = size;
+    wanted.rank = wanted.local_rank = 0;
+    check_options(wanted);
+    return with_cuda(threads(size, for_host_memory(defaults)), wanted);
+  }
   TESSERA_CHECK(defaults.backend == "auto" || defaults.backend == "local", unsupported,
                 "backend=", defaults.backend,
                 " does not serve ranks that are threads: expected auto or local");
@@ -89,14 +112,8 @@ std::vector<WorldPtr> World::threads(int size, const WorldOptions& defaults) {
 WorldPtr World::connect(const WorldOptions& options) {
   check_options(options);
   install_allocator(options);
-  if (options.size == 1 && options.backend != "gloo") return connect_alone(options);
-  const bool one_host = options.local_size == options.size;
-  TESSERA_CHECK(one_host || options.backend != "local", argument,
-                "backend=local needs all ranks on one host, but ", "local_size=", options.local_size,
-                " of size=", options.size);
-  auto rendezvous = Rendezvous::open(options);
-  if (one_host && options.backend != "gloo") return connect_local_processes(options, std::move(rendezvous));
-  return connect_gloo(options, std::move(rendezvous));
+  if (options.device == "cuda") return with_cuda(connect_host_memory(for_host_memory(options)), options);
+  return connect_host_memory(options);
 }
 
 GroupPtr World::everyone() {
@@ -108,6 +125,7 @@ GroupPtr World::everyone() {
 void World::bind_thread() const {
   const int wanted = options().intra_op_threads;
   at::set_num_threads(wanted > 0 ? wanted : std::max(1, usable_cores() / options().local_size));
+  enter_device(*this);
 }
 
 }  // namespace tessera

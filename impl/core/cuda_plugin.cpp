@@ -12,6 +12,7 @@ namespace {
 
 struct Loaded {
   const CudaPlugin* plugin = nullptr;
+  void* library = nullptr;
   std::string failure = "libtessera_cuda.so is not installed beside libtessera.so";
 };
 
@@ -45,6 +46,7 @@ Loaded load() {
     return result;
   }
   result.plugin = plugin;
+  result.library = library;
   result.failure.clear();
   return result;
 }
@@ -58,6 +60,10 @@ const Loaded& loaded() {
 
 const CudaPlugin* cuda_plugin() {
   return loaded().plugin;
+}
+
+void* cuda_plugin_symbol(const char* name) {
+  return loaded().library ? dlsym(loaded().library, name) : nullptr;
 }
 
 std::string cuda_unavailable_reason() {

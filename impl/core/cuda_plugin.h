@@ -30,6 +30,9 @@ inline constexpr const char* kCudaPluginSymbol = "tessera_cuda_plugin";
 /// never be used. Thread-safe, does not throw; null without plugin.
 const CudaPlugin* cuda_plugin();
 
+/// A further entry of the loaded plugin, or null.
+void* cuda_plugin_symbol(const char* name);
+
 /// Why device "cuda" cannot be used here, or an empty text when it can.
 std::string cuda_unavailable_reason();
 

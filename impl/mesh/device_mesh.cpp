@@ -1,6 +1,7 @@
 // Makes the process groups of a mesh.
 #include "mesh/device_mesh.h"
 
+#include "comm/device_world.h"
 #include "core/error.h"
 
 namespace tessera {
@@ -16,7 +17,7 @@ DeviceMesh::DeviceMesh(WorldPtr world, const MeshSpec& spec)
     : world_(std::move(world)), mesh_(spec, world_->size()) {
   for (std::string_view name : kSubmeshes) {
     groups_.emplace_back(name,
-                         world_->group(std::string(name), mesh_.group_ranks(rank(), submesh_axes(name))));
+                         split_world(*world_, std::string(name), mesh_.group_ranks(rank(), submesh_axes(name))));
   }
 }
 

@@ -56,6 +56,15 @@ struct Suite {
   int salt;
   std::vector<ScalarType> dtypes;
   std::vector<int64_t> counts;
+  at::Device device = at::kCPU;
+  bool ordered = false;  ///< messages of a pair match in order, whatever their tags
+
+  at::Tensor here(const at::Tensor& tensor) const { return tensor.to(device); }
+  at::TensorOptions of(ScalarType dtype) const { return at::dtype(dtype).device(device); }
+  /// What this rank puts in.
+  at::Tensor own_input(int64_t count, ScalarType dtype, int other_salt) const {
+    return here(input_of(group.rank(), count, dtype, other_salt));
+  }
 
   std::vector<at::Tensor> inputs(int64_t count, ScalarType dtype) const {
     std::vector<at::Tensor> all;
@@ -64,7 +73,8 @@ struct Suite {
   }
 
   void expect_equal(const at::Tensor& got, const at::Tensor& wanted, const std::string& what) const {
-    EXPECT_TRUE(at::equal(got, wanted)) << what << " on rank " << group.rank() << " of " << group.size();
+    EXPECT_TRUE(at::equal(got.cpu(), wanted))
+        << what << " on rank " << group.rank() << " of " << group.size();
   }
 
   void gather() const {
@@ -72,13 +82,13 @@ struct Suite {
       std::vector<at::Tensor> outs, ins, wanted;
       for (int64_t count : counts) {
         const std::vector<at::Tensor> all = inputs(count, dtype);
-        ins.push_back(all[group.rank()]);
-        outs.push_back(at::empty({count * group.size()}, dtype));
+        ins.push_back(here(all[group.rank()]));
+        outs.push_back(at::empty({count * group.size()}, of(dtype)));
         wanted.push_back(at::cat(all));
         group.all_gather({outs.back()}, {ins.back()})->wait();
         expect_equal(outs.back(), wanted.back(), cat("all_gather ", c10::toString(dtype), " ", count));
         // In place: the input is this rank's part of the output.
-        at::Tensor whole = at::zeros({count * group.size()}, dtype);
+        at::Tensor whole = at::zeros({count * group.size()}, of(dtype));
         at::Tensor own = whole.narrow(0, group.rank() * count, count);
         own.copy_(ins.back());
         group.all_gather({whole}, {own})->wait();
@@ -103,24 +113,24 @@ struct Suite {
         for (int64_t count : counts) {
           const std::vector<at::Tensor> all = inputs(count, dtype);
           const std::string what = cat(" op ", static_cast<int>(op), " ", c10::toString(dtype), " ", count);
-          at::Tensor own = all[group.rank()].clone();
+          at::Tensor own = here(all[group.rank()].clone());
           group.all_reduce({own}, op)->wait();
           reduced_wanted.push_back(reference(all, op, dtype));
           expect_equal(own, reduced_wanted.back(), "all_reduce" + what);
-          reduced.push_back(all[group.rank()].clone());
+          reduced.push_back(here(all[group.rank()].clone()));
 
           const std::vector<at::Tensor> wide = inputs(count * group.size(), dtype);
-          const at::Tensor in = wide[group.rank()];
+          const at::Tensor in = here(wide[group.rank()]);
           std::vector<ScalarType> out_dtypes = {dtype};
           if (dtype == ScalarType::BFloat16 || dtype == ScalarType::Half)
             out_dtypes.push_back(ScalarType::Float);
           for (ScalarType out_dtype : out_dtypes) {
-            at::Tensor out = at::empty({count}, out_dtype);
+            at::Tensor out = at::empty({count}, of(out_dtype));
             group.reduce_scatter({out}, {in}, op)->wait();
             const at::Tensor wanted = reference(wide, op, out_dtype).narrow(0, group.rank() * count, count);
             expect_equal(out, wanted, "reduce_scatter" + what);
             scatter_ins.push_back(in);
-            scatter_outs.push_back(at::empty({count}, out_dtype));
+            scatter_outs.push_back(at::empty({count}, of(out_dtype)));
             scatter_wanted.push_back(wanted);
           }
         }
@@ -140,7 +150,7 @@ struct Suite {
     for (ScalarType dtype : dtypes) {
       for (int64_t width : {int64_t{1}, int64_t{5}, counts.back()}) {
         // Equal parts of two rows.
-        at::Tensor in = input_of(group.rank(), 2 * n * width, dtype, salt).reshape({2 * n, width});
+        at::Tensor in = own_input(2 * n * width, dtype, salt).reshape({2 * n, width});
         at::Tensor out = at::empty_like(in);
         group.all_to_all(out, in, {}, {})->wait();
         std::vector<at::Tensor> parts;
@@ -167,8 +177,8 @@ struct Suite {
           parts.push_back(sent_by(q).narrow(0, first, out_splits.back()));
         }
         const at::Tensor wanted = at::cat(parts);
-        out = at::empty_like(wanted);
-        group.all_to_all(out, sent_by(group.rank()), out_splits, in_splits)->wait();
+        out = at::empty_like(wanted, wanted.options().device(device));
+        group.all_to_all(out, here(sent_by(group.rank())), out_splits, in_splits)->wait();
         expect_equal(out, wanted, "all_to_all with splits");
       }
     }
@@ -178,7 +188,7 @@ struct Suite {
     for (ScalarType dtype : dtypes) {
       for (int root = 0; root < group.size(); ++root) {
         std::vector<at::Tensor> tensors;
-        for (int64_t count : counts) tensors.push_back(input_of(group.rank(), count, dtype, salt));
+        for (int64_t count : counts) tensors.push_back(own_input(count, dtype, salt));
         group.broadcast(tensors, root)->wait();
         for (size_t i = 0; i < counts.size(); ++i) {
           expect_equal(tensors[i], input_of(root, counts[i], dtype, salt), "broadcast");
@@ -196,13 +206,13 @@ struct Suite {
     for (int64_t count : counts) {
       std::vector<WorkPtr> works;
       for (int tag = 0; tag < 3; ++tag) {
-        works.push_back(group.send(input_of(group.rank(), count, ScalarType::Float, tag), right, tag));
-        works.push_back(
-            group.send(input_of(group.rank(), count, ScalarType::BFloat16, tag + 7), left, 10 + tag));
+        works.push_back(group.send(own_input(count, ScalarType::Float, tag), right, tag));
+        works.push_back(group.send(own_input(count, ScalarType::BFloat16, tag + 7), left, 10 + tag));
       }
-      for (int tag = 2; tag >= 0; --tag) {
-        at::Tensor from_left = at::empty({count}, at::kFloat);
-        at::Tensor from_right = at::empty({count}, at::kBFloat16);
+      for (int i = 0; i < 3; ++i) {
+        const int tag = ordered ? i : 2 - i;
+        at::Tensor from_left = at::empty({count}, of(at::kFloat));
+        at::Tensor from_right = at::empty({count}, of(at::kBFloat16));
         WorkPtr first = group.recv(from_left, left, tag);
         group.recv(from_right, right, 10 + tag)->wait();
         first->wait();
@@ -220,7 +230,7 @@ struct Suite {
     std::vector<at::Tensor> results;
     std::vector<WorkPtr> works;
     for (int i = 0; i < 40; ++i) {
-      results.push_back(input_of(group.rank(), count, ScalarType::Float, i));
+      results.push_back(own_input(count, ScalarType::Float, i));
       works.push_back(group.all_reduce({results.back()}, ReduceOp::sum));
     }
     for (size_t i = works.size(); i-- > 0;) {
@@ -258,6 +268,17 @@ void exercise_collectives(Group& group, int salt) {
 
 void exercise_collectives_briefly(Group& group, int salt) {
   Suite{group, salt, {ScalarType::Float, ScalarType::BFloat16, ScalarType::Long}, {0, 3, 5000}}.run();
+}
+
+void exercise_device_collectives(Group& group, at::Device device, int salt) {
+  Suite suite{group,
+              salt,
+              {ScalarType::Float, ScalarType::Double, ScalarType::BFloat16, ScalarType::Half,
+               ScalarType::Byte, ScalarType::Char, ScalarType::Int, ScalarType::Long, ScalarType::Bool},
+              {1, 3, 0, 257}};
+  suite.device = device;
+  suite.ordered = true;
+  suite.run();
 }
 
 uint64_t collective_digest(Group& group) {

@@ -12,6 +12,10 @@ void exercise_collectives(Group& group, int salt);
 /// The same with fewer dtypes and sizes, for engines where a call is dear.
 void exercise_collectives_briefly(Group& group, int salt);
 
+/// On tensors of a device, with the dtypes that NCCL knows and messages received in the order in which they
+/// were sent.
+void exercise_device_collectives(Group& group, at::Device device, int salt);
+
 /// Hash over the bits of the results of a fixed series of operations: equal on all engines.
 uint64_t collective_digest(Group& group);
 

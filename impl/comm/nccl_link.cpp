@@ -1,0 +1,298 @@
+// The watchdog over operations on the device, and the first failure of a rank's NCCL groups.
+#include "comm/nccl_link.h"
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+
+#include "core/log.h"
+
+namespace tessera {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// How often the watchdog looks while something is under way.
+constexpr milliseconds kTick{5};
+/// From this age on an operation is worth asking peers about.
+constexpr milliseconds kSuspicious{1000};
+
+c10::Event event_of(const NcclLink& link) {
+  return c10::Event(link.device().type());
+}
+
+}  // namespace
+
+NcclOperation::NcclOperation(std::shared_ptr<NcclLink> link, std::vector<at::Tensor> tensors)
+    : link_(std::move(link)),
+      tensors_(std::move(tensors)),
+      done_(event_of(*link_)),
+      started_(steady_clock::now()),
+      looked_(started_) {}
+
+void NcclOperation::wait() {
+  if (!launched_.load()) {
+    link_->await(
+        [&] {
+          link_->progress();
+          return launched_.load();
+        },
+        what);
+  }
+  link_->check();
+  done_.block(link_->current_stream());
+  link_->check();  // a stream that had to wait for long may have been freed by the watchdog
+  const std::lock_guard lock(mutex_);
+  tensors_.clear();
+}
+
+NcclLink::NcclLink(HostWorldPtr control, const CudaCommunication& cuda, const NcclApi& nccl,
+                   at::Device device, milliseconds timeout)
+    : control_(std::move(control)), cuda_(cuda), nccl_(nccl), device_(device), timeout_(timeout) {
+  watchdog_ = std::thread([this] { watch(); });
+}
+
+NcclLink::~NcclLink() {
+  stop();
+}
+
+void NcclLink::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (watchdog_.joinable()) watchdog_.join();
+}
+
+c10::Stream NcclLink::current_stream() const {
+  return c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+}
+
+std::optional<Error> NcclLink::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void NcclLink::check() {
+  if (auto error = failure()) throw *error;
+}
+
+void NcclLink::fail(const Error& error) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = error;
+    changed_.notify_all();
+  }
+  for (const auto& comm : comms()) comm->abort();
+}
+
+Error NcclLink::nccl_error(int result, void* comm, const std::string& what) const {
+  const char* detail = comm ? nccl_.last_error(comm) : nullptr;
+  return {Code::device,
+          cat(what, ": nccl: ", nccl_.error_text(result),
+              detail && *detail ? cat(" (", detail, ")") : std::string()),
+          -1, Domain::nccl, result};
+}
+
+void NcclLink::launched(const NcclOperationPtr& operation, const c10::Stream& stream) {
+  operation->done_.record(stream);
+  operation->launched_.store(true);
+  const std::lock_guard lock(mutex_);
+  under_way_.push_back(operation);
+  if (under_way_.size() == 1) changed_.notify_all();
+}
+
+void NcclLink::postpone(const NcclOperationPtr& operation) {
+  postponed_.push_back(operation);
+  progress();
+}
+
+void NcclLink::progress() {
+  check();
+  for (auto it = postponed_.begin(); it != postponed_.end();) {
+    it = (*it)->launch() ? postponed_.erase(it) : std::next(it);
+  }
+}
+
+void NcclLink::await(const std::function<bool()>& ready, const std::string& what) {
+  const auto start = steady_clock::now();
+  int rounds = 0;
+  while (!ready()) {
+    check();
+    const auto waited = steady_clock::now() - start;
+    if (waited > timeout_) {
+      const Error error(Code::timeout, cat(what, " timed out after ", timeout_.count(), " ms"));
+      fail(error);
+      throw error;
+    }
+    // Short waits are common and dear to oversleep.
+    if (++rounds < 200) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(waited > milliseconds(20) ? 500 : 50));
+    }
+  }
+}
+
+void NcclLink::synchronize() {
+  // What still waits for its peer has not been queued anywhere.
+  await(
+      [&] {
+        progress();
+        return postponed_.empty();
+      },
+      "the start of send and recv");
+  c10::Event reached = event_of(*this);
+  reached.record(current_stream());
+  int rounds = 0;
+  while (!reached.query()) {
+    check();
+    if (++rounds < 1000) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+  check();
+}
+
+void NcclLink::add(const std::shared_ptr<NcclComm>& comm) {
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(comms_, [](const auto& weak) { return weak.expired(); });
+    comms_.push_back(comm);
+    if (!failure_) return;
+  }
+  comm->abort();
+  check();
+}
+
+std::vector<std::shared_ptr<NcclComm>> NcclLink::comms() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<NcclComm>> alive;
+  for (const auto& weak : comms_) {
+    if (auto comm = weak.lock()) alive.push_back(std::move(comm));
+  }
+  return alive;
+}
+
+void NcclLink::close() {
+  await(
+      [&] {
+        progress();
+        const std::lock_guard lock(mutex_);
+        return postponed_.empty() && under_way_.empty();
+      },
+      "the end of all operations");
+  // Children before the communicators they were split from.
+  const auto all = comms();
+  for (auto comm = all.rbegin(); comm != all.rend(); ++comm) (*comm)->finish();
+  stop();
+}
+
+void NcclLink::end(const Error& error) {
+  fail(error);
+  stop();
+  // Operations know their link, which would keep itself alive.
+  postponed_.clear();
+  std::list<NcclOperationPtr> rest;
+  const std::lock_guard lock(mutex_);
+  rest.swap(under_way_);
+}
+
+/// The watchdog's thread.
+void NcclLink::watch() {
+  try {
+    c10::impl::VirtualGuardImpl(device_.type()).setDevice(device_);
+  } catch (const std::exception& error) {
+    fail(Error(Code::device, cat("device ", device_.str(), ": ", error.what())));
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (under_way_.empty() || failure_) {
+      changed_.wait(lock, [&] { return stopping_ || (!under_way_.empty() && !failure_); });
+      continue;
+    }
+    std::vector<NcclOperationPtr> now(under_way_.begin(), under_way_.end());
+    lock.unlock();
+    std::vector<NcclOperationPtr> ended;
+    try {
+      for (const auto& comm : comms()) comm->look();
+      for (const NcclOperationPtr& operation : now) {
+        if (operation->done_.query()) {
+          ended.push_back(operation);
+        } else {
+          look_at(*operation);
+        }
+      }
+    } catch (const Error& error) {
+      fail(error);
+    } catch (const std::exception& error) {  // a CUDA error, which the device keeps
+      fail(Error(Code::device, error.what(), -1, Domain::cuda));
+    }
+    for (const NcclOperationPtr& operation : ended) {
+      const std::lock_guard guard(operation->mutex_);
+      operation->tensors_.clear();
+    }
+    lock.lock();
+    for (const NcclOperationPtr& operation : ended) under_way_.remove(operation);
+    now.clear();
+    ended.clear();
+    if (!stopping_) changed_.wait_for(lock, kTick);
+  }
+}
+
+/// Throws when the operation cannot end any more.
+void NcclLink::look_at(NcclOperation& operation) {
+  const auto now = steady_clock::now();
+  const auto age = now - operation.started_;
+  if (auto lost = control_->failure_of(operation.ranks)) {
+    throw Error(lost->code(), cat(operation.what, ": ", lost->what()), lost->rank());
+  }
+  if (operation.board && operation.sequence > 0) {
+    if (operation.board->is_memory() || (age > kSuspicious && now - operation.looked_ > kSuspicious)) {
+      operation.looked_ = now;
+      operation.board->publish();
+      compare(operation);
+    }
+  }
+  if (age > timeout_) throw missing(operation);
+}
+
+/// Every rank must have called the same as its operation of this number. All compare with group rank 0, and
+/// so report the same pair.
+void NcclLink::compare(NcclOperation& operation) {
+  const NcclProgress first = operation.board->look(0, operation.sequence);
+  if (!first.known) return;
+  for (size_t r = 1; r < operation.ranks.size(); ++r) {
+    const NcclProgress other = operation.board->look(static_cast<int>(r), operation.sequence);
+    if (!other.known || other.fingerprint == first.fingerprint) continue;
+    std::string one = describe(first.fingerprint);
+    const std::string two = describe(other.fingerprint);
+    if (one == two) one += " with other sizes in the list";
+    throw Error(Code::collective_mismatch,
+                cat("group ", operation.group, ", operation ", operation.sequence, ": rank ",
+                    operation.ranks[0], " calls ", one, ", rank ", operation.ranks[r], " calls ", two),
+                operation.ranks[r]);
+  }
+}
+
+Error NcclLink::missing(NcclOperation& operation) {
+  std::string names;
+  int rank = -1;
+  for (size_t r = 0; operation.board && operation.sequence > 0 && r < operation.ranks.size(); ++r) {
+    if (operation.board->look(static_cast<int>(r), operation.sequence).sequence >= operation.sequence)
+      continue;
+    if (rank < 0) rank = operation.ranks[r];
+    names += cat(names.empty() ? "rank " : ", rank ", operation.ranks[r]);
+  }
+  return {Code::timeout,
+          cat(operation.what, " timed out after ", timeout_.count(), " ms: ",
+              names.empty() ? std::string("no rank is known to be missing") : cat("missing ", names)),
+          rank};
+}
+
+}  // namespace tessera

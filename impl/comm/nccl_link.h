@@ -1,0 +1,176 @@
+// What the NCCL groups of one rank share: communicators that can be ended at any time, the operations under
+// way on the device, and the watchdog that ends them when a peer fails or nobody comes.
+//
+// Nothing here can end the process. A collective whose peers do not come would otherwise spin on the device
+// for ever, and with it every call of CUDA that waits for the device; so a thread of the rank looks at what
+// is under way, and aborts all communicators when something is wrong. Then the device is free again, and the
+// rank's next call throws the cause.
+#pragma once
+
+#include <c10/core/Event.h>
+#include <c10/core/Stream.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/cuda_communication.h"
+#include "comm/host_world.h"
+#include "comm/nccl_board.h"
+#include "core/error.h"
+
+namespace tessera {
+
+class NcclComm;
+class NcclLink;
+
+/// An operation on the device. Its tensors live until it has ended or the caller has waited for it; waiting
+/// makes the calling thread's current stream wait, not the thread.
+class NcclOperation final : public Work {
+ public:
+  NcclOperation(std::shared_ptr<NcclLink> link, std::vector<at::Tensor> tensors);
+
+  void wait() override;
+  /// The only tensor of a message.
+  const at::Tensor& tensor() const { return tensors_[0]; }
+
+  std::string what;  ///< "all_gather of .. on group tp (operation 3)"
+  std::string group;
+  std::vector<int> ranks;  ///< world ranks that have to come
+  uint64_t sequence = 0;   ///< of its group; 0 for send and recv
+  Fingerprint fingerprint;
+  std::shared_ptr<NcclBoard> board;
+  /// Not yet given to NCCL: tries to, and returns whether it has been. Rank's thread only.
+  std::function<bool()> launch;
+
+ private:
+  friend class NcclLink;
+  const std::shared_ptr<NcclLink> link_;
+  std::mutex mutex_;  ///< guards tensors_
+  std::vector<at::Tensor> tensors_;
+  c10::Event done_;
+  std::atomic<bool> launched_{false};
+  std::chrono::steady_clock::time_point started_;
+  std::chrono::steady_clock::time_point looked_;  ///< watchdog only: when it last asked who is missing
+};
+using NcclOperationPtr = std::shared_ptr<NcclOperation>;
+
+class NcclLink : public std::enable_shared_from_this<NcclLink> {
+ public:
+  /// `control` connects the same ranks for host memory; `cuda` and `nccl` outlive the link.
+  NcclLink(HostWorldPtr control, const CudaCommunication& cuda, const NcclApi& nccl, at::Device device,
+           std::chrono::milliseconds timeout);
+  ~NcclLink();
+
+  const NcclApi& nccl() const { return nccl_; }
+  const CudaCommunication& cuda() const { return cuda_; }
+  at::Device device() const { return device_; }
+  HostWorld& control() { return *control_; }
+  std::chrono::milliseconds timeout() const { return timeout_; }
+  /// The stream on which the calling thread computes.
+  c10::Stream current_stream() const;
+
+  std::optional<Error> failure() const;
+  /// Throws the failure, if any.
+  void check();
+  /// Keeps the first failure and aborts all communicators. Any thread.
+  void fail(const Error& error) noexcept;
+  /// An Error for a result of NCCL.
+  Error nccl_error(int result, void* comm, const std::string& what) const;
+
+  /// Notes that `operation` has been queued on `stream`, and lets the watchdog look at it from here on.
+  void launched(const NcclOperationPtr& operation, const c10::Stream& stream);
+  /// Queued once a peer is ready; in order.
+  void postpone(const NcclOperationPtr& operation);
+  /// Launches what can be. Rank's thread.
+  void progress();
+  /// Blocks until `ready` (called now and then) returns true; throws failures, and timeout with `what`.
+  void await(const std::function<bool()>& ready, const std::string& what);
+  /// Blocks until everything queued on the current stream has ended. Throws failures.
+  void synchronize();
+
+  void add(const std::shared_ptr<NcclComm>& comm);
+  /// Waits for what is under way on the communicators' streams, then ends them in order.
+  void close();
+  /// Ends everything with `error`; the link's owner calls this (or close) before it lets go.
+  void end(const Error& error);
+
+ private:
+  void watch();
+  void look_at(NcclOperation& operation);
+  void compare(NcclOperation& operation);
+  Error missing(NcclOperation& operation);
+  std::vector<std::shared_ptr<NcclComm>> comms();
+  void stop();
+
+  const HostWorldPtr control_;
+  const CudaCommunication& cuda_;
+  const NcclApi& nccl_;
+  const at::Device device_;
+  const std::chrono::milliseconds timeout_;
+  std::list<NcclOperationPtr> postponed_;  // rank's thread only
+
+  mutable std::mutex mutex_;  ///< guards the rest
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::optional<Error> failure_;
+  std::list<NcclOperationPtr> under_way_;
+  std::vector<std::weak_ptr<NcclComm>> comms_;
+  std::thread watchdog_;
+};
+
+/// A communicator with a stream of its own. Calls of NCCL take a lock that `abort` takes too, so that nobody
+/// uses a communicator that is gone; none of them blocks.
+class NcclComm {
+ public:
+  /// Starts connecting `ranks` ranks that pass the same id.
+  static std::shared_ptr<NcclComm> connect(const std::shared_ptr<NcclLink>& link, std::string name, int ranks,
+                                           const NcclBoard::Id& id, int rank);
+  /// Collective over the ranks of `parent`; null for color -1. Blocks until NCCL has done it.
+  static std::shared_ptr<NcclComm> split(const std::shared_ptr<NcclLink>& link, std::string name,
+                                         NcclComm& parent, int color, int key);
+  ~NcclComm();
+
+  /// Whether all ranks have connected. Throws when that failed.
+  bool ready();
+  void await_ready();
+  /// Throws what NCCL has noticed by itself since the last call. Any thread.
+  void look();
+  const c10::Stream& stream() const { return stream_; }
+
+  /// Calls NCCL between group_start and group_end, and waits until it has taken the calls over.
+  void call(const std::string& what,
+            const std::function<int(const NcclApi& nccl, void* comm, void* stream)>& calls);
+  void abort() noexcept;
+  /// Orderly end, after all operations.
+  void finish();
+
+ private:
+  NcclComm(const std::shared_ptr<NcclLink>& link, std::string name);
+  /// Runs `call` under the lock; throws errors of NCCL after the link has failed with them.
+  bool settled(const std::string& what);
+  void check_result(int result, const std::string& what);
+
+  const std::weak_ptr<NcclLink> link_;
+  const NcclApi& nccl_;
+  const CudaCommunication& cuda_;
+  const at::Device device_;
+  const std::string name_;
+  std::shared_ptr<NcclLink> link() const;
+
+  std::mutex mutex_;  ///< guards comm_
+  void* comm_ = nullptr;
+  bool connected_ = false;  // rank's thread
+  void* native_stream_ = nullptr;
+  c10::Stream stream_;
+};
+
+}  // namespace tessera
