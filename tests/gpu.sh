@@ -2,7 +2,7 @@
 # Builds, checks and measures all GPU code in one go, within ten minutes.
 #
 #   tests/gpu.sh [run] [--out FOLDER]   on a machine with a GPU: tests, memory checker, kernel and training benchmarks.
-#                                       Writes tests.json, kernels.jsonl and report.txt into FOLDER (default
+#                                       Writes tests.json, kernels.jsonl, training.jsonl, report.txt into FOLDER (default
 #                                       $OUT or build/gpu-results) and prints the report. Any failure, and any GPU test
 #                                       that was skipped, ends it with status 1. Without a GPU: 77, with the reason.
 #   tests/gpu.sh pack [CMAKE-OPTIONS]   anywhere: builds with preset cuda and puts the programs with the libraries they
@@ -101,15 +101,17 @@ do_run() {
   choose_programs
   {
     nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader
-    step "tests on the device" 200 "$bin/tessera_gpu_tests" --gtest_brief=1 --gtest_output="json:$out/tests.json"
+    step "tests on the device" 120 "$bin/tessera_gpu_tests" --gtest_brief=1 --gtest_output="json:$out/tests.json"
     step "no test skipped" 20 no_device_test_was_skipped
     if command -v compute-sanitizer >/dev/null; then
-      step "accesses outside memory" 120 compute-sanitizer --tool memcheck --error-exitcode 1 --print-limit 5 \
+      step "accesses outside memory" 80 compute-sanitizer --tool memcheck --error-exitcode 1 --print-limit 5 \
         "$bin/tessera_gpu_tests" --gtest_brief=1 --gtest_filter='*NormOn*TwoRuns*device:*RopeOn*device:*GatedOn*device:*RowsOn*device:*CrossEntropyOn*Pieces*device'
-      step "races in shared memory" 90 compute-sanitizer --tool racecheck --error-exitcode 1 --print-limit 5 \
+      step "races in shared memory" 50 compute-sanitizer --tool racecheck --error-exitcode 1 --print-limit 5 \
         "$bin/tessera_gpu_tests" --gtest_brief=1 --gtest_filter='*NormOn*TwoRuns*device:*CrossEntropyOn*Pieces*device'
     fi
-    step "kernels beside ATen" 200 "$bin/gpu_kernels_bench" --json "$out/kernels.jsonl"
+    step "kernels beside ATen" 110 "$bin/gpu_kernels_bench" --json "$out/kernels.jsonl"
+    step "training beside transformers" 220 "${PYTHON:-python3}" tests/gpu/train_gpu_bench.py --tessera "$bin/tessera" \
+      --json "$out/training.jsonl"
     echo "failed: ${failures[*]:-nothing}"
   } 2>&1 | tee "$out/report.txt"
   ! grep -q '^== .*: FAILED' "$out/report.txt"
