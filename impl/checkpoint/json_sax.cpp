@@ -3,25 +3,6 @@
 
 namespace tessera {
 
-void check_json_depth(std::string_view text) {
-  constexpr int kDeepest = 100;
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      TESSERA_CHECK(++depth <= kDeepest, format, "json nested deeper than ", kDeepest);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-}
-
 void StrictSax::parse(std::string_view text) {
   // nlohmann takes a zero byte for the end of the text and skips a byte order mark; the format knows neither.
   const size_t nul = text.find('\0');

@@ -7,12 +7,9 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/json_depth.h"
 
 namespace tessera {
-
-/// Throws format when brackets nest deeper than any file of ours: nlohmann parses such text without recursion
-/// but writes and compares values with it.
-void check_json_depth(std::string_view text);
 
 /// Turns nlohmann's events into four: scalar, key, open and close. Nothing is stored and nothing recurses, so
 /// memory is bounded by what the derived class keeps, whatever the text says.

@@ -60,7 +60,7 @@ MessageRule::Train take_train(Json& message, size_t index) {
     if (!it->is_null()) {
       TESSERA_CHECK(weight ? it->is_number() : it->is_boolean(), format, "message ", index, ": ", key,
                     " is not ", weight ? "a number" : "true or false");
-      TESSERA_CHECK(!weight || *it == 0 || *it == 1, unsupported, "message ", index, ": weight=", it->dump(),
+      TESSERA_CHECK(!weight || *it == 0 || *it == 1, format, "message ", index, ": weight=", it->dump(),
                     " is neither 0 nor 1");
       train = (weight ? *it == 1 : it->get<bool>()) ? MessageRule::Train::yes : MessageRule::Train::no;
     }
@@ -200,7 +200,7 @@ Rendering ChatTemplate::run(const Compiled& compiled, const Json& conversation,
   Rendering rendering;
   const std::string packed = take(events);
   std::vector<RenderEvent> list(packed.size() / sizeof(RenderEvent));
-  std::memcpy(list.data(), packed.data(), list.size() * sizeof(RenderEvent));
+  if (!list.empty()) std::memcpy(list.data(), packed.data(), list.size() * sizeof(RenderEvent));
   rendering.text = take(rendered);
   rendering.read(list, context["messages"].size());
   return rendering;

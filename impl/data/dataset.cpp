@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_depth.h"
 #include "core/log.h"
 #include "data/batch_builder.h"
 #include "data/corpus.h"
@@ -68,6 +69,7 @@ class PreparedDataset : public Dataset {
   }
 
   void restore(const std::string& state) override {
+    check_json_depth(state);
     const auto json = nlohmann::json::parse(state, nullptr, false);
     const auto number = [&](const char* key) {
       TESSERA_CHECK(json.is_object() && json.contains(key) && json[key].is_number_integer(), format,

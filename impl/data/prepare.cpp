@@ -119,7 +119,8 @@ Converted convert_row(std::string_view text, bool too_long, const DatasetOptions
     out.rows = convert(text);
   } catch (const Error& error) {
     // A broken program (internal) or machine (io, memory) is no bad row.
-    if (error.code() != Code::format && error.code() != Code::argument) throw;
+    const Code code = error.code();
+    if (code != Code::format && code != Code::argument && code != Code::unsupported) throw;
     out.error = error.what();
   }
   return out;

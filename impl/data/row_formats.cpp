@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_depth.h"
 #include "data/chat.h"
 #include "data/line_reader.h"
 #include "data/packed_batch.h"
@@ -17,6 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json parse_object(std::string_view text) {
+  check_json_depth(text);
   Json row;
   try {
     row = Json::parse(text);
@@ -24,6 +26,8 @@ Json parse_object(std::string_view text) {
     std::string reason = error.what();
     if (const size_t start = reason.find(": "); start != std::string::npos) reason = reason.substr(start + 2);
     throw Error(Code::format, cat("bad JSON at byte ", error.byte, ": ", printable(reason, 160)));
+  } catch (const nlohmann::json::out_of_range&) {
+    throw Error(Code::format, "bad JSON: a number is too large");
   }
   TESSERA_CHECK(row.is_object(), format, "the row is not a JSON object but ", row.type_name());
   return row;
@@ -53,7 +57,11 @@ void copy_extras(const Json& row, Json& conversation) {
     if (found == row.end() || found->is_null()) continue;
     conversation[name] = *found;
     // Datasets often hold the list of tools as JSON text.
-    if (found->is_string()) conversation[name] = Json::parse(found->get<std::string>(), nullptr, false);
+    if (found->is_string()) {
+      const auto text = found->get<std::string>();
+      check_json_depth(text);
+      conversation[name] = Json::parse(text, nullptr, false);
+    }
     TESSERA_CHECK(!conversation[name].is_discarded(), format, "field ", name, " is text that is no JSON");
   }
 }

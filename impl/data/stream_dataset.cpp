@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/json_depth.h"
 #include "data/batch_builder.h"
 #include "data/corpus.h"
 #include "data/epoch_plan.h"
@@ -291,6 +292,7 @@ class StreamDataset : public Dataset {
   }
 
   void restore(const std::string& state) override {
+    check_json_depth(state);
     const Json json = Json::parse(state, nullptr, false);
     TESSERA_CHECK(json.is_object() && json.contains("stream"), state, "data state is not of a stream");
     TESSERA_CHECK(read_integer(json, "version") == 1, unsupported, "data state has version ",

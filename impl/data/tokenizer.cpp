@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/json_depth.h"
 #include "data/parallel_for.h"
 #include "data/sentencepiece.h"
 #include "data/text_ffi.h"
@@ -49,6 +50,7 @@ std::optional<std::string> read_if_there(const fs::path& path) {
 /// An object, or an empty one for a file that is not there.
 Json parse_object(const std::optional<std::string>& text, const std::string& name) {
   if (!text || text->empty()) return Json::object();
+  check_json_depth(*text, name);
   Json value = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   TESSERA_CHECK(value.is_object(), format, name,
                 value.is_discarded() ? " is not json" : " is not a json object");

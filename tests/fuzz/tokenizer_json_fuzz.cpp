@@ -1,5 +1,6 @@
-// Fuzzes the reader of tokenizer.json: a file that opens must encode and decode without a crash, give ids it
-// knows and offsets inside of the text; one that does not must give an error of one line.
+// Fuzzes the readers of tokenizer.json and of tokenizer.model: a file that opens must encode and decode
+// without a crash, give ids it knows and offsets inside of the text; one that does not must give an error of
+// one line.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -34,24 +35,32 @@ void check_error(const Error& error) {
 
 }  // namespace
 
+namespace {
+
+void use_all(const Tokenizer& tokenizer) {
+  for (const char* text : {"", "hello  wor\xC3\xA9ld <s>\n", "\xF0\x9F\x98\x80\xCC\x81 1234"}) {
+    try {
+      use(tokenizer, text);
+    } catch (const Error& error) {
+      check_error(error);
+    }
+  }
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string input(reinterpret_cast<const char*>(data), size);
   try {
-    const auto tokenizer = Tokenizer::from_json(input);
-    for (const char* text : {"", "hello  wor\xC3\xA9ld <s>\n", "\xF0\x9F\x98\x80\xCC\x81 1234"}) {
-      try {
-        use(*tokenizer, text);
-      } catch (const Error& error) {
-        check_error(error);
-      }
-    }
+    use_all(*Tokenizer::from_json(input));
   } catch (const Error& error) {
     check_error(error);
     require(error.code() == Code::format);
   }
   try {
-    convert_sentencepiece(input, "tokenizer.model");
+    use_all(*Tokenizer::from_json(convert_sentencepiece(input, "tokenizer.model").tokenizer_json));
   } catch (const Error& error) {
+    check_error(error);
     require(error.code() == Code::format || error.code() == Code::unsupported);
   }
   return 0;

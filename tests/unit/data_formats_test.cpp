@@ -163,6 +163,35 @@ TEST_F(DataFormats, AJsonArrayHasARowInEachElement) {
   EXPECT_THROW(open_dataset(alpaca), Error);
 }
 
+TEST_F(DataFormats, HostileRowsAreBadRowsWithTheirLine) {
+  const std::string good =
+      R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"x":)";
+  const std::string open(2'000'000, '['), close(2'000'000, ']');
+  const std::pair<std::string, const char*> cases[] = {
+      {"{\"messages\":" + open + close + "}", "nested deeper than 100"},
+      {good + "1,\"tools\":" + open + close + "}", "nested deeper than 100"},
+      {good + "1,\"tools\":\"" + open + close + "\"}", "nested deeper than 100"},
+      {good + "1e999}", "a number is too large"},
+      {R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":2}]})",
+       "message 1: weight=2 is neither 0 nor 1"},
+  };
+  DatasetOptions chat = options("chat");
+  for (const auto& [row, reason] : cases) {
+    chat.paths = {directory_.write("rows.jsonl", good + "1}\n" + row + "\n")};
+    chat.on_error = "fail";
+    try {
+      open_dataset(chat);
+      ADD_FAILURE() << reason;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::format);
+      EXPECT_NE(std::string(error.what()).find(chat.paths[0] + ":2: "), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find(reason), std::string::npos) << error.what();
+    }
+    chat.on_error = "skip";
+    EXPECT_EQ(open_dataset(chat)->report().bad_rows, 1) << reason;
+  }
+}
+
 TEST_F(DataFormats, OptionsAreChecked) {
   DatasetOptions chat = options("chat");
   chat.vocab_size = 3;

@@ -124,20 +124,26 @@ TEST(TokenizerOpen, NamesWhatIsMissing) {
 
 TEST(TokenizerOpen, RefusesBrokenFilesWithTheirName) {
   const std::string good = testing::tiny_tokenizer().dump();
+  // A normaliser whose trie is said to have 4 GB.
+  nlohmann::json huge_trie = testing::tiny_tokenizer();
+  huge_trie["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "/P///wAAAAA="}};
   for (const std::string& bad :
        {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}"),
         std::string(R"({"model":{"type":"BPE","vocab":{},"merges":["a b"]}})"),
         std::string(R"({"model":{"type":"Nothing"}})"), good.substr(0, good.size() / 2),
-        std::string(100000, '['), std::string("{\"a\":\xff}")}) {
+        std::string(100000, '['), std::string("{\"a\":\xff}"), huge_trie.dump()}) {
     const Error e = error_of([&] { Tokenizer::from_json(bad); });
     EXPECT_EQ(e.code(), Code::format) << bad.substr(0, 40);
     EXPECT_EQ(std::string(e.what()).rfind("tokenizer.json", 0), 0u) << e.what();
     EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
   }
-  for (const char* bad : {"{", "[]", R"({"chat_template": 3})", R"({"chat_template": [{"name": "a"}]})",
-                          R"({"added_tokens_decoder": {"x": {"content": "y"}}})"}) {
+  const std::string deep = R"({"added_tokens_decoder": {"5": {"content": "x", "y": )" +
+                           std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}}}";
+  for (const std::string& bad : {std::string("{"), std::string("[]"), std::string(R"({"chat_template": 3})"),
+                                 std::string(R"({"chat_template": [{"name": "a"}]})"), deep,
+                                 std::string(R"({"added_tokens_decoder": {"x": {"content": "y"}}})")}) {
     const Error e = error_of([&] { Tokenizer::from_json(good, bad); });
-    EXPECT_EQ(e.code(), Code::format) << bad;
+    EXPECT_EQ(e.code(), Code::format) << bad.substr(0, 60);
     EXPECT_NE(std::string(e.what()).find("tokenizer_config.json"), std::string::npos) << e.what();
   }
 }

@@ -45,6 +45,39 @@ fn keep_blanks(processor: &mut Value, depth: usize) {
     }
 }
 
+/// The little-endian word that a base64 text begins with.
+fn first_word(text: &str) -> Option<u32> {
+    let mut bits = 0u64;
+    for byte in text.bytes().take(6) {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u64::from(digit);
+    }
+    Some(((bits >> 4) as u32).swap_bytes())
+}
+
+/// A precompiled normaliser begins with the size of its trie, and the crate makes room for that before it looks how much
+/// there is: memory that cannot be had would end the process.
+fn check_charsmaps(normalizer: &Value, depth: usize) -> Outcome<()> {
+    if let Some(text) = normalizer.get("precompiled_charsmap").and_then(Value::as_str) {
+        if first_word(text).is_some_and(|size| u64::from(size) > text.len() as u64) {
+            return fail(Status::Format, "precompiled_charsmap is shorter than its trie");
+        }
+    }
+    if let Some(inner) = normalizer.get("normalizers").and_then(Value::as_array) {
+        if depth < 128 {
+            inner.iter().try_for_each(|n| check_charsmaps(n, depth + 1))?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads the `added` list: objects with `content` and optionally `special`, `lstrip`, `rstrip`, `single_word`,
 /// `normalized`.
 fn added_tokens(text: &str) -> Outcome<Vec<AddedToken>> {
@@ -106,6 +139,9 @@ fn open(json_text: &str, added: &str, bos_eos: Option<(&str, &str)>) -> Outcome<
         return fail(Status::Format, "not a json object");
     }
     normalise_document(&mut document);
+    if let Some(normalizer) = document.get("normalizer") {
+        check_charsmaps(normalizer, 0)?;
+    }
     let missing_processor = document.get("post_processor").is_none_or(Value::is_null);
     let mut tokenizer: Tokenizer = match serde_json::from_value(document) {
         Ok(tokenizer) => tokenizer,
