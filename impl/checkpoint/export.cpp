@@ -124,17 +124,19 @@ void create_file(const std::string& path, const ExportFile& file, const std::str
 
 // This rank's boxes of one file.
 void write_parts(const std::string& path, const ExportFile& file, int64_t header_bytes,
-                 const std::unordered_map<std::string, const ShardedTensor*>& mine) {
+                 const std::unordered_multimap<std::string, const ShardedTensor*>& mine) {
   FileHandle handle;
   for (const TensorEntry& entry : file.entries) {
-    const auto it = mine.find(entry.name);
-    if (it == mine.end() || it->second->box.empty()) continue;
-    if (!handle.is_open()) handle = open_for_write(path, /*create=*/false);
     const int64_t base = header_bytes + entry.begin;
-    write_box(entry.shape, entry.dtype, it->second->box, it->second->local,
-              [&](int64_t offset, const void* data, int64_t bytes) {
-                write_at(handle, path, base + offset, data, bytes);
-              });
+    const auto [first, last] = mine.equal_range(entry.name);
+    for (auto it = first; it != last; ++it) {
+      if (it->second->box.empty()) continue;
+      if (!handle.is_open()) handle = open_for_write(path, /*create=*/false);
+      write_box(entry.shape, entry.dtype, it->second->box, it->second->local,
+                [&](int64_t offset, const void* data, int64_t bytes) {
+                  write_at(handle, path, base + offset, data, bytes);
+                });
+    }
   }
   if (handle.is_open()) flush_to_disk(handle, path);
 }
@@ -209,7 +211,7 @@ void export_hf(const std::string& directory, const std::vector<ShardedTensor>& t
                const ExportOptions& options, Group& group) {
   const std::string what = cat("exporting to ", directory);
   const std::string temporary = join_path(directory, kTemporary);
-  const std::vector<OwnedTensor> owned = gather_ownership(tensors, group, options.device);
+  const std::vector<OwnedTensor> owned = gather_ownership(tensors, group, options.device, PartsOfRank::several);
 
   std::vector<ExportFile> files;
   std::vector<std::string> headers;
@@ -250,7 +252,7 @@ void export_hf(const std::string& directory, const std::vector<ShardedTensor>& t
       if (group.rank() == 0) write_side_files(temporary, options, files);
     });
     together(group, options.device, what, [&] {
-      std::unordered_map<std::string, const ShardedTensor*> mine;
+      std::unordered_multimap<std::string, const ShardedTensor*> mine;
       for (const ShardedTensor& tensor : tensors) {
         if (tensor.owner) mine.emplace(tensor.name, &tensor);
       }

@@ -28,7 +28,7 @@ struct ExportOptions {
 };
 
 /// Collective over `group`, whose ranks together own each element of each tensor exactly once (checked) and
-/// share the file system. Parts with owner == false are not written. Data goes to temporary names, is
+/// share the file system; a rank may have several parts of one. Parts with owner == false are not written. Data goes to temporary names, is
 /// flushed, and one rank renames at the end; until then an export that was there before is whole. A crash
 /// between two renames leaves either a loadable directory or, when an export in several files replaces one in
 /// as many files, one without an index: never old and new weights mixed. Errors are the same on all ranks and

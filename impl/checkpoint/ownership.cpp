@@ -28,12 +28,12 @@ std::string describe(const std::vector<ShardedTensor>& tensors) {
 
 }  // namespace
 
-void check_tensors(const std::vector<ShardedTensor>& tensors) {
+void check_tensors(const std::vector<ShardedTensor>& tensors, PartsOfRank parts) {
   std::unordered_set<std::string> names;
   for (const ShardedTensor& tensor : tensors) {
     TESSERA_CHECK(!tensor.name.empty(), argument, "a tensor has no name");
-    TESSERA_CHECK(names.insert(tensor.name).second, argument, "tensor ", printable(tensor.name),
-                  " is listed twice");
+    TESSERA_CHECK(names.insert(tensor.name).second || parts == PartsOfRank::several, argument, "tensor ",
+                  printable(tensor.name), " is listed twice");
     TESSERA_CHECK(tensor.local.defined(), argument, "tensor ", printable(tensor.name), " has no local part");
     checked_numel(tensor.global_shape);
     TESSERA_CHECK(tensor.box.fits(tensor.global_shape), argument, "tensor ", printable(tensor.name),
@@ -75,10 +75,10 @@ void check_cover(const OwnedTensor& tensor) {
 }
 
 std::vector<OwnedTensor> gather_ownership(const std::vector<ShardedTensor>& tensors, Group& group,
-                                          at::Device device) {
+                                          at::Device device, PartsOfRank parts) {
   std::string mine;
   together(group, device, "listing tensors", [&] {
-    check_tensors(tensors);
+    check_tensors(tensors, parts);
     mine = describe(tensors);
   });
   const std::vector<std::string> lists = gather_texts(group, device, mine);

@@ -29,6 +29,10 @@ at::Tensor side_by_side(const std::vector<at::Tensor>& weights, const std::vecto
   return first.as_strided(shape, first.strides().vec(), first.storage_offset());
 }
 
+StoredSlice fused_rows(const LinearSpec::Fused& fused, const char* kind, const std::vector<int64_t>& shape) {
+  return StoredSlice::rows_of(fused.prefix + kind, shape, fused.rows, fused.first);
+}
+
 }  // namespace
 
 Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
@@ -41,6 +45,7 @@ Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
   if (spec.style == Style::colwise) weight.tp = Placement::shard(0, spec.parts);
   if (spec.style == Style::rowwise) weight.tp = Placement::shard(1);
   weight.tp_partial = spec.parts > 0;
+  if (spec.fused) weight.stored = fused_rows(*spec.fused, ".weight", weight.shape);
   params.push_back(std::move(weight));
   if (!spec.bias) return;
 
@@ -52,6 +57,7 @@ Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
   bias.decay = false;
   if (spec.style == Style::colwise) bias.tp = Placement::shard(0, spec.parts);
   bias.tp_partial = spec.parts > 0;
+  if (spec.fused) bias.stored = fused_rows(*spec.fused, ".bias", bias.shape);
   params.push_back(std::move(bias));
 }
 

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,14 @@ struct LinearSpec {
   enum class Style : int { colwise = 0, rowwise = 1, replicate = 2 };
   Style style = Style::colwise;
   int64_t parts = 0;  ///< of a colwise layer: Placement::parts
+  /// Checkpoints that fuse projections: this layer is the rows `first` .. `first` + out of the `rows` rows of
+  /// `prefix`.weight and of `prefix`.bias.
+  struct Fused {
+    std::string prefix;
+    int64_t rows = 0;
+    int64_t first = 0;
+  };
+  std::optional<Fused> fused;
 };
 
 /// y [T, out] = x [T, in] Wᵀ + b. Holds indices into its unit's weights, never tensors.

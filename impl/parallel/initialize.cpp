@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "checkpoint/safetensors.h"
+#include "checkpoint/stored.h"
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
 #include "tensor/runs.h"
@@ -171,7 +172,7 @@ void load_weights(ShardedModel& model, const std::string& directory) {
   const CheckpointReader reader(directory);
   for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
     const Box box = model.box(param.spec);
-    reader.read(param.spec.name, param.spec.shape, box, model.master(address).view(box.size));
+    read_parameter(reader, param.spec, box, model.master(address).view(box.size));
     model.publish(address);
   });
 }
@@ -190,7 +191,7 @@ void load_weights_from_rank0(ShardedModel& model, const std::string& directory) 
     // part.
     at::Tensor full = at::empty(spec->shape, at::dtype(model.options().master));
     if (reads) {
-      error = outcome_of([&] { reader->read(spec->name, spec->shape, Box::whole(spec->shape), full); });
+      error = outcome_of([&] { read_parameter(*reader, *spec, Box::whole(spec->shape), full); });
     }
     share_outcome(everyone, error);
     everyone->broadcast({full}, 0)->wait();

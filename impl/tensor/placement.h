@@ -6,10 +6,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mesh/mesh.h"
+#include "tensor/stored_slice.h"
 
 namespace tessera {
 
@@ -27,24 +29,6 @@ struct Placement {
   int64_t copies(int64_t size) const;
   bool operator==(const Placement&) const = default;
 };
-
-/// A contiguous part of a tensor: `offset[d] .. offset[d] + size[d]` in each dim. Sizes may be 0.
-struct Box {
-  std::vector<int64_t> offset;
-  std::vector<int64_t> size;
-
-  int64_t numel() const;
-  bool empty() const { return numel() == 0; }
-  bool operator==(const Box&) const = default;
-
-  /// The box that is the whole of a tensor.
-  static Box whole(const std::vector<int64_t>& shape);
-  /// True when both lists have one entry per dim of `shape` and no part lies outside it.
-  bool fits(const std::vector<int64_t>& shape) const;
-};
-
-/// What two boxes of one tensor share; of size 0 in every dim when they share nothing.
-Box intersection(const Box& a, const Box& b);
 
 /// The product of the sizes. Throws argument for a negative size or a product beyond int64.
 int64_t checked_numel(const std::vector<int64_t>& shape);
@@ -73,6 +57,8 @@ struct ParamSpec {
   int64_t stage_copies = 1;
   /// Of several stages the one whose copy is saved.
   bool primary = true;
+  /// Where a Hugging Face checkpoint has it, when not under its own name and shape.
+  std::optional<StoredSlice> stored;
 };
 
 /// The part of `spec` that tp coordinate `tp_index` of `tp_size` holds. Uneven splits follow torch.chunk.

@@ -3,6 +3,7 @@
 
 #include "checkpoint/agreement.h"
 #include "checkpoint/export.h"
+#include "checkpoint/stored.h"
 #include "checkpoint/training_checkpoint.h"
 #include "data/dataset.h"
 #include "train/trainer_impl.h"
@@ -49,8 +50,13 @@ void Trainer::export_hf(const std::string& directory, std::optional<at::ScalarTy
     options.config_json = impl_->config.raw;
     options.source_directory = impl_->source;
     options.dtype = dtype;
+    std::vector<ParameterPart> parts;
+    for (ShardedTensor& shard : impl_->weight_shards()) {
+      const ParamSpec* spec = impl_->model->find_known(shard.name).spec;
+      parts.push_back({spec, std::move(shard)});
+    }
     agreed([&] {
-      tessera::export_hf(directory, impl_->weight_shards(), options, *impl_->mesh->world()->everyone());
+      tessera::export_hf(directory, stored_parts(parts), options, *impl_->mesh->world()->everyone());
     });
   });
 }
