@@ -97,21 +97,29 @@ at::Tensor boundaries(const std::vector<int32_t>& values) {
 }
 
 /// Boundaries of what a rank has of each document; padding goes to the last.
-void set_boundaries(PackedBatch& local, const std::vector<ContextPiece>& pieces) {
+void set_boundaries(PackedBatch& local, const ContextLayout& layout,
+                    const std::vector<ContextPiece>& pieces) {
   std::vector<int32_t> real{0};
+  std::vector<int64_t> whole;
   for (size_t i = 0; i < pieces.size(); ++i) {
     if (i > 0 && pieces[i].document == pieces[i - 1].document) {
       real.back() += static_cast<int32_t>(pieces[i].length);
     } else {
       real.push_back(real.back() + static_cast<int32_t>(pieces[i].length));
+      whole.push_back(layout.documents[static_cast<size_t>(pieces[i].document)].length);
     }
   }
   const auto tokens = static_cast<int32_t>(local.tokens.numel());
-  if (pieces.empty()) real.push_back(std::min(1, tokens));
+  if (pieces.empty()) {
+    real.push_back(std::min(1, tokens));
+    whole.push_back(0);
+  }
   std::vector<int32_t> padded = real;
   padded.back() = tokens;
   local.cu_seqlens = boundaries(real);
   local.cu_seqlens_padded = boundaries(padded);
+  local.whole_lengths = at::empty({static_cast<int64_t>(whole.size())}, at::dtype(at::kLong));
+  std::copy(whole.begin(), whole.end(), local.whole_lengths.mutable_data_ptr<int64_t>());
 }
 
 }  // namespace
@@ -189,7 +197,7 @@ PackedBatch shard_batch(const PackedBatch& batch, const ContextLayout& layout, i
   }
   const int64_t* labels = local.labels.const_data_ptr<int64_t>();
   local.label_count = layout.local_tokens - std::count(labels, labels + layout.local_tokens, kIgnoredLabel);
-  set_boundaries(local, pieces);
+  set_boundaries(local, layout, pieces);
   return local;
 }
 

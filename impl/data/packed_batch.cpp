@@ -1,6 +1,7 @@
 // The checks behind PackedBatch's promises.
 #include "data/packed_batch.h"
 
+#include <ATen/ops/diff.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -91,6 +92,11 @@ void mix(uint64_t& hash, const at::Tensor& tensor) {
 }
 
 }  // namespace
+
+at::Tensor document_lengths(const PackedBatch& batch) {
+  if (batch.whole_lengths.defined()) return batch.whole_lengths;
+  return at::diff(batch.cu_seqlens).to(at::kLong);
+}
 
 void validate(const PackedBatch& batch, int64_t vocab) {
   check_tensor(batch.tokens, "tokens", at::kLong);

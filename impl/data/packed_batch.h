@@ -20,6 +20,9 @@ struct PackedBatch {
       cu_seqlens_padded;    ///< int32 [n+1]: boundaries with each document's alignment padding; last is T
   int64_t max_seqlen = 0;   ///< longest real document
   int64_t label_count = 0;  ///< labels that are not -100
+  /// int64 [n]: where the documents are split between ranks, the lengths of the whole ones; undefined
+  /// otherwise.
+  at::Tensor whole_lengths;
 
   int64_t tokens_count() const { return tokens.defined() ? tokens.numel() : 0; }
   int64_t documents() const { return cu_seqlens.defined() ? cu_seqlens.numel() - 1 : 0; }
@@ -31,6 +34,8 @@ inline constexpr int64_t kIgnoredLabel = -100;
 int64_t document_token_count(const PackedBatch& batch);
 /// Which tokens those are: int64, ascending; undefined when there is no padding.
 at::Tensor document_tokens(const PackedBatch& batch);
+/// int64 [n]: the real length of each document, of the whole one where it is split between ranks.
+at::Tensor document_lengths(const PackedBatch& batch);
 
 /// Checks every promise above; throws Error(argument) naming the first that is broken. `vocab` bounds the
 /// tokens.

@@ -1,9 +1,18 @@
-// The gated activation of Llama-style MLPs: SwiGLU (Shazeer, 2020), y = silu(gate) * up.
+// The gated activations of MLPs (Shazeer, 2020): SwiGLU, y = silu(gate) * up, and GEGLU with the tanh
+// approximation of GELU (gelu_pytorch_tanh), y = gelu(gate) * up.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-namespace tessera::kernels {
+namespace tessera {
+
+/// What the gate of an MLP passes through.
+enum class Activation : int {
+  silu = 0,
+  gelu_tanh = 1,  ///< gelu_pytorch_tanh
+};
+
+namespace kernels {
 
 /// y [T, F] = silu(gate) * up in float32 arithmetic, rounded once to the dtype of gate. gate and up may be
 /// the halves of a fused [T, 2F] projection (dense last dimension, any row stride).
@@ -25,4 +34,10 @@ SwigluGrads swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, const 
 void swiglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& up,
                          const at::Tensor& dgate, const at::Tensor& dup, const at::Tensor& y);
 
-}  // namespace tessera::kernels
+/// The same for GEGLU.
+at::Tensor geglu(const at::Tensor& gate, const at::Tensor& up);
+void geglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& up,
+                        const at::Tensor& dgate, const at::Tensor& dup, const at::Tensor& y);
+
+}  // namespace kernels
+}  // namespace tessera

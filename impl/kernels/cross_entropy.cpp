@@ -2,17 +2,23 @@
 // operations.
 #include "kernels/cross_entropy.h"
 
+#include <ATen/ops/add.h>
 #include <ATen/ops/amax.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/log.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/rsub.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -58,7 +64,7 @@ void cross_entropy_on(const CudaTable& table, const at::Tensor& logits, const at
              "cross_entropy");
 }
 
-double run(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale) {
+double run(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale, double cap) {
   const int64_t n = logits.size(0), v = logits.size(1);
   std::vector<double> row_loss(static_cast<size_t>(n));
   const float scale = grad_scale ? static_cast<float>(*grad_scale) : 0;
@@ -66,8 +72,8 @@ double run(const at::Tensor& logits, const at::Tensor& labels, const double* gra
   parallel(n, 4 * v * logits.element_size(),
            [&, x = out(logits), label = labels.const_data_ptr<int64_t>()](int64_t b, int64_t e) {
              std::vector<float> scratch(grad_scale ? static_cast<size_t>(cross_entropy_scratch(v)) : 0);
-             loop(x, logits.stride(0), label, v, kIgnoreIndex, grad_scale ? &scale : nullptr, row_loss.data(),
-                  scratch.data(), b, e);
+             loop(x, logits.stride(0), label, v, kIgnoreIndex, grad_scale ? &scale : nullptr,
+                  static_cast<float>(cap), row_loss.data(), scratch.data(), b, e);
            });
   return std::accumulate(row_loss.begin(), row_loss.end(), 0.0);
 }
@@ -85,6 +91,18 @@ LocalLabels local_labels(const at::Tensor& labels, int64_t vocab_begin, int64_t 
 }
 
 }  // namespace
+
+void soft_cap(const at::Tensor& logits, double cap) {
+  TESSERA_CHECK(std::isfinite(cap) && cap >= 0, argument, "soft_cap: cap ", cap, " is not a number above 0");
+  if (cap == 0 || logits.numel() == 0) return;
+  if (has_loops(logits) && logits.is_contiguous()) {
+    const auto loop = pick(cpu_table().soft_cap, logits);
+    parallel(logits.numel(), 2 * logits.element_size(),
+             [&, x = out(logits)](int64_t b, int64_t e) { loop(x, static_cast<float>(cap), b, e); });
+    return;
+  }
+  logits.copy_(at::tanh(at::div(logits.to(at::kFloat), cap)).mul_(cap));
+}
 
 CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor& labels,
                                       int64_t vocab_begin) {
@@ -129,13 +147,13 @@ CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor
 }
 
 void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int64_t vocab_begin,
-                        const at::Tensor& lse, double grad_scale) {
+                        const at::Tensor& lse, double grad_scale, double cap) {
   if (logits.numel() == 0) return;
   check_shapes(logits, labels);
   TESSERA_CHECK(lse.dim() == 1 && lse.size(0) == logits.size(0) && lse.scalar_type() == at::kFloat, argument,
                 "cross_entropy_grad: lse is ", lse.sizes(), ", float32 [", logits.size(0), "] expected");
   const at::Tensor dense_lse = lse.contiguous();
-  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cuda_table({&logits, &lse})) {
+  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cap == 0 && cuda_table({&logits, &lse})) {
     const CudaCall call(*cuda, logits);
     call.check(cuda->cross_entropy_grad(cuda_type(logits), out(logits), logits.stride(0),
                                         labels.const_data_ptr<int64_t>(), logits.size(0), logits.size(1),
@@ -150,7 +168,7 @@ void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int6
              [&, x = out(logits), label = labels.const_data_ptr<int64_t>(),
               l = dense_lse.const_data_ptr<float>()](int64_t b, int64_t e) {
                loop(x, logits.stride(0), label, logits.size(1), vocab_begin, kIgnoreIndex, l,
-                    static_cast<float>(grad_scale), b, e);
+                    static_cast<float>(grad_scale), static_cast<float>(cap), b, e);
              });
     return;
   }
@@ -158,19 +176,25 @@ void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int6
   const LocalLabels local = local_labels(labels, vocab_begin, logits.size(1));
   grad.scatter_add_(1, local.index, local.inside.to(at::kFloat).neg());
   grad.mul_(grad_scale);
+  if (cap > 0) {
+    const at::Tensor y = logits.to(at::kFloat);
+    grad.mul_(at::mul(at::rsub(y, cap), at::add(y, cap))).div_(cap * cap);
+  }
   grad.masked_fill_(labels.eq(kIgnoreIndex).unsqueeze(1), 0);
   logits.copy_(grad);
 }
 
 void add_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
-                       const at::Tensor& loss_sum) {
+                       const at::Tensor& loss_sum, double cap) {
   check_shapes(logits, labels);
   TESSERA_CHECK(loss_sum.numel() == 1 && loss_sum.scalar_type() == at::kDouble, argument,
                 "add_cross_entropy: the sum is ", loss_sum.scalar_type(), " ", loss_sum.sizes(),
                 ", float64 [1] expected");
-  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cuda_table({&logits, &loss_sum}))
+  const bool one_pass = cap == 0 || !grad_scale;
+  if (const CudaTable* cuda = cuda_applies(logits, labels);
+      cuda && one_pass && cuda_table({&logits, &loss_sum}))
     return cross_entropy_on(*cuda, logits, labels, grad_scale, loss_sum);
-  loss_sum.add_(cross_entropy(logits, labels, grad_scale));
+  loss_sum.add_(cross_entropy(logits, labels, grad_scale, cap));
 }
 
 LabelledRows labelled_rows(const at::Tensor& labels, int64_t count) {
@@ -193,24 +217,26 @@ LabelledRows labelled_rows(const at::Tensor& labels, int64_t count) {
   return {rows, labels.index_select(0, rows)};
 }
 
-double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale) {
+double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
+                     double cap) {
   check_shapes(logits, labels);
-  if (const CudaTable* cuda = cuda_applies(logits, labels)) {
+  const CudaTable* cuda = cuda_applies(logits, labels);
+  if (cuda && (cap == 0 || !grad_scale)) {
     const at::Tensor sum = at::zeros({1}, logits.options().dtype(at::kDouble));
     cross_entropy_on(*cuda, logits, labels, grad_scale, sum);
     return sum.item<double>();
   }
   const int64_t* label = labels.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < labels.numel(); ++i) {
+  for (int64_t i = 0; i < labels.numel() && labels.is_cpu(); ++i) {
     TESSERA_CHECK(label[i] == kIgnoreIndex || (label[i] >= 0 && label[i] < logits.size(1)), argument,
                   "cross_entropy: label ", label[i], " of row ", i, " is outside the vocabulary of ",
                   logits.size(1));
   }
-  if (loops_apply(logits)) return run(logits, labels, grad_scale);
+  if (loops_apply(logits)) return run(logits, labels, grad_scale, cap);
   const CrossEntropyStats stats = cross_entropy_stats(logits, labels, 0);
   const at::Tensor lse = at::log(stats.sum).add_(stats.max);
   const at::Tensor loss = at::sub(lse, stats.target).masked_fill_(labels.eq(kIgnoreIndex), 0);
-  if (grad_scale) cross_entropy_grad(logits, labels, 0, lse, *grad_scale);
+  if (grad_scale) cross_entropy_grad(logits, labels, 0, lse, *grad_scale, cap);
   return at::sum(loss, at::kDouble).item<double>();
 }
 

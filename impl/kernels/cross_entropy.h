@@ -11,18 +11,24 @@ namespace tessera::kernels {
 /// The label of a row that counts nothing; the same value as kIgnoredLabel of a PackedBatch.
 inline constexpr int64_t kIgnoreIndex = -100;
 
+/// The logits become cap * tanh(logits / cap) in place (Gemma 2's final_logit_softcapping). The functions
+/// below take capped logits; those that write gradients are given the cap once more and write the gradient of
+/// the logits before it. A cap of 0 is none.
+void soft_cap(const at::Tensor& logits, double cap);
+
 /// Sum over rows of -log softmax(logits)[label], summed in double. logits [n, V] float32 or bfloat16, labels
 /// int64 [n]; kIgnoreIndex rows count nothing. Arithmetic is float32 with the row maximum taken out. When
 /// `grad_scale` is not null, the logits are overwritten by (softmax - onehot) * grad_scale, in their dtype,
 /// ignored rows by zeros. Errors: a label outside [0, V) other than kIgnoreIndex (argument, names row and
 /// label).
-double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale);
+double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
+                     double cap = 0);
 
 /// As cross_entropy, added to `loss_sum` (float64 [1] on the device of the logits) without waiting for the
 /// device. On a GPU labels are not read by the host: one outside [0, V) makes the sum NaN instead of
 /// throwing.
 void add_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
-                       const at::Tensor& loss_sum);
+                       const at::Tensor& loss_sum, double cap = 0);
 
 struct LabelledRows {
   at::Tensor rows;    ///< int64 [count]: the rows that have a label, in order
@@ -50,6 +56,6 @@ CrossEntropyStats cross_entropy_stats(const at::Tensor& logits, const at::Tensor
 /// Overwrites the local logits by (exp(logit - lse) - onehot) * grad_scale; `lse` float32 [n] is log(S) + M
 /// of the whole row. Ignored rows get zeros.
 void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int64_t vocab_begin,
-                        const at::Tensor& lse, double grad_scale);
+                        const at::Tensor& lse, double grad_scale, double cap = 0);
 
 }  // namespace tessera::kernels

@@ -42,7 +42,8 @@ bool loops_apply(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 /// residual undefined: a plain norm.
-AddRmsNormResult run(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double eps) {
+AddRmsNormResult run(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double eps,
+                     NormGain gain) {
   const Rows rows = rows_of(x);
   const at::Tensor dense_residual = residual.defined() ? residual.contiguous() : residual;
   AddRmsNormResult r;
@@ -53,13 +54,14 @@ AddRmsNormResult run(const at::Tensor& x, const at::Tensor& residual, const at::
   parallel(rows.count, 4 * rows.h * x.element_size(),
            [&, xp = in(rows.x), rp = in(dense_residual), wp = in(weight), sp = out(r.sum), yp = out(r.y),
             rstd = r.rstd.mutable_data_ptr<float>()](int64_t b, int64_t e) {
-             loop(xp, rows.layout, rp, wp, sp, yp, rstd, rows.h, static_cast<float>(eps), b, e);
+             loop(xp, rows.layout, rp, wp, sp, yp, rstd, rows.h, static_cast<float>(eps),
+                  gain == NormGain::one_plus_weight, b, e);
            });
   return r;
 }
 
 RmsNormGrads run_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
-                          const at::Tensor& rstd, const at::Tensor& dresidual) {
+                          const at::Tensor& rstd, const at::Tensor& dresidual, NormGain gain) {
   const Rows rows = rows_of(x);
   const at::Tensor dense_dy = dy.contiguous();
   const at::Tensor dense_dres = dresidual.defined() ? dresidual.contiguous() : dresidual;
@@ -73,15 +75,17 @@ RmsNormGrads run_backward(const at::Tensor& dy, const at::Tensor& x, const at::T
                     dw = partial.mutable_data_ptr<float>()](int64_t b, int64_t e) {
                      for (int64_t part = b; part < e; ++part) {
                        loop(dyp, xp, rows.layout, wp, rp, dresp, dxp, dw + part * rows.h, rows.h,
-                            rows.count * part / parts, rows.count * (part + 1) / parts);
+                            gain == NormGain::one_plus_weight, rows.count * part / parts,
+                            rows.count * (part + 1) / parts);
                      }
                    });
   cpu_table().column_sum.f32(in(partial), rows.h, g.dweight.mutable_data_ptr<float>(), rows.h, 0, parts);
   return g;
 }
 
-const CudaTable* cuda_applies(std::initializer_list<const at::Tensor*> tensors, const at::Tensor& weight) {
-  return weight.is_contiguous() ? cuda_loops(tensors) : nullptr;
+const CudaTable* cuda_applies(std::initializer_list<const at::Tensor*> tensors, const at::Tensor& weight,
+                              NormGain gain) {
+  return weight.is_contiguous() && gain == NormGain::weight ? cuda_loops(tensors) : nullptr;
 }
 
 AddRmsNormResult run_on(const CudaTable& table, const at::Tensor& x, const at::Tensor& residual,
@@ -118,36 +122,40 @@ RmsNormGrads run_backward_on(const CudaTable& table, const at::Tensor& dy, const
 
 }  // namespace
 
-RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, NormGain gain) {
   check(x, weight);
-  if (const CudaTable* cuda = cuda_applies({&x, &weight}, weight)) {
+  if (const CudaTable* cuda = cuda_applies({&x, &weight}, weight, gain)) {
     AddRmsNormResult r = run_on(*cuda, x, {}, weight, eps);
     return {std::move(r.y), std::move(r.rstd)};
   }
   if (loops_apply(x, weight)) {
-    AddRmsNormResult r = run(x, {}, weight, eps);
+    AddRmsNormResult r = run(x, {}, weight, eps, gain);
     return {std::move(r.y), std::move(r.rstd)};
   }
   const at::Tensor x32 = x.to(at::kFloat);
   const at::Tensor rstd = at::rsqrt(at::add(at::mean(at::mul(x32, x32), {-1}, true), eps));
-  return {at::mul(at::mul(x32, rstd).to(x.scalar_type()), weight).contiguous(), rstd.reshape({-1})};
+  const at::Tensor x_hat = at::mul(x32, rstd);
+  const at::Tensor y = gain == NormGain::weight
+                           ? at::mul(x_hat.to(x.scalar_type()), weight)
+                           : at::mul(x_hat, at::add(weight.to(at::kFloat), 1)).to(x.scalar_type());
+  return {y.contiguous(), rstd.reshape({-1})};
 }
 
 AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
-                              double eps) {
+                              double eps, NormGain gain) {
   check(x, weight);
   TESSERA_CHECK(x.sizes() == residual.sizes(), argument, "add_rms_norm: x is ", x.sizes(), ", residual ",
                 residual.sizes());
-  if (const CudaTable* cuda = cuda_applies({&x, &weight, &residual}, weight))
+  if (const CudaTable* cuda = cuda_applies({&x, &weight, &residual}, weight, gain))
     return run_on(*cuda, x, residual, weight, eps);
-  if (loops_apply(x, weight) && have_loops({&x, &residual})) return run(x, residual, weight, eps);
+  if (loops_apply(x, weight) && have_loops({&x, &residual})) return run(x, residual, weight, eps, gain);
   at::Tensor sum = at::add(x, residual).contiguous();
-  RmsNormResult normed = rms_norm(sum, weight, eps);
+  RmsNormResult normed = rms_norm(sum, weight, eps, gain);
   return {std::move(sum), std::move(normed.y), std::move(normed.rstd)};
 }
 
 RmsNormGrads rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
-                               const at::Tensor& rstd, const at::Tensor& dresidual) {
+                               const at::Tensor& rstd, const at::Tensor& dresidual, NormGain gain) {
   check(x, weight);
   TESSERA_CHECK(dy.sizes() == x.sizes() && (!dresidual.defined() || dresidual.sizes() == x.sizes()), argument,
                 "rms_norm_backward: dy is ", dy.sizes(), ", x ", x.sizes());
@@ -155,15 +163,16 @@ RmsNormGrads rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const 
   TESSERA_CHECK(rstd.numel() * h == x.numel() && rstd.scalar_type() == at::kFloat && rstd.is_contiguous(),
                 argument, "rms_norm_backward: rstd has ", rstd.numel(),
                 " elements (float32, one per row of x expected)");
-  if (const CudaTable* cuda = cuda_applies({&x, &weight, &dy, &dresidual}, weight);
+  if (const CudaTable* cuda = cuda_applies({&x, &weight, &dy, &dresidual}, weight, gain);
       cuda && cuda_table({&x, &rstd})) {
     return run_backward_on(*cuda, dy, x, weight, rstd, dresidual);
   }
   if (loops_apply(x, weight) && have_loops({&x, &dy, &dresidual}))
-    return run_backward(dy, x, weight, rstd, dresidual);
+    return run_backward(dy, x, weight, rstd, dresidual, gain);
   const at::Tensor x_hat = at::mul(x.reshape({-1, h}).to(at::kFloat), rstd.reshape({-1, 1}));
   const at::Tensor dy32 = dy.reshape({-1, h}).to(at::kFloat);
-  const at::Tensor g = at::mul(dy32, weight.to(at::kFloat));
+  const at::Tensor w = weight.to(at::kFloat);
+  const at::Tensor g = at::mul(dy32, gain == NormGain::weight ? w : at::add(w, 1));
   const at::Tensor dot = at::mean(at::mul(g, x_hat), {-1}, true);
   at::Tensor dx = at::mul(at::add(g, at::mul(x_hat, dot), -1), rstd.reshape({-1, 1}));
   if (dresidual.defined()) dx = at::add(dx, dresidual.reshape({-1, h}));

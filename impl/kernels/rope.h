@@ -1,38 +1,49 @@
 // Rotary position embedding (Su et al., 2021) in the half-rotation layout of Hugging Face ("rotate_half"):
-// element i of a head is paired with element i + d/2.
+// element i of a head is paired with element i + r/2, where r is the head's rotary part, its first r
+// elements.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace tessera {
 
 /// How rotary frequencies are stretched beyond the positions a model was trained on.
 struct RopeScaling {
-  enum class Kind : int { none = 0, linear = 1, llama3 = 2 };
+  enum class Kind : int { none = 0, linear = 1, llama3 = 2, longrope = 3 };
   Kind kind = Kind::none;
   double factor = 1;
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   int64_t original_max_positions = 8192;
+  /// longrope (LongRoPE: Ding et al., 2024): frequency i is divided by short_factor[i], in documents of more
+  /// than original_max_positions tokens by long_factor[i]; sines and cosines are multiplied by
+  /// attention_factor. One entry per pair of elements that are rotated together.
+  std::vector<double> short_factor;
+  std::vector<double> long_factor;
+  double attention_factor = 1;
 };
 
 namespace kernels {
 
 struct RopeTable {
-  at::Tensor cos;  ///< float32 [positions, d/2]
-  at::Tensor sin;  ///< float32 [positions, d/2]
+  at::Tensor cos;  ///< float32 [positions, r/2]
+  at::Tensor sin;  ///< float32 [positions, r/2]
 };
 
-/// The table of a model: angle(p, i) = p * theta^(-2i/d), stretched as `scaling` says, computed in float32
-/// with the same operations as transformers, so that the angles agree to the last bit.
-RopeTable make_rope_table(int64_t positions, int64_t head_dim, double theta, const RopeScaling& scaling = {});
+/// The table of a model: angle(p, i) = p * theta^(-2i/r) for heads of which r = rotary_dim elements are
+/// rotated, stretched as `scaling` says, computed in float32 with the same operations as transformers, so
+/// that the angles agree to the last bit. `long_documents` takes the long factors of longrope.
+RopeTable make_rope_table(int64_t positions, int64_t rotary_dim, double theta,
+                          const RopeScaling& scaling = {}, bool long_documents = false);
 
-/// Rotates x [T, heads, d] by its position_ids [T] (int64) into `out`, which may be x itself (in place). The
-/// last two dimensions must be dense; the token stride is free, so q and k may be slices of a fused
-/// projection. Arithmetic is float32. Backward is the inverse rotation of the gradient: `inverse = true`.
-/// Errors: a position outside the table (argument).
+/// Rotates the first r elements of each head of x [T, heads, d] by the table's rows position_ids [T] (int64)
+/// into `out`, which may be x itself (in place), and copies the others. The last two dimensions must be
+/// dense; the token stride is free, so q and k may be slices of a fused projection. Arithmetic is float32.
+/// Backward is the transposed rotation of the gradient: `inverse = true`. Errors: a position outside the
+/// table (argument).
 void rope(const at::Tensor& x, const at::Tensor& out, const RopeTable& table, const at::Tensor& position_ids,
           bool inverse = false);
 

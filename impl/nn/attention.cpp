@@ -15,8 +15,10 @@ std::vector<LinearSpec> qkv_specs(const std::string& prefix, const AttentionSpec
     if (spec.region.split() && heads < spec.region.size()) layer.parts = heads;
     return layer;
   };
-  return {projection(".q_proj", spec.heads), projection(".k_proj", spec.kv_heads),
-          projection(".v_proj", spec.kv_heads)};
+  std::vector<LinearSpec> specs = {projection(".q_proj", spec.heads), projection(".k_proj", spec.kv_heads),
+                                   projection(".v_proj", spec.kv_heads)};
+  if (!spec.fused.empty()) fuse_in_checkpoint(specs, prefix + "." + spec.fused);
+  return specs;
 }
 
 LinearSpec out_spec(const std::string& prefix, const AttentionSpec& spec) {
@@ -40,8 +42,8 @@ Attention::Attention(const std::string& prefix, const AttentionSpec& spec, RopeC
       out_(out_spec(prefix, spec), params) {
   if (!spec.qk_norm) return;
   const bool partial = spec.region.split();
-  q_norm_.emplace(prefix + ".q_norm", spec.head_dim, spec.norm_eps, params, partial);
-  k_norm_.emplace(prefix + ".k_norm", spec.head_dim, spec.norm_eps, params, partial);
+  q_norm_.emplace(prefix + ".q_norm", spec.head_dim, spec.norm_eps, params, partial, spec.norm_gain);
+  k_norm_.emplace(prefix + ".k_norm", spec.head_dim, spec.norm_eps, params, partial, spec.norm_gain);
 }
 
 Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& weights, const at::Tensor& q,
@@ -53,9 +55,9 @@ Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& wei
     result = {q_result.y, k_result.y, q_result.rstd, k_result.rstd};
   }
   // In place: without norms the projections themselves are not needed again.
-  const kernels::RopeTable& table = rope_->table(*mb.batch);
-  kernels::rope(result.q, result.q, table, mb.batch->position_ids);
-  kernels::rope(result.k, result.k, table, mb.batch->position_ids);
+  const auto [table, rows] = rope_->rows(*mb.batch);
+  kernels::rope(result.q, result.q, table, rows);
+  kernels::rope(result.k, result.k, table, rows);
   return result;
 }
 
@@ -142,8 +144,7 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   const std::vector<at::Tensor> dprojected = qkv_.empty_grads(doutput);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});
   const at::Tensor dk = dprojected[1].view({tokens, -1, spec_.head_dim});
-  const kernels::RopeTable& table = rope_->table(*mb.batch);
-  const at::Tensor& positions = mb.batch->position_ids;
+  const auto [table, positions] = rope_->rows(*mb.batch);
   if (q_norm_) {
     kernels::rope(inner.dq, inner.dq, table, positions, /*inverse=*/true);
     kernels::rope(inner.dk, inner.dk, table, positions, /*inverse=*/true);

@@ -28,6 +28,10 @@ struct AttentionSpec {
   TensorRegion region;  ///< heads are cut over it
   double scale = 0;     ///< of the scores; 0 is 1/sqrt(head_dim)
   double soft_cap = 0;  ///< of the scores (Gemma 2); 0 is none
+  kernels::NormGain norm_gain = kernels::NormGain::weight;
+  /// The checkpoint's one projection for q, k and v, one behind the other ("qkv_proj"); empty: they are
+  /// apart.
+  std::string fused;
 };
 
 class Attention {

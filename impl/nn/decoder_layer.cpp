@@ -23,10 +23,18 @@ DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& sp
       attention_(prefix + ".self_attn", spec.attention, std::move(rope), params_),
       feed_forward_(make_feed_forward(prefix, spec, parallel, params_)),
       attention_norm_(prefix + ".input_layernorm", spec.attention.hidden, spec.norm_eps, params_,
-                      spec.sequence_parallel),
-      mlp_norm_(prefix + ".post_attention_layernorm", spec.attention.hidden, spec.norm_eps, params_,
-                spec.sequence_parallel),
-      meets_peers_(spec.moe.has_value() && parallel.experts.size > 1) {}
+                      spec.sequence_parallel, spec.norm_gain),
+      mlp_norm_(prefix + (spec.sandwich_norms ? ".pre_feedforward_layernorm" : ".post_attention_layernorm"),
+                spec.attention.hidden, spec.norm_eps, params_, spec.sequence_parallel, spec.norm_gain),
+      meets_peers_(spec.moe.has_value() && parallel.experts.size > 1) {
+  if (!spec.sandwich_norms) return;
+  const auto add_norm = [&](std::optional<RmsNorm>& norm, const char* name) {
+    norm.emplace(prefix + name, spec.attention.hidden, spec.norm_eps, params_, spec.sequence_parallel,
+                 spec.norm_gain);
+  };
+  add_norm(attention_out_norm_, ".post_attention_layernorm");
+  add_norm(mlp_out_norm_, ".post_feedforward_layernorm");
+}
 
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {
   Unit::bind(std::move(weights));
@@ -56,10 +64,21 @@ at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, 
   const kernels::RmsNormResult first = attention_norm_.forward(weights_, input);
   const at::Tensor attended = attention_.forward(weights_, first.y, mb, kept, inner);
   dropped.clear();
-  const kernels::AddRmsNormResult second = mlp_norm_.forward_add(weights_, attended, input);
-  at::Tensor output = feed_forward_->forward(weights_, second.y, mb, kept, inner);
+  kernels::RmsNormResult attended_normed, fed_normed;
+  if (attention_out_norm_) attended_normed = attention_out_norm_->forward(weights_, attended);
+  const kernels::AddRmsNormResult second =
+      mlp_norm_.forward_add(weights_, attention_out_norm_ ? attended_normed.y : attended, input);
+  const at::Tensor fed = feed_forward_->forward(weights_, second.y, mb, kept, inner);
+  if (mlp_out_norm_) fed_normed = mlp_out_norm_->forward(weights_, fed);
+  at::Tensor output = mlp_out_norm_ ? fed_normed.y : fed;
   kernels::add_to(output, second.sum);
 
+  if (attention_out_norm_ && recompute != Recompute::full) {
+    saved.push(attended);
+    saved.push(attended_normed.rstd);
+    saved.push(fed);
+    saved.push(fed_normed.rstd);
+  }
   if (recompute == Recompute::none) {
     saved.push(first.y);
     saved.push(first.rstd);
@@ -98,12 +117,27 @@ at::Tensor DecoderLayer::backward_kept(const at::Tensor& grad_output, const Micr
     second = mlp_norm_.forward(weights_, middle);
   }
 
-  const at::Tensor dnormed = feed_forward_->backward(weights_, grad_output, second.y, mb, saved, grads);
+  kernels::RmsNormResult attended, fed;  // y is what was normalised
+  if (attention_out_norm_) {
+    fed.rstd = saved.pop();
+    fed.y = saved.pop();
+    attended.rstd = saved.pop();
+    attended.y = saved.pop();
+  }
+
+  at::Tensor dfed = grad_output;
+  if (mlp_out_norm_) dfed = mlp_out_norm_->backward(weights_, grad_output, fed.y, fed.rstd, {}, grads);
+  fed = {};
+  const at::Tensor dnormed = feed_forward_->backward(weights_, dfed, second.y, mb, saved, grads);
   const at::Tensor dmiddle = mlp_norm_.backward(weights_, dnormed, middle, second.rstd, grad_output, grads);
   second = {};
   if (!first.y.defined()) first = attention_norm_.forward(weights_, input);
-  const at::Tensor dattended = attention_.backward(weights_, dmiddle, first.y, mb, saved, grads);
-  return attention_norm_.backward(weights_, dattended, input, first.rstd, dmiddle, grads);
+  at::Tensor dattended = dmiddle;
+  if (attention_out_norm_) {
+    dattended = attention_out_norm_->backward(weights_, dmiddle, attended.y, attended.rstd, {}, grads);
+  }
+  const at::Tensor dfirst = attention_.backward(weights_, dattended, first.y, mb, saved, grads);
+  return attention_norm_.backward(weights_, dfirst, input, first.rstd, dmiddle, grads);
 }
 
 }  // namespace tessera

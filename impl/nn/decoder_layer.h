@@ -1,5 +1,6 @@
 // A pre-norm decoder layer: h = x + attention(norm(x)); y = h + mlp(norm(h)), the MLP or a mixture of
-// experts.
+// experts. With sandwich norms (Gemma 2) each block's output is normalised too: h = x +
+// norm(attention(norm(x))); y = h + norm(mlp(norm(h))).
 #pragma once
 
 #include <memory>
@@ -19,12 +20,16 @@ struct DecoderLayerSpec {
   std::optional<MoeSpec> moe;  ///< in place of the MLP
   std::string feed_forward_name = "mlp";
   double norm_eps = 1e-6;
+  kernels::NormGain norm_gain = kernels::NormGain::weight;
+  bool sandwich_norms = false;
   bool sequence_parallel = false;  ///< the norms see this rank's rows only
 };
 
 class DecoderLayer : public Unit {
  public:
-  /// Parameters are named `prefix`.self_attn.q_proj.weight and so on; `prefix` is model.layers.N.
+  /// Parameters are named `prefix`.self_attn.q_proj.weight and so on; `prefix` is model.layers.N. Norms are
+  /// input_layernorm and post_attention_layernorm (in front of the MLP); or as sandwich, in the order of use,
+  /// input_, post_attention_, pre_feedforward_ and post_feedforward_layernorm.
   DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope,
                const ParallelContext& parallel);
 
@@ -47,6 +52,7 @@ class DecoderLayer : public Unit {
   std::unique_ptr<FeedForward> feed_forward_;
   RmsNorm attention_norm_;
   RmsNorm mlp_norm_;
+  std::optional<RmsNorm> attention_out_norm_, mlp_out_norm_;  // of sandwich norms
   bool meets_peers_ = false;
 };
 

@@ -29,7 +29,9 @@ DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& proj
     : HeadUnit("lm_head"),
       vocab_(spec.vocab),
       region_(spec.region),
-      norm_(norm_prefix, spec.hidden, spec.norm_eps, params_, spec.region.sequence_parallel()) {
+      soft_cap_(spec.soft_cap),
+      norm_(norm_prefix, spec.hidden, spec.norm_eps, params_, spec.region.sequence_parallel(),
+            spec.norm_gain) {
   if (spec.projection == HeadSpec::Projection::borrowed) {
     borrowed_.push_back({0, 0});
     return;
@@ -91,14 +93,15 @@ at::Tensor DecoderHead::backward_norm(const at::Tensor& input, const at::Tensor&
 
 double DecoderHead::chunk_loss(const at::Tensor& logits, const at::Tensor& targets,
                                const double* grad_scale) const {
-  if (!region_.split()) return kernels::cross_entropy(logits, targets, grad_scale);
+  kernels::soft_cap(logits, soft_cap_);
+  if (!region_.split()) return kernels::cross_entropy(logits, targets, grad_scale, soft_cap_);
   const kernels::CrossEntropyStats own = kernels::cross_entropy_stats(logits, targets, first_entry());
   const at::Tensor max = own.max.clone();
   region_.all_reduce(max, ReduceOp::max);
   const at::Tensor sums = at::stack({own.sum.mul(own.max.sub(max).exp_()), own.target});
   region_.all_reduce(sums, ReduceOp::sum);
   const at::Tensor lse = sums.select(0, 0).log().add_(max);
-  if (grad_scale) kernels::cross_entropy_grad(logits, targets, first_entry(), lse, *grad_scale);
+  if (grad_scale) kernels::cross_entropy_grad(logits, targets, first_entry(), lse, *grad_scale, soft_cap_);
   return lse.sub(sums.select(0, 1)).sum(at::kDouble).item<double>();
 }
 
@@ -141,6 +144,7 @@ at::Tensor DecoderHead::logits(const at::Tensor& input, const at::Tensor& rows) 
   const at::Tensor whole = region_.enter(input, input.size(0) * region_.size());
   const at::Tensor normed = norm_.forward(weights_, whole.index_select(0, rows)).y;
   const at::Tensor own = kernels::linear(normed, weights_[kProjection]).to(at::kFloat);
+  kernels::soft_cap(own, soft_cap_);
   if (!region_.split()) return own;
   // Ranks hold ceil(V / size) entries, the last ones fewer: transposed, the vocabulary is the rows.
   const int64_t entries = (vocab_ + region_.size() - 1) / region_.size();

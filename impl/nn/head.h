@@ -22,6 +22,8 @@ struct HeadSpec {
   /// The vocabulary is cut over it: each rank forms the logits of its own entries only, and ranks exchange
   /// three numbers a token (vocab-parallel cross-entropy: Shoeybi et al., 2019).
   TensorRegion region;
+  double soft_cap = 0;  ///< of the logits (Gemma 2); 0 is none
+  kernels::NormGain norm_gain = kernels::NormGain::weight;
 };
 
 class DecoderHead : public HeadUnit {
@@ -50,13 +52,14 @@ class DecoderHead : public HeadUnit {
   /// The input's gradient from that of Normed::y, partial where the vocabulary is cut.
   at::Tensor backward_norm(const at::Tensor& input, const at::Tensor& dy, const Normed& normed,
                            const at::Tensor& rows, int64_t tokens, WeightGrads& grads) const;
-  /// Loss of the rows, whose logits become their gradient when `grad_scale` is given.
+  /// Loss of the rows, whose logits are capped and become their gradient when `grad_scale` is given.
   double chunk_loss(const at::Tensor& logits, const at::Tensor& targets, const double* grad_scale) const;
   int64_t chunk_rows(const at::Tensor& normed, const Microbatch& mb) const;
   int64_t first_entry() const;
 
   int64_t vocab_;
   TensorRegion region_;
+  double soft_cap_;
   RmsNorm norm_;
 };
 

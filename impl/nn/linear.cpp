@@ -35,6 +35,15 @@ StoredSlice fused_rows(const LinearSpec::Fused& fused, const char* kind, const s
 
 }  // namespace
 
+void fuse_in_checkpoint(std::vector<LinearSpec>& layers, const std::string& prefix) {
+  int64_t rows = 0;
+  for (LinearSpec& layer : layers) {
+    layer.fused = {prefix, 0, rows};
+    rows += layer.out;
+  }
+  for (LinearSpec& layer : layers) layer.fused->rows = rows;
+}
+
 Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
     : weight_(static_cast<int>(params.size())) {
   using Style = LinearSpec::Style;

@@ -34,6 +34,9 @@ struct LinearSpec {
   std::optional<Fused> fused;
 };
 
+/// Makes the layers, one behind the other, the rows of one projection of the checkpoint.
+void fuse_in_checkpoint(std::vector<LinearSpec>& layers, const std::string& prefix);
+
 /// y [T, out] = x [T, in] Wᵀ + b. Holds indices into its unit's weights, never tensors.
 class Linear {
  public:

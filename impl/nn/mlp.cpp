@@ -24,18 +24,26 @@ LinearSpec out_spec(const std::string& name, const MlpSpec& spec) {
           spec.init_std, spec.region.split() ? LinearSpec::Style::rowwise : LinearSpec::Style::replicate};
 }
 
+std::vector<LinearSpec> in_specs(const std::string& prefix, const MlpSpec& spec) {
+  std::vector<LinearSpec> specs = {in_spec(prefix + ".gate_proj", spec), in_spec(prefix + ".up_proj", spec)};
+  if (!spec.fused.empty()) fuse_in_checkpoint(specs, prefix + "." + spec.fused);
+  return specs;
+}
+
 }  // namespace
 
 Mlp::Mlp(const std::string& prefix, const MlpSpec& spec, std::vector<ParamSpec>& params)
     : region_(spec.region),
-      gate_up_({in_spec(prefix + ".gate_proj", spec), in_spec(prefix + ".up_proj", spec)}, params),
+      activation_(spec.activation),
+      gate_up_(in_specs(prefix, spec), params),
       down_(out_spec(prefix + ".down_proj", spec), params) {}
 
 at::Tensor Mlp::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
                         Saved& saved, Recompute recompute) const {
   const std::vector<at::Tensor> projected =
       gate_up_.forward(weights, region_.enter(x, mb.batch->tokens_count()));
-  const at::Tensor activation = kernels::swiglu(projected[0], projected[1]);
+  const at::Tensor activation = activation_ == Activation::silu ? kernels::swiglu(projected[0], projected[1])
+                                                                : kernels::geglu(projected[0], projected[1]);
   saved.push(projected[0]);
   saved.push(projected[1]);
   if (recompute == Recompute::none) saved.push(activation);
@@ -58,7 +66,9 @@ at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tenso
   // When the activation was not kept, the pass that forms the gradients makes it again.
   at::Tensor again;
   if (!activation.defined()) activation = again = at::empty_like(dactivation);
-  kernels::swiglu_backward_out(dactivation, gate, up, dprojected[0], dprojected[1], again);
+  const auto backward =
+      activation_ == Activation::silu ? kernels::swiglu_backward_out : kernels::geglu_backward_out;
+  backward(dactivation, gate, up, dprojected[0], dprojected[1], again);
 
   // The input gradient is summed over the ranks while the weight gradients are formed.
   PendingTensor dx = region_.start_enter_backward(gate_up_.grad_input(weights, dprojected));

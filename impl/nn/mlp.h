@@ -1,9 +1,11 @@
-// The gated MLP of Llama-style models: down(silu(gate(x)) * up(x)) (SwiGLU, Shazeer 2020).
+// The gated MLP of Llama-style models: down(act(gate(x)) * up(x)) with SiLU (SwiGLU) or GELU (GEGLU; Shazeer,
+// 2020).
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "nn/feed_forward.h"
 #include "nn/linear.h"
 #include "nn/tensor_region.h"
@@ -17,6 +19,10 @@ struct MlpSpec {
   bool bias = false;
   double init_std = 0.02;
   TensorRegion region;
+  Activation activation = Activation::silu;
+  /// The checkpoint's one projection for gate and up, one behind the other ("gate_up_proj"); empty: they are
+  /// apart.
+  std::string fused;
 };
 
 class Mlp : public FeedForward {
@@ -36,6 +42,7 @@ class Mlp : public FeedForward {
 
  private:
   TensorRegion region_;
+  Activation activation_;
   LinearGroup gate_up_;
   Linear down_;
 };

@@ -18,6 +18,7 @@ LayerShape layer_shape(const ModelConfig& c, int64_t layer, int64_t tp, bool seq
   const auto index = static_cast<size_t>(layer);
   if (index < c.sliding_window.size()) shape.window = c.sliding_window[index];
   shape.qk_norm = c.qk_norm;
+  shape.sandwich_norms = c.sandwich_norms;
   return shape;
 }
 
@@ -28,6 +29,8 @@ int64_t layer_saved_bytes(const LayerShape& s, Recompute recompute, int64_t elem
   if (recompute == Recompute::full) return s.resident * element;
   // Input, middle of the residual stream, q, k, v, attention's output and log-sum-exp, gate and up.
   int64_t bytes = (2 * s.resident + 2 * q + 2 * kv + 2 * s.intermediate) * element + 4 * s.heads;
+  // What the norms behind attention and MLP were given, and their scales.
+  if (s.sandwich_norms) bytes += 2 * s.resident * element + 8;
   if (recompute == Recompute::selective) return bytes;
   // Both norms' outputs and scales, and the product that enters the down projection.
   bytes += (2 * s.resident + s.intermediate) * element + 8;

@@ -21,6 +21,7 @@ struct LayerShape {
   int64_t vocab = 0;
   int64_t window = 0;  ///< sliding window; 0: full attention
   bool qk_norm = false;
+  bool sandwich_norms = false;
 
   int64_t q_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }

@@ -1,6 +1,8 @@
-// SwiGLU against float64 formulas.
+// SwiGLU and GEGLU against float64 formulas.
 #include "kernels/activation.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
@@ -33,6 +35,42 @@ TEST(Swiglu, MatchesFloat64ForwardAndBackward) {
         EXPECT_FALSE(swiglu_backward(dy, gate, up).y.defined());
       }
     }
+  });
+}
+
+TEST(Geglu, MatchesFloat64ForwardAndBackward) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (auto [rows, f] : {std::pair<int64_t, int64_t>{0, 8}, {1, 1}, {3, 17}, {65, 100}, {7, 256}}) {
+        SCOPED_TRACE(cat(dtype, " ", rows, " x ", f));
+        const double tol = dtype == at::kHalf ? 1e-3 : tolerance(dtype);
+        const at::Tensor fused = random_tensor({rows, 2 * f}, dtype, 1, 2.0),
+                         dy = random_tensor({rows, f}, dtype, 2);
+        const at::Tensor gate = fused.narrow(1, 0, f), up = fused.narrow(1, f, f);
+        const at::Tensor g = wide(gate), u = wide(up), d = wide(dy);
+        const double root = std::sqrt(2 / M_PI);
+        const at::Tensor t = ((g + g * g * g * 0.044715) * root).tanh();
+        const at::Tensor y = geglu(gate, up);
+        expect_close(y, g * (t + 1) * u / 2, tol);
+        const at::Tensor dgate = at::empty_like(dy), dup = at::empty_like(dy), again = at::empty_like(dy);
+        geglu_backward_out(dy, gate, up, dgate, dup, again);
+        const at::Tensor slope = (t + 1) / 2 + g / 2 * (t * t * -1 + 1) * (g * g * (3 * 0.044715) + 1) * root;
+        expect_close(dgate, d * u * slope, tol);
+        expect_close(dup, d * g * (t + 1) / 2, tol);
+        EXPECT_TRUE(same_bits(again, y));
+      }
+    }
+  });
+}
+
+TEST(Geglu, SaturatesWithoutOverflowAndKeepsNan) {
+  for_each_isa([] {
+    const at::Tensor gate = at::tensor({-1e30f, -100.f, 0.f, 100.f, 1e30f}).unsqueeze(0);
+    const at::Tensor one = at::ones({1, 5}), dgate = at::empty({1, 5}), dup = at::empty({1, 5});
+    EXPECT_TRUE(same_bits(geglu(gate, one), at::tensor({0.f, 0.f, 0.f, 100.f, 1e30f}).unsqueeze(0)));
+    geglu_backward_out(one, gate, one, dgate, dup, {});
+    EXPECT_TRUE(same_bits(dgate, at::tensor({0.f, 0.f, 0.5f, 1.f, 1.f}).unsqueeze(0)));
+    EXPECT_TRUE(geglu(one * std::nanf(""), one).isnan().all().item<bool>());
   });
 }
 

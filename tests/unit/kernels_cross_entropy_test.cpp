@@ -55,6 +55,37 @@ TEST(CrossEntropy, MatchesFloat64LossAndGradient) {
   });
 }
 
+TEST(CrossEntropy, ASoftCapIsDifferentiatedThrough) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (auto [n, v] : {std::pair<int64_t, int64_t>{1, 1}, {5, 7}, {3, 64}, {4, 2049}, {6, 5003}}) {
+        SCOPED_TRACE(cat(dtype, " ", n, " x ", v));
+        const double cap = 3, scale = 0.37;
+        at::Tensor logits = random_tensor({n, v}, dtype, 1, 4.0);
+        at::Tensor labels = random_integers(v, {n}, 2);
+        if (n > 2) labels[1] = kIgnoreIndex;
+        const at::Tensor bent = (wide(logits) / cap).tanh();
+        soft_cap(logits, cap);
+        expect_close(logits, bent * cap, dtype == at::kHalf ? 1e-3 : tolerance(dtype));
+        // From here on the rounded values count: the derivative at the cap is all rounding otherwise.
+        const at::Tensor kept = wide(logits) / cap;
+        const Expected expected = reference(logits, labels, scale);
+        const at::Tensor grad = expected.grad * (kept * kept * -1 + 1);
+        at::Tensor split = logits.clone();
+        EXPECT_NEAR(cross_entropy(logits, labels, &scale, cap), expected.loss, 2e-6 * (1 + expected.loss));
+        expect_close(logits, grad, dtype == at::kHalf ? 1e-3 : tolerance(dtype));
+        const CrossEntropyStats stats = cross_entropy_stats(split, labels, 0);
+        cross_entropy_grad(split, labels, 0, stats.sum.log() + stats.max, scale, cap);
+        expect_close(split, grad, dtype == at::kHalf ? 2e-3 : tolerance(dtype, 2));
+      }
+    }
+  });
+  at::Tensor logits = at::full({1, 2}, 1e30);
+  soft_cap(logits, 0);
+  EXPECT_EQ(logits[0][0].item<float>(), 1e30f);
+  EXPECT_THROW(soft_cap(logits, -1), Error);
+}
+
 TEST(CrossEntropy, IsStableForLargeLogits) {
   for_each_isa([] {
     at::Tensor logits = random_tensor({3, 4100}, at::kFloat, 1, 1.0) + 1e4;

@@ -62,6 +62,31 @@ void fused_equals_apart(at::ScalarType dtype, int64_t rows, int64_t h) {
   EXPECT_TRUE(same_bits(fused.rstd, apart.rstd));
 }
 
+// Gemma's: multiplied by 1 + weight in float32 and rounded once.
+void one_plus_weight_matches_float64(at::ScalarType dtype, int64_t rows, int64_t h) {
+  const double eps = 1e-5;
+  const at::Tensor x = random_tensor({rows, h}, dtype, 1, 3.0), w = random_tensor({h}, dtype, 2);
+  const at::Tensor res = random_tensor({rows, h}, dtype, 5), dy = random_tensor({rows, h}, dtype, 3);
+  const at::Tensor x64 = wide(x), gain64 = wide(w) + 1, dy64 = wide(dy);
+  const at::Tensor rstd64 = (x64 * x64).mean(-1, true).add(eps).rsqrt();
+  const at::Tensor hat = x64 * rstd64, g = dy64 * gain64;
+
+  const RmsNormResult r = rms_norm(x, w, eps, NormGain::one_plus_weight);
+  expect_close(r.y, hat * gain64, tolerance(dtype));
+  const RmsNormGrads grads = rms_norm_backward(dy, x, w, r.rstd, {}, NormGain::one_plus_weight);
+  expect_close(grads.dx, (g - hat * (g * hat).mean(-1, true)) * rstd64, tolerance(dtype));
+  expect_close(grads.dweight, (dy64 * hat).sum(0), 2e-6);
+  const AddRmsNormResult fused = add_rms_norm(x, res, w, eps, NormGain::one_plus_weight);
+  EXPECT_TRUE(same_bits(fused.y, rms_norm(fused.sum, w, eps, NormGain::one_plus_weight).y));
+}
+
+TEST(Norm, MultipliesByOnePlusTheWeightForGemma) {
+  for_each_isa([] { for_shapes(one_plus_weight_matches_float64); });
+  const at::Tensor x = random_tensor({6, 20}, at::kDouble, 1), w = random_tensor({20}, at::kDouble, 2);
+  const at::Tensor y = rms_norm(x, w, 1e-6, NormGain::one_plus_weight).y;
+  expect_close(y, x * (x * x).mean(-1, true).add(1e-6).rsqrt() * (w + 1), 2e-6);
+}
+
 TEST(Norm, FusedResidualEqualsAddThenNorm) {
   for_shapes(fused_equals_apart);
 }

@@ -46,6 +46,25 @@ TEST(Rope, RotatesEachHeadByItsPosition) {
   });
 }
 
+TEST(Rope, RotatesAPartOfEachHeadAndCopiesTheRest) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (const auto& [d, part] : {std::pair{6, 2}, {16, 12}, {80, 64}, {96, 32}}) {
+        SCOPED_TRACE(cat(dtype, " ", part, " of ", d));
+        const RopeTable table = make_rope_table(50, part, 10000);
+        const at::Tensor x = random_tensor({9, 3, d}, dtype, 1), positions = random_integers(50, {9}, 2);
+        const at::Tensor out = at::empty_like(x);
+        rope(x, out, table, positions);
+        const double tol = dtype == at::kHalf ? 1e-3 : tolerance(dtype);
+        expect_close(out.narrow(2, 0, part), rotated(x.narrow(2, 0, part), table, positions, 1), tol);
+        EXPECT_TRUE(same_bits(out.narrow(2, part, d - part), x.narrow(2, part, d - part)));
+        rope(x, x, table, positions);
+        EXPECT_TRUE(same_bits(x, out));
+      }
+    }
+  });
+}
+
 TEST(Rope, InPlaceOnASliceOfAFusedProjectionLeavesTheRestAlone) {
   const RopeTable table = make_rope_table(16, 8, 10000);
   const at::Tensor qkv = random_tensor({5, 6 * 8}, at::kFloat, 1), before = qkv.clone();
@@ -79,8 +98,28 @@ TEST(RopeTable, LinearScalingDividesThePositions) {
   for (int64_t p = 0; p < 10; ++p) expect_close(scaled.cos[4 * p], plain.cos[p], 1e-6);
 }
 
+TEST(RopeTable, LongropeDividesByTheFactorsOfTheLengthAndScalesTheTable) {
+  RopeScaling longrope;
+  longrope.kind = RopeScaling::Kind::longrope;
+  longrope.short_factor = {1, 1.5, 2, 4};
+  longrope.long_factor = {2, 3, 8, 20};
+  longrope.attention_factor = 1.25;
+  for (const bool is_long : {false, true}) {
+    const RopeTable table = make_rope_table(20, 8, 10000, longrope, is_long);
+    for (int64_t i = 0; i < 4; ++i) {
+      const double factor = (is_long ? longrope.long_factor : longrope.short_factor)[static_cast<size_t>(i)];
+      const double angle = 19 * std::pow(10000.0, -2.0 * static_cast<double>(i) / 8) / factor;
+      EXPECT_NEAR(table.cos[19][i].item<double>(), 1.25 * std::cos(angle), 5e-6) << i;
+      EXPECT_NEAR(table.sin[19][i].item<double>(), 1.25 * std::sin(angle), 5e-6) << i;
+    }
+  }
+  EXPECT_THROW(make_rope_table(20, 6, 10000, longrope), Error);
+  longrope.short_factor[2] = 0;
+  EXPECT_THROW(make_rope_table(20, 8, 10000, longrope), Error);
+}
+
 TEST(RopeTable, Llama3ScalingKeepsShortAndStretchesLongWavelengths) {
-  const RopeScaling llama3{RopeScaling::Kind::llama3, 8, 1, 4, 8192};
+  const RopeScaling llama3{RopeScaling::Kind::llama3, 8, 1, 4, 8192, {}, {}};
   const RopeTable scaled = make_rope_table(2, 128, 500000, llama3), plain = make_rope_table(2, 128, 500000);
   for (int64_t i = 0; i < 64; ++i) {
     const double f = std::pow(500000.0, -2.0 * static_cast<double>(i) / 128), wavelength = 2 * M_PI / f;
@@ -105,7 +144,7 @@ TEST(Rope, RefusesWhatDoesNotFit) {
   EXPECT_THROW(rope(at::ones({2, 1, 6}), at::ones({2, 1, 6}), table, at::ones({2}, at::kLong)), Error);
   EXPECT_THROW(make_rope_table(4, 7, 10000), Error);
   EXPECT_THROW(make_rope_table(4, 8, 0), Error);
-  EXPECT_THROW(make_rope_table(4, 8, 10000, {RopeScaling::Kind::llama3, 8, 4, 4, 8192}), Error);
+  EXPECT_THROW(make_rope_table(4, 8, 10000, {RopeScaling::Kind::llama3, 8, 4, 4, 8192, {}, {}}), Error);
 }
 
 }  // namespace

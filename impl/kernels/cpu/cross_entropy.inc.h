@@ -48,6 +48,20 @@ TESSERA_INLINE float exp_sum(const T* x, int64_t n, float reference, float* out)
   return reduce_add(a + b);
 }
 
+template <class T>
+void soft_cap_logits(void* x_, float cap, int64_t begin, int64_t end) {
+  T* x = static_cast<T*>(x_) + begin;
+  const float inner = 1.0f / cap;
+  for_vectors(end - begin,
+              [&](auto io, int64_t i, int64_t n) { io.put(x + i, tanh(io.get(x + i, n) * inner) * cap, n); });
+}
+
+/// The derivative of the soft cap where it gave `y`: 1 - (y / cap)^2, whose difference is exact near the cap when
+/// taken this way. `inverse_square` is 1 / cap^2.
+TESSERA_INLINE Vf soft_cap_slope(Vf y, float cap, float inverse_square) {
+  return (cap - y) * (cap + y) * inverse_square;
+}
+
 struct RowStats {
   float max;
   float sum;  ///< of exp(x - reference_of(max))
@@ -83,7 +97,8 @@ TESSERA_INLINE RowStats row_stats(const T* x, int64_t v, float* scratch) {
 
 template <class T>
 void cross_entropy(void* logits_, int64_t stride, const int64_t* labels, int64_t v, int64_t ignore,
-                   const float* grad_scale, double* row_loss, float* scratch, int64_t begin, int64_t end) {
+                   const float* grad_scale, float cap, double* row_loss, float* scratch, int64_t begin,
+                   int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     T* x = static_cast<T*>(logits_) + row * stride;
     const int64_t label = labels[row];
@@ -97,7 +112,7 @@ void cross_entropy(void* logits_, int64_t stride, const int64_t* labels, int64_t
     const float target = to_float(x[label]);
     row_loss[row] = static_cast<double>(log_sum) + (static_cast<double>(stats.max) - target);
     if (!grad_scale) continue;
-    const float scale = *grad_scale;
+    const float scale = *grad_scale, inverse_square = cap > 0 ? 1.0f / (cap * cap) : 0.0f;
     for (int64_t b = 0; b < v; b += kCrossEntropyBlock) {
       const int64_t n = v - b < kCrossEntropyBlock ? v - b : kCrossEntropyBlock;
       const float m = scratch[v + b / kCrossEntropyBlock];
@@ -107,12 +122,16 @@ void cross_entropy(void* logits_, int64_t stride, const int64_t* labels, int64_t
       const float* e = scratch + b;
       T* out = x + b;
       for_vectors(n, [&](auto io, int64_t i, int64_t lanes) {
-        io.put(out + i, io.get(e + i, lanes) * factor, lanes);
+        Vf g = io.get(e + i, lanes) * factor;
+        if (cap > 0) g *= soft_cap_slope(io.get(out + i, lanes), cap, inverse_square);
+        io.put(out + i, g, lanes);
       });
     }
     const float p = __builtin_expf(target - stats.max) / stats.sum;
+    Vf g = splat((p - 1.0f) * scale);
+    if (cap > 0) g *= soft_cap_slope(splat(target), cap, inverse_square);
     T last[1];
-    store_part(last, splat((p - 1.0f) * scale), 1);
+    store_part(last, g, 1);
     x[label] = last[0];
   }
 }
@@ -133,7 +152,9 @@ void cross_entropy_stats(const void* logits_, int64_t stride, const int64_t* lab
 
 template <class T>
 void cross_entropy_grad(void* logits_, int64_t stride, const int64_t* labels, int64_t v, int64_t vocab_begin,
-                        int64_t ignore, const float* lse, float scale, int64_t begin, int64_t end) {
+                        int64_t ignore, const float* lse, float scale, float cap, int64_t begin,
+                        int64_t end) {
+  const float inverse_square = cap > 0 ? 1.0f / (cap * cap) : 0.0f;
   for (int64_t row = begin; row < end; ++row) {
     T* x = static_cast<T*>(logits_) + row * stride;
     if (labels[row] == ignore) {
@@ -145,11 +166,16 @@ void cross_entropy_grad(void* logits_, int64_t stride, const int64_t* labels, in
     const float target = inside ? to_float(x[column]) : 0.0f;
     const float reference = lse[row];
     for_vectors(v, [&](auto io, int64_t i, int64_t n) {
-      io.put(x + i, exp(io.get(x + i, n) - reference) * scale, n);
+      const Vf y = io.get(x + i, n);
+      Vf g = exp(y - reference) * scale;
+      if (cap > 0) g *= soft_cap_slope(y, cap, inverse_square);
+      io.put(x + i, g, n);
     });
     if (inside) {
+      Vf g = splat((__builtin_expf(target - reference) - 1.0f) * scale);
+      if (cap > 0) g *= soft_cap_slope(splat(target), cap, inverse_square);
       T last[1];
-      store_part(last, splat((__builtin_expf(target - reference) - 1.0f) * scale), 1);
+      store_part(last, g, 1);
       x[column] = last[0];
     }
   }

@@ -25,9 +25,9 @@ TESSERA_INLINE float sum_squares_row(const T* x, int64_t h) {
   return reduce_add((a + b) + (c + d));
 }
 
-template <class T>
-void rms_norm(const void* x_, RowLayout xl, const void* residual_, const void* w_, void* sum_, void* y_,
-              float* rstd, int64_t h, float eps, int64_t begin, int64_t end) {
+template <class T, bool OnePlus>
+void rms_norm_rows(const void* x_, RowLayout xl, const void* residual_, const void* w_, void* sum_, void* y_,
+                   float* rstd, int64_t h, float eps, int64_t begin, int64_t end) {
   const T* w = static_cast<const T*>(w_);
   for (int64_t row = begin; row < end; ++row) {
     const T* x = static_cast<const T*>(x_) + row_offset(xl, row);
@@ -43,14 +43,25 @@ void rms_norm(const void* x_, RowLayout xl, const void* residual_, const void* w
     const float r = 1.0f / __builtin_sqrtf(sum_squares_row(x, h) / static_cast<float>(h) + eps);
     rstd[row] = r;
     for_vectors(h, [&](auto io, int64_t i, int64_t n) {
-      io.put(y + i, rounded_to(y, io.get(x + i, n) * r) * io.get(w + i, n), n);
+      const Vf x_hat = io.get(x + i, n) * r, weight = io.get(w + i, n);
+      io.put(y + i, OnePlus ? x_hat * (weight + 1.0f) : rounded_to(y, x_hat) * weight, n);
     });
   }
 }
 
 template <class T>
-void rms_norm_backward(const void* dy_, const void* x_, RowLayout xl, const void* w_, const float* rstd,
-                       const void* dresidual_, void* dx_, float* dw, int64_t h, int64_t begin, int64_t end) {
+void rms_norm(const void* x, RowLayout xl, const void* residual, const void* w, void* sum, void* y,
+              float* rstd, int64_t h, float eps, bool one_plus, int64_t begin, int64_t end) {
+  const auto rows = one_plus ? rms_norm_rows<T, true> : rms_norm_rows<T, false>;
+  rows(x, xl, residual, w, sum, y, rstd, h, eps, begin, end);
+}
+
+template <class T, bool OnePlus>
+void rms_norm_backward_rows(const void* dy_, const void* x_, RowLayout xl, const void* w_, const float* rstd,
+                            const void* dresidual_, void* dx_, float* dw, int64_t h, int64_t begin,
+                            int64_t end) {
+  // What the normalised value was multiplied by.
+  const auto gain = [](Vf weight) { return OnePlus ? weight + 1.0f : weight; };
   const T* w = static_cast<const T*>(w_);
   for (int64_t i = 0; i < h; ++i) dw[i] = 0;
   for (int64_t row = begin; row < end; ++row) {
@@ -62,20 +73,20 @@ void rms_norm_backward(const void* dy_, const void* x_, RowLayout xl, const void
     Vf a{}, b{};
     int64_t i = 0;
     for (; i + 2 * kLanes <= h; i += 2 * kLanes) {
-      a += load(dy + i) * load(w + i) * load(x + i);
-      b += load(dy + i + kLanes) * load(w + i + kLanes) * load(x + i + kLanes);
+      a += load(dy + i) * gain(load(w + i)) * load(x + i);
+      b += load(dy + i + kLanes) * gain(load(w + i + kLanes)) * load(x + i + kLanes);
     }
     for (; i < h; i += kLanes) {
       const int64_t n = h - i;
-      a += n >= kLanes ? load(dy + i) * load(w + i) * load(x + i)
-                       : load_part(dy + i, n) * load_part(w + i, n) * load_part(x + i, n);
+      a += n >= kLanes ? load(dy + i) * gain(load(w + i)) * load(x + i)
+                       : load_part(dy + i, n) * gain(load_part(w + i, n)) * load_part(x + i, n);
     }
     // dx = rstd * (g - x_hat * mean(g x_hat)), with g = dy w and x_hat = x rstd
     const float slope = reduce_add(a + b) * r * r * r / static_cast<float>(h);
     for_vectors(h, [&](auto io, int64_t j, int64_t n) {
       const Vf xv = io.get(x + j, n), g = io.get(dy + j, n);
       io.put(dw + j, io.get(dw + j, n) + g * (xv * r), n);
-      Vf out = g * io.get(w + j, n) * r - xv * slope;
+      Vf out = g * gain(io.get(w + j, n)) * r - xv * slope;
       if (dres) out += io.get(dres + j, n);
       io.put(dx + j, out, n);
     });
@@ -83,10 +94,17 @@ void rms_norm_backward(const void* dy_, const void* x_, RowLayout xl, const void
 }
 
 template <class T>
+void rms_norm_backward(const void* dy, const void* x, RowLayout xl, const void* w, const float* rstd,
+                       const void* dresidual, void* dx, float* dw, int64_t h, bool one_plus, int64_t begin,
+                       int64_t end) {
+  const auto rows = one_plus ? rms_norm_backward_rows<T, true> : rms_norm_backward_rows<T, false>;
+  rows(dy, x, xl, w, rstd, dresidual, dx, dw, h, begin, end);
+}
+
+template <class T>
 void rope(const void* x_, int64_t x_stride, void* out_, int64_t out_stride, const float* cos,
-          const float* sin, const int64_t* positions, int64_t heads, int64_t d, float sign, int64_t begin,
-          int64_t end) {
-  const int64_t half = d / 2;
+          const float* sin, const int64_t* positions, int64_t heads, int64_t d, int64_t half, float sign,
+          int64_t begin, int64_t end) {
   for (int64_t t = begin; t < end; ++t) {
     const float* c = cos + positions[t] * half;
     const float* s = sin + positions[t] * half;
@@ -99,6 +117,9 @@ void rope(const void* x_, int64_t x_stride, void* out_, int64_t out_stride, cons
         io.put(out + i, a * cv - b * sv, n);
         io.put(out + half + i, b * cv + a * sv, n);
       });
+      const int64_t rest = d - 2 * half;
+      if (rest > 0 && out != x)
+        __builtin_memcpy(out + 2 * half, x + 2 * half, static_cast<size_t>(rest) * sizeof(T));
     }
   }
 }

@@ -71,22 +71,23 @@ struct AttentionTiles {
 struct CpuTable {
   const char* name;
 
-  /// y = w * round(x * rstd). When `residual` is not null, x + residual is written to `sum` first and
-  /// normalised.
+  /// y = w * round(x * rstd), or with `one_plus` round((1 + w) * x * rstd). When `residual` is not null,
+  /// x + residual is written to `sum` first and normalised.
   using RmsNorm = void(const void* x, RowLayout xl, const void* residual, const void* w, void* sum, void* y,
-                       float* rstd, int64_t h, float eps, int64_t begin, int64_t end);
+                       float* rstd, int64_t h, float eps, bool one_plus, int64_t begin, int64_t end);
   ByDtype<RmsNorm> rms_norm;
   /// dx (+ dresidual, may be null) per row; dw [h] float32 gets the sum over the range, overwritten. dy and
   /// dx dense.
   using RmsNormBackward = void(const void* dy, const void* x, RowLayout xl, const void* w, const float* rstd,
-                               const void* dresidual, void* dx, float* dw, int64_t h, int64_t begin,
-                               int64_t end);
+                               const void* dresidual, void* dx, float* dw, int64_t h, bool one_plus,
+                               int64_t begin, int64_t end);
   ByDtype<RmsNormBackward> rms_norm_backward;
 
-  /// Rows are heads of tokens: rotates [heads, d] of each token in the range. `sign` -1 inverts.
+  /// Rows are heads of tokens: rotates the first 2 * half elements of each of [heads, d] of each token in the
+  /// range and copies the rest. `sign` -1 inverts.
   using Rope = void(const void* x, int64_t x_stride, void* out, int64_t out_stride, const float* cos,
-                    const float* sin, const int64_t* positions, int64_t heads, int64_t d, float sign,
-                    int64_t begin, int64_t end);
+                    const float* sin, const int64_t* positions, int64_t heads, int64_t d, int64_t half,
+                    float sign, int64_t begin, int64_t end);
   ByDtype<Rope> rope;
 
   /// Row strides in elements.
@@ -98,19 +99,25 @@ struct CpuTable {
                               int64_t dup_stride, void* y, int64_t y_stride, int64_t f, int64_t begin,
                               int64_t end);
   ByDtype<SwigluBackward> swiglu_backward;
+  ByDtype<Swiglu> geglu;
+  ByDtype<SwigluBackward> geglu_backward;
 
-  /// Loss of each row to row_loss; with grad_scale the logits become gradients. `scratch` holds v floats and
+  /// Elements: x = cap * tanh(x / cap).
+  using SoftCap = void(void* x, float cap, int64_t begin, int64_t end);
+  ByDtype<SoftCap> soft_cap;
+  /// Loss of each row to row_loss; with grad_scale the logits become gradients, with cap > 0 those of the
+  /// logits before soft_cap. `scratch` holds v floats and
   /// cross_entropy_blocks(v) more.
   using CrossEntropy = void(void* logits, int64_t stride, const int64_t* labels, int64_t v, int64_t ignore,
-                            const float* grad_scale, double* row_loss, float* scratch, int64_t begin,
-                            int64_t end);
+                            const float* grad_scale, float cap, double* row_loss, float* scratch,
+                            int64_t begin, int64_t end);
   ByDtype<CrossEntropy> cross_entropy;
   using CrossEntropyStats = void(const void* logits, int64_t stride, const int64_t* labels, int64_t v,
                                  int64_t vocab_begin, float* max, float* sum, float* target, int64_t begin,
                                  int64_t end);
   ByDtype<CrossEntropyStats> cross_entropy_stats;
   using CrossEntropyGrad = void(void* logits, int64_t stride, const int64_t* labels, int64_t v,
-                                int64_t vocab_begin, int64_t ignore, const float* lse, float scale,
+                                int64_t vocab_begin, int64_t ignore, const float* lse, float scale, float cap,
                                 int64_t begin, int64_t end);
   ByDtype<CrossEntropyGrad> cross_entropy_grad;
 
