@@ -9,59 +9,18 @@ namespace tessera {
 
 namespace {
 
-constexpr double kMaxFactor = 1e9;
-
-/// rope_parameters (transformers 5) or rope_theta and rope_scaling beside each other (transformers 4). As
-/// there, rope_scaling wins over rope_parameters, values inside the object win over keys beside it, and
-/// "rope_type" wins over the older "type".
-void read_rope(const ConfigReader& json, ModelConfig& config) {
-  config.rope_theta = json.number_or("rope_theta", 10000.0, 1e-3, 1e15);
-  const double partial = json.number_or("partial_rotary_factor", 1.0, 0.0, kMaxFactor);
-  TESSERA_CHECK(partial == 1.0, unsupported, json.show("partial_rotary_factor"), " is not supported");
-
-  std::string key;
-  if (json.has_object("rope_parameters")) key = "rope_parameters";
-  if (json.has_object("rope_scaling")) key = "rope_scaling";
-  if (key.empty()) return;
-  const ConfigReader rope = json.object(key);
-  for (const char* nested : {"full_attention", "sliding_attention"}) {
-    TESSERA_CHECK(!rope.has(nested), unsupported, key, " per layer type (", nested, ") is not supported");
-  }
-  config.rope_theta = rope.number_or("rope_theta", config.rope_theta, 1e-3, 1e15);
-  const double inner_partial = rope.number_or("partial_rotary_factor", 1.0, 0.0, kMaxFactor);
-  TESSERA_CHECK(inner_partial == 1.0, unsupported, rope.show("partial_rotary_factor"), " is not supported");
-
-  const std::string type = rope.text_or("rope_type", rope.text_or("type", "default"));
-  RopeScaling& scaling = config.rope_scaling;
-  if (type == "default") return;
-  if (type == "linear") {
-    scaling.kind = RopeScaling::Kind::linear;
-    scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
-    return;
-  }
-  TESSERA_CHECK(type == "llama3", unsupported, key, ".rope_type=", quoted(type),
-                " is not supported: default, linear and llama3 are");
-  scaling.kind = RopeScaling::Kind::llama3;
-  scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
-  scaling.low_freq_factor = rope.number("low_freq_factor", 1e-6, kMaxFactor);
-  scaling.high_freq_factor = rope.number("high_freq_factor", 1e-6, kMaxFactor);
-  TESSERA_CHECK(scaling.high_freq_factor > scaling.low_freq_factor, format, rope.show("high_freq_factor"),
-                " is not above ", rope.show("low_freq_factor"));
-  // A key beside the object wins here, as transformers does for the families that write it there.
-  const int64_t inner =
-      rope.integer_or("original_max_position_embeddings", config.max_positions, 1, kMaxPositions);
-  scaling.original_max_positions =
-      json.integer_or("original_max_position_embeddings", inner, 1, kMaxPositions);
-}
-
 void refuse_what_changes_the_computation(const ConfigReader& json) {
-  const std::string act = json.text_or("hidden_act", "silu");
-  TESSERA_CHECK(act == "silu" || act == "swish", unsupported, json.show("hidden_act"),
-                " is not supported: silu is");
   TESSERA_CHECK(!json.has("quantization_config"), unsupported,
                 "quantization_config is not supported: use a checkpoint with unquantized weights");
   const double dropout = json.number_or("attention_dropout", 0.0, 0.0, 1.0);
   TESSERA_CHECK(dropout == 0.0, unsupported, json.show("attention_dropout"), " is not supported: 0 is");
+}
+
+// Families with another activation have read it themselves.
+void check_silu(const ConfigReader& json) {
+  const std::string act = json.text_or("hidden_act", "silu");
+  TESSERA_CHECK(act == "silu" || act == "swish", unsupported, json.show("hidden_act"),
+                " is not supported: silu is");
 }
 
 std::string read_dtype(const ConfigReader& json) {
@@ -132,6 +91,7 @@ ModelConfig parse_model_config(const std::string& json_text) {
   config.eos_tokens = json.integers("eos_token_id", 1024, -1, kMaxVocab);
   config.sliding_window.assign(config.num_layers, 0);
   family.configure(json, config);
+  if (config.activation == Activation::silu) check_silu(json);
 
   if (config.head_dim == 0) {
     TESSERA_CHECK(config.hidden_size % config.num_heads == 0, format,
@@ -140,7 +100,7 @@ ModelConfig parse_model_config(const std::string& json_text) {
     config.head_dim = config.hidden_size / config.num_heads;
   }
   check_heads(config);
-  read_rope(json, config);
+  family.read_rope(json, config);
   config.raw = json_text;
   return config;
 }

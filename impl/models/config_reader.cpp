@@ -36,6 +36,14 @@ int64_t checked_integer(const json& value, const std::string& shown, int64_t low
   return number;
 }
 
+double checked_number(const json& value, const std::string& shown, double low, double high) {
+  TESSERA_CHECK(value.is_number(), format, shown, " is not a number");
+  const double number = value.get<double>();
+  TESSERA_CHECK(std::isfinite(number) && number >= low && number <= high, format, shown, " is not in ", low,
+                "..", high);
+  return number;
+}
+
 }  // namespace
 
 ConfigReader::ConfigReader(const json& object, std::string prefix)
@@ -74,11 +82,7 @@ int64_t ConfigReader::integer_or(const std::string& key, int64_t fallback, int64
 double ConfigReader::number(const std::string& key, double low, double high) const {
   const json* value = find(key);
   TESSERA_CHECK(value, format, "config.json lacks ", prefix_, key);
-  TESSERA_CHECK(value->is_number(), format, show(key), " is not a number");
-  const double number = value->get<double>();
-  TESSERA_CHECK(std::isfinite(number) && number >= low && number <= high, format, show(key), " is not in ",
-                low, "..", high);
-  return number;
+  return checked_number(*value, show(key), low, high);
 }
 
 double ConfigReader::number_or(const std::string& key, double fallback, double low, double high) const {
@@ -124,6 +128,20 @@ std::vector<int64_t> ConfigReader::integers(const std::string& key, size_t most,
   std::vector<int64_t> result;
   for (const json& entry : *value) {
     result.push_back(checked_integer(entry, cat(prefix_, key, " entry ", show_value(entry)), low, high));
+  }
+  return result;
+}
+
+std::vector<double> ConfigReader::numbers(const std::string& key, size_t most, double low,
+                                          double high) const {
+  const json* value = find(key);
+  if (!value) return {};
+  TESSERA_CHECK(value->is_array(), format, show(key), " is not a list of numbers");
+  TESSERA_CHECK(value->size() <= most, format, prefix_, key, " has ", value->size(), " entries, at most ",
+                most, " are allowed");
+  std::vector<double> result;
+  for (const json& entry : *value) {
+    result.push_back(checked_number(entry, cat(prefix_, key, " entry ", show_value(entry)), low, high));
   }
   return result;
 }

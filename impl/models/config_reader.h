@@ -33,6 +33,8 @@ class ConfigReader {
   std::vector<std::string> texts(const std::string& key, size_t most) const;
   /// One integer or a list of at most `most` integers; empty when absent or null.
   std::vector<int64_t> integers(const std::string& key, size_t most, int64_t low, int64_t high) const;
+  /// A list of at most `most` finite numbers in [low, high]; empty when absent or null.
+  std::vector<double> numbers(const std::string& key, size_t most, double low, double high) const;
   /// The object under `key`, which must be there.
   ConfigReader object(const std::string& key) const;
   /// True when the key holds an object that has entries.

@@ -51,6 +51,9 @@ std::vector<std::string> modules_of(const ModelConfig& config) {
     for (const char* name : {".self_attn.q_norm", ".self_attn.k_norm"}) {
       if (config.qk_norm) modules.push_back(layer_name(layer) + name);
     }
+    for (const char* name : {".pre_feedforward_layernorm", ".post_feedforward_layernorm"}) {
+      if (config.sandwich_norms) modules.push_back(layer_name(layer) + name);
+    }
     // How experts are cut is not the plan's choice: parallel.ep and parallel.expert_tp say it.
     const bool moe = config.moe.in_layer(layer);
     if (moe && config.moe.shared_intermediate_size == 0) continue;
@@ -90,12 +93,18 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
   const TensorRegion ends(parallel, plan.splits(kEmbedding));
   const TensorRegion head_region(parallel, plan.splits(config.tie_embeddings ? kEmbedding : "lm_head"));
 
-  const auto rope = std::make_shared<RopeCache>(config.head_dim, config.rope_theta, config.rope_scaling);
+  const int64_t rotary_dim = config.rotary_dim > 0 ? config.rotary_dim : config.head_dim;
+  const auto rope = std::make_shared<RopeCache>(rotary_dim, config.rope_theta, config.rope_scaling);
+  RopeCachePtr local_rope = rope;
+  if (config.local_rope_theta > 0) {
+    local_rope = std::make_shared<RopeCache>(rotary_dim, config.local_rope_theta, RopeScaling{});
+  }
   const double std = config.initializer_range;
   const bool copied = config.tie_embeddings && parallel.split_ends;
   std::vector<std::unique_ptr<Unit>> units;
   units.push_back(std::make_unique<EmbeddingUnit>(kEmbedding, config.vocab_size, config.hidden_size, std,
-                                                  ends, /*stage_copies=*/copied ? 2 : 1));
+                                                  ends, /*stage_copies=*/copied ? 2 : 1,
+                                                  config.embedding_scale));
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const TensorRegion heads(parallel, plan.splits(layer_name(layer) + ".self_attn.q_proj"));
     const TensorRegion columns(parallel, plan.splits(mlp_name(config, layer) + ".gate_proj"));
@@ -111,20 +120,28 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                       config.qk_norm,
                       config.rms_norm_eps,
                       std,
-                      heads};
+                      heads,
+                      config.attention_scale,
+                      config.attention_soft_cap,
+                      config.norm_gain,
+                      config.fused_qkv};
     if (config.moe.in_layer(layer)) {
       spec.moe = moe_spec(config, columns);
       spec.feed_forward_name = config.moe.block_name;
     } else {
       if (columns.split()) check_columns(config, parallel.tp_size);
-      spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, columns};
+      spec.mlp = {config.hidden_size, config.intermediate_size, config.mlp_bias, std, columns,
+                  config.activation,  config.fused_gate_up};
     }
     spec.norm_eps = config.rms_norm_eps;
+    spec.norm_gain = config.norm_gain;
+    spec.sandwich_norms = config.sandwich_norms;
     spec.sequence_parallel = heads.sequence_parallel();
-    units.push_back(std::make_unique<DecoderLayer>(layer_name(layer), spec, rope, parallel));
+    units.push_back(std::make_unique<DecoderLayer>(
+        layer_name(layer), spec, config.sliding_window.at(layer) > 0 ? local_rope : rope, parallel));
   }
-  HeadSpec head{config.vocab_size,         config.hidden_size, config.rms_norm_eps, std,
-                HeadSpec::Projection::own, head_region};
+  HeadSpec head{config.vocab_size,         config.hidden_size, config.rms_norm_eps,   std,
+                HeadSpec::Projection::own, head_region,        config.logit_soft_cap, config.norm_gain};
   if (config.tie_embeddings) {
     head.projection = copied ? HeadSpec::Projection::copied : HeadSpec::Projection::borrowed;
   }

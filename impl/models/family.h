@@ -7,6 +7,7 @@
 
 #include "models/config_reader.h"
 #include "models/model.h"
+#include "models/rope_config.h"
 
 namespace tessera {
 
@@ -17,6 +18,8 @@ struct Family {
   /// families share, and checks the whole afterwards.
   void (*configure)(const ConfigReader& json, ModelConfig& config);
   std::vector<std::unique_ptr<Unit>> (*build)(const ModelConfig& config, const ParallelContext& parallel);
+  /// Called after configure, when head_dim is known.
+  void (*read_rope)(const ConfigReader& json, ModelConfig& config) = read_common_rope;
 };
 
 extern const Family kLlamaFamily;
@@ -25,6 +28,9 @@ extern const Family kQwen2Family;
 extern const Family kQwen3Family;
 extern const Family kMixtralFamily;
 extern const Family kQwen3MoeFamily;
+extern const Family kPhi3Family;
+extern const Family kGemma2Family;
+extern const Family kGemma3Family;
 
 /// All families, in the order of known_architectures().
 const std::vector<const Family*>& families();
@@ -50,8 +56,14 @@ void read_qwen_sliding_window(const ConfigReader& json, ModelConfig& config);
 void read_experts(const ConfigReader& json, const char* key, int64_t experts, int64_t top_k,
                   ModelConfig& config);
 
+/// What Gemma 2 and 3 share: norms, activation, scales and defaults; not their windows and rotary settings.
+void configure_gemma(const ConfigReader& json, ModelConfig& config);
+/// Sets config.sliding_window from sliding_window and layer_types; without layer_types every `full_every`-th
+/// layer is full.
+void read_gemma_windows(const ConfigReader& json, int64_t full_every, ModelConfig& config);
+
 /// Embedding, `num_layers` pre-norm decoder layers and the head, under the names model.embed_tokens,
-/// model.layers.N, model.norm and lm_head: what all four families are.
+/// model.layers.N, model.norm and lm_head: what all dense families are.
 std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, const ParallelContext& parallel);
 
 }  // namespace tessera

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/activation.h"
+#include "kernels/norm.h"
 #include "kernels/rope.h"
 #include "kernels/routing.h"
 #include "nn/unit.h"
@@ -48,11 +50,25 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
   RopeScaling rope_scaling;
+  int64_t rotary_dim = 0;  ///< elements of a head that are rotated, its first; 0: all (Phi 3: fewer)
+  /// Gemma 3: the base of the layers that have a window, whose frequencies are not scaled; 0: as in the
+  /// others.
+  double local_rope_theta = 0;
   bool tie_embeddings = false;
   bool qkv_bias = false;        ///< Qwen2
   bool attention_bias = false;  ///< o_proj too (Llama's attention_bias)
   bool mlp_bias = false;
   bool qk_norm = false;  ///< Qwen3: RMSNorm over head_dim of q and k before rope
+  kernels::NormGain norm_gain = kernels::NormGain::weight;  ///< Gemma: 1 + weight
+  bool sandwich_norms = false;                              ///< Gemma 2: norms behind attention and MLP too
+  Activation activation = Activation::silu;
+  double embedding_scale = 1;     ///< Gemma: sqrt(hidden_size)
+  double attention_scale = 0;     ///< of the scores; 0: 1/sqrt(head_dim)
+  double attention_soft_cap = 0;  ///< of the scaled scores; 0: none
+  double logit_soft_cap = 0;      ///< of the logits; 0: none
+  /// Checkpoints with one projection for q, k and v, or for gate and up: its name; empty: they are apart.
+  std::string fused_qkv;
+  std::string fused_gate_up;
   /// Per layer; 0 is full attention. Otherwise a token sees itself and the window-1 tokens before it.
   std::vector<int64_t> sliding_window;
   MoeConfig moe;

@@ -4,8 +4,20 @@ LLAMA = dict(family="Llama", vocab_size=101, hidden_size=72, intermediate_size=1
              num_attention_heads=6, num_key_value_heads=2, tie_word_embeddings=False)
 LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                    original_max_position_embeddings=16)
+LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=16,
+                short_factor=[1.0, 1.1, 1.3, 1.4, 1.8, 2.5], long_factor=[1.0, 1.5, 2.0, 4.5, 8.0, 11.0])
+PHI3 = dict(family="Phi3", vocab_size=109, hidden_size=48, intermediate_size=88, num_hidden_layers=2,
+            num_attention_heads=6, num_key_value_heads=2, pad_token_id=None)
+GEMMA3 = dict(family="Gemma3", config="Gemma3TextConfig", vocab_size=131, hidden_size=48, intermediate_size=84,
+              num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=14, sliding_window=5,
+              query_pre_attn_scalar=20, pad_token_id=None,
+              layer_types=["sliding_attention", "full_attention", "sliding_attention"])
+GEMMA2 = dict(family="Gemma2", vocab_size=127, hidden_size=42, intermediate_size=100, num_hidden_layers=3,
+              num_attention_heads=6, num_key_value_heads=3, head_dim=10, sliding_window=6, query_pre_attn_scalar=17,
+              pad_token_id=None)
 
-# name -> config arguments; "family" picks the classes, "documents" the lengths, "legacy" writes config.json in the style
+# name -> config arguments; "family" picks the classes ("config" that of the configuration where it has another name),
+# "documents" the lengths, "legacy" writes config.json in the style
 # of transformers 4.
 CASES = {
     "llama": LLAMA,
@@ -57,6 +69,28 @@ CASES = {
                                  num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=2,
                                  moe_intermediate_size=24, num_experts=6, num_experts_per_tok=2, attention_bias=True,
                                  decoder_sparse_step=2, mlp_only_layers=[3], norm_topk_prob=False),
+    "llama_longrope": LLAMA | dict(head_dim=12, max_position_embeddings=64, rope_parameters=LONGROPE | dict(factor=3.0)),
+    "phi3": PHI3,
+    # Rotary parts of 12 of 16 elements; documents on both sides of the 16 tokens where the factors change.
+    "phi3_longrope_partial_window": PHI3 | dict(
+        hidden_size=64, num_attention_heads=4, sliding_window=11, max_position_embeddings=64,
+        original_max_position_embeddings=16, rope_parameters=LONGROPE | dict(partial_rotary_factor=0.75),
+        documents=[16, 17, 1, 40, 15, 21]),
+    "phi3_legacy_longrope_mha_tied": PHI3 | dict(
+        num_attention_heads=4, num_key_value_heads=4, tie_word_embeddings=True, max_position_embeddings=64,
+        original_max_position_embeddings=16, rope_parameters=LONGROPE | dict(attention_factor=1.25), legacy=True),
+    "gemma3": GEMMA3 | dict(rope_parameters=dict(
+        full_attention=dict(rope_type="linear", rope_theta=1000000.0, factor=8.0),
+        sliding_attention=dict(rope_type="default", rope_theta=10000.0))),
+    "gemma3_legacy_untied_soft_cap": GEMMA3 | dict(
+        tie_word_embeddings=False, attention_bias=True, final_logit_softcapping=3.0, num_key_value_heads=1, legacy=True,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"], rope_parameters=dict(
+            full_attention=dict(rope_type="default", rope_theta=500000.0),
+            sliding_attention=dict(rope_type="default", rope_theta=5000.0))),
+    # Caps that bite: scores and logits of these weights reach them.
+    "gemma2": GEMMA2 | dict(attn_logit_softcapping=1.5, final_logit_softcapping=2.5),
+    "gemma2_untied_without_caps": GEMMA2 | dict(tie_word_embeddings=False, attn_logit_softcapping=None,
+                                                final_logit_softcapping=None, attention_bias=True),
 }
 
 DOCUMENTS = [8, 1, 21, 2, 34, 3, 13, 5]

@@ -38,7 +38,7 @@ TEST(ParityTest, Float32LogitsLossAndEveryGradientAreThoseOfTransformers) {
       EXPECT_EQ(reference.parameters().size(), model.names().size());
       double worst = 0;
       for (const std::string& name : reference.parameters()) {
-        const double error = relative_error(model.grad(name), reference.tensor("fp32.grad." + name));
+        const double error = relative_error(model.grad(name), reference.of("fp32.grad.", name));
         EXPECT_LT(error, 1e-4) << name;
         worst = std::max(worst, error);
       }
@@ -74,8 +74,8 @@ TEST(ParityTest, BFloat16IsAsCloseToTheTruthAsTransformers) {
     TotalError our_total;
     TotalError their_total;
     for (const std::string& name : reference.parameters()) {
-      const at::Tensor exact = reference.tensor("fp32.grad." + name);
-      const at::Tensor other = reference.tensor("bf16.grad." + name);
+      const at::Tensor exact = reference.of("fp32.grad.", name);
+      const at::Tensor other = reference.of("bf16.grad.", name);
       our_total.add(model.grad(name), exact);
       their_total.add(other, exact);
       // One tensor has few elements, so its error scatters more than the whole.

@@ -29,8 +29,10 @@ class Reference {
   std::string directory() const;
   const ModelConfig& config() const { return config_; }
   at::Tensor tensor(const std::string& name) const;
+  /// What is stored as `kind` for a parameter of the model; a slice where the checkpoint fuses parameters.
+  at::Tensor of(const std::string& kind, const std::string& parameter) const;
   double number(const std::string& name, int64_t index = 0) const;
-  /// Names under which float32 gradients are stored: all parameters.
+  /// Names of the model's parameters, which together hold every element that has a float32 gradient.
   std::vector<std::string> parameters() const;
   /// Writes the checkpoint's weights into the model; every weight must be there.
   void load_weights(const SingleRankModel& model) const;
@@ -45,8 +47,13 @@ class Reference {
   at::Tensor read(const SafetensorsFile& file, const std::string& name) const;
   std::vector<Document> documents(int step) const;
 
+  const ParamSpec& spec(const std::string& parameter) const;
+  /// A parameter out of the tensor that the checkpoint has.
+  at::Tensor part(const SafetensorsFile& file, const std::string& kind, const ParamSpec& spec) const;
+
   std::string name_;
   ModelConfig config_;
+  std::vector<ParamSpec> specs_;
   SafetensorsFile weights_;
   SafetensorsFile values_;
 };

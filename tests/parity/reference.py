@@ -26,7 +26,8 @@ IGNORED = -100
 def make_model(arguments):
     arguments = dict(arguments)
     family = arguments.pop("family")
-    config = getattr(transformers, family + "Config")(**arguments)
+    config = getattr(transformers, arguments.pop("config", family + "Config"))(**arguments)
+    norm_weight = 0.0 if family.startswith("Gemma") else 1.0  # Gemma's norms add 1
     model = getattr(transformers, family + "ForCausalLM")(config).float()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -35,7 +36,7 @@ def make_model(arguments):
             if parameter.dim() > 1:
                 value = noise * parameter.shape[-1] ** -0.5
             else:
-                value = noise * 0.2 + (1.0 if name.endswith("norm.weight") else 0.0)
+                value = noise * 0.2 + (norm_weight if name.endswith("norm.weight") else 0.0)
             parameter.copy_(value.bfloat16().float())
     return model
 
@@ -100,12 +101,18 @@ def to_transformers_4_style(path):
     before = transformers.AutoConfig.from_pretrained(path.parent)
     config = json.loads(path.read_text())
     rope = config.pop("rope_parameters")
+    if "full_attention" in rope:
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
     config["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")
     config["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
     config["torch_dtype"] = config.pop("dtype")
     path.write_text(json.dumps(config, indent=2))
     after = transformers.AutoConfig.from_pretrained(path.parent)
+    if "full_attention" in before.rope_parameters:
+        assert before.rope_parameters == after.rope_parameters, (before.rope_parameters, after.rope_parameters)
+        return
     expected = {key: before.rope_parameters[key] for key in ("rope_type", "rope_theta")}
     assert expected.items() <= after.rope_parameters.items(), (expected, after.rope_parameters)
 
@@ -140,7 +147,8 @@ def write_case(directory, arguments):
         tensors[f"train.weight.{name}"] = parameter.detach()
     # The same once more with sums in another order. AdamW divides a gradient by its own size, so where one is nothing but
     # rounding, so is the step: what these two runs differ by is what the arithmetic leaves open.
-    again = load(directory, torch.float32, "sdpa")
+    capped = getattr(model.config, "attn_logit_softcapping", None)  # which sdpa leaves out
+    again = load(directory, torch.float32, "eager" if capped else "sdpa")
     train(again, [documents[::-1] for documents in batches])
     for name, parameter in in_checkpoint(model.config.model_type, dict(again.named_parameters())).items():
         tensors[f"train.again.{name}"] = parameter.detach()

@@ -23,6 +23,8 @@ std::vector<std::string> reference_cases() {
 
 namespace {
 
+const std::string kGradients = "fp32.grad.";
+
 std::string directory_of(const std::string& name) {
   return std::string(TESSERA_PARITY_REFERENCE) + "/" + name;
 }
@@ -33,7 +35,20 @@ Reference::Reference(const std::string& name)
     : name_(name),
       config_(load_model_config(directory_of(name))),
       weights_(directory_of(name) + "/model.safetensors"),
-      values_(directory_of(name) + "/reference.safetensors") {}
+      values_(directory_of(name) + "/reference.safetensors") {
+  int64_t elements = 0;
+  for (const auto& unit : build_units(config_, {})) {
+    for (const ParamSpec& spec : unit->params()) {
+      specs_.push_back(spec);
+      elements += checked_numel(spec.shape);
+    }
+  }
+  for (const TensorEntry& entry : values_.entries()) {
+    if (entry.name.rfind(kGradients, 0) == 0) elements -= checked_numel(entry.shape);
+  }
+  TESSERA_CHECK(elements == 0, internal, name, ": the model and its reference differ by ", elements,
+                " elements");
+}
 
 at::Tensor Reference::read(const SafetensorsFile& file, const std::string& name) const {
   const TensorEntry* entry = file.find(name);
@@ -52,16 +67,36 @@ double Reference::number(const std::string& name, int64_t index) const {
 }
 
 std::vector<std::string> Reference::parameters() const {
-  const std::string prefix = "fp32.grad.";
   std::vector<std::string> names;
-  for (const TensorEntry& entry : values_.entries()) {
-    if (entry.name.rfind(prefix, 0) == 0) names.push_back(entry.name.substr(prefix.size()));
-  }
+  for (const ParamSpec& spec : specs_) names.push_back(spec.name);
   return names;
 }
 
+const ParamSpec& Reference::spec(const std::string& parameter) const {
+  const auto found = std::find_if(specs_.begin(), specs_.end(),
+                                  [&](const ParamSpec& spec) { return spec.name == parameter; });
+  TESSERA_CHECK(found != specs_.end(), not_found, name_, " has no parameter ", parameter);
+  return *found;
+}
+
+at::Tensor Reference::part(const SafetensorsFile& file, const std::string& kind,
+                           const ParamSpec& spec) const {
+  if (!spec.stored) return read(file, kind + spec.name);
+  const Box whole = Box::whole(spec.shape);
+  const Box cover = spec.stored->cover(whole);
+  at::Tensor covered = read(file, kind + spec.stored->name);
+  for (size_t d = 0; d < cover.size.size(); ++d) {
+    covered = covered.narrow(static_cast<int64_t>(d), cover.offset[d], cover.size[d]);
+  }
+  return spec.stored->view(covered.contiguous(), whole).contiguous();
+}
+
+at::Tensor Reference::of(const std::string& kind, const std::string& parameter) const {
+  return part(values_, kind, spec(parameter));
+}
+
 void Reference::load_weights(const SingleRankModel& model) const {
-  for (const std::string& name : model.names()) model.weight(name).copy_(read(weights_, name));
+  for (const std::string& name : model.names()) model.weight(name).copy_(part(weights_, "", spec(name)));
 }
 
 std::string Reference::directory() const {

@@ -33,8 +33,8 @@ void expect_pytorch_updates(const Reference& reference, const std::map<std::stri
   EXPECT_EQ(after.size(), reference.parameters().size());
   for (const auto& [name, weight] : after) {
     // Not the weights themselves: the updates are a hundredth of them.
-    const at::Tensor expected = reference.tensor("train.weight." + name).sub(before.at(name));
-    const at::Tensor again = reference.tensor("train.again." + name).sub(before.at(name));
+    const at::Tensor expected = reference.of("train.weight.", name).sub(before.at(name));
+    const at::Tensor again = reference.of("train.again.", name).sub(before.at(name));
     const at::Tensor update = weight.sub(before.at(name));
     errors[name] = relative_error(update, expected);
     noise[name] = relative_error(again, expected);
@@ -43,7 +43,8 @@ void expect_pytorch_updates(const Reference& reference, const std::map<std::stri
   }
   double worst = 0;
   for (const auto& [name, error] : errors) {
-    // Two runs of PyTorch are one sample of the noise: where a tensor happened to get little, the model's counts.
+    // Two runs of PyTorch are one sample of the noise: where a tensor happened to get little, the model's
+    // counts.
     EXPECT_LT(error, 1e-4 + 4 * std::max(noise[name], total_noise.relative())) << name;
     worst = std::max(worst, error);
   }
@@ -120,7 +121,7 @@ void train_and_compare(const Reference& reference, const DeviceMeshPtr& mesh, Re
       if (step > 0) break;
       const at::Tensor gradient = trainer.gradient(name);
       if (!records) continue;
-      EXPECT_LT(relative_error(gradient, reference.tensor("fp32.grad." + name)), 1e-4) << name;
+      EXPECT_LT(relative_error(gradient, reference.of("fp32.grad.", name)), 1e-4) << name;
     }
     metrics.grad_norm = trainer.optimizer_step().grad_norm;
     if (!records) continue;

@@ -36,7 +36,28 @@ ModelConfig rich_config() {
   ModelConfig config = small_config();
   config.qkv_bias = config.attention_bias = config.mlp_bias = config.qk_norm = true;
   config.tie_embeddings = true;
-  config.rope_scaling = {RopeScaling::Kind::llama3, 8, 1, 4, 64};
+  config.rope_scaling = {RopeScaling::Kind::llama3, 8, 1, 4, 64, {}, {}};
+  return config;
+}
+
+/// What Gemma and Phi add: sandwich norms, caps that bite, two rotary tables, factors by document length,
+/// rotary parts.
+ModelConfig gemma_config() {
+  ModelConfig config = small_config();
+  config.qk_norm = config.sandwich_norms = config.tie_embeddings = true;
+  config.norm_gain = kernels::NormGain::one_plus_weight;
+  config.activation = Activation::gelu_tanh;
+  config.embedding_scale = 4.9;
+  config.attention_scale = 0.4;
+  config.attention_soft_cap = 1.5;
+  config.logit_soft_cap = 2;
+  config.local_rope_theta = 500;
+  config.rotary_dim = 6;
+  config.rope_scaling.kind = RopeScaling::Kind::longrope;
+  config.rope_scaling.original_max_positions = 4;
+  config.rope_scaling.short_factor = {1, 1.2, 2};
+  config.rope_scaling.long_factor = {1, 3, 7};
+  config.rope_scaling.attention_factor = 1.3;
   return config;
 }
 
@@ -81,6 +102,9 @@ TEST(UnitsTest, GradientsAreTheDerivativeOfTheLoss) {
 TEST(UnitsTest, GradientsAreTheDerivativeOfTheLossWithEveryOption) {
   check_gradients(rich_config(), true);
 }
+TEST(UnitsTest, GradientsAreTheDerivativeOfTheLossWithGemmasOptions) {
+  check_gradients(gemma_config(), true);
+}
 TEST(UnitsTest, GradientsAreTheDerivativeOfTheLossWithSeparateWeights) {
   check_gradients(rich_config(), false);
 }
@@ -96,7 +120,7 @@ TEST(UnitsTest, MergedAndSeparateProjectionsAgree) {
 }
 
 TEST(UnitsTest, RecomputeChangesNoBitAndSavesMemory) {
-  for (const ModelConfig& config : {small_config(), rich_config()}) {
+  for (const ModelConfig& config : {small_config(), rich_config(), gemma_config()}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       const PackedBatch batch = random_batch(kLengths, config.vocab_size, 5, 0.3);
       SingleRankModel keeping(config, dtype, true);
