@@ -25,6 +25,7 @@ struct MemoryCase {
   TrainerOptions options;
   int64_t tokens = 256;  // of a micro-batch's one document
   bool tied = false;
+  bool gemma = false;  // norms behind the blocks and on the heads
 };
 
 ModelConfig small_config(bool tied) {
@@ -53,7 +54,8 @@ void run_gloo(int size, const std::function<void(const WorldPtr&)>& body) {
 
 void compare(MemoryCase c) {
   SCOPED_TRACE(c.name);
-  const ModelConfig config = small_config(c.tied);
+  ModelConfig config = small_config(c.tied);
+  config.sandwich_norms = config.qk_norm = c.gemma;
   c.options.precision.param = c.wide ? at::kFloat : at::kBFloat16;
   std::vector<int64_t> measured(c.ranks);
   const auto body = [&](const WorldPtr& world) {
@@ -101,6 +103,7 @@ TEST(PlanMemory, IsWhatOneRankAllocates) {
     compare({"one rank", {}, 1, 1, false, with(recompute)});
     compare({"one rank, accumulation", {}, 1, 3, true, with(recompute)});
     compare({"one rank, long", {}, 1, 1, false, with(recompute), 2048, true});
+    compare({"one rank, sandwich norms", {}, 1, 1, false, with(recompute), 1024, true, true});
   }
 }
 

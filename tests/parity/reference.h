@@ -32,7 +32,7 @@ class Reference {
   /// What is stored as `kind` for a parameter of the model; a slice where the checkpoint fuses parameters.
   at::Tensor of(const std::string& kind, const std::string& parameter) const;
   double number(const std::string& name, int64_t index = 0) const;
-  /// Names of the model's parameters, which together hold every element that has a float32 gradient.
+  /// Names of the model's trainable parameters, which together hold every element that has a float32 gradient.
   std::vector<std::string> parameters() const;
   /// Writes the checkpoint's weights into the model; every weight must be there.
   void load_weights(const SingleRankModel& model) const;

@@ -1,5 +1,6 @@
 """reference.py DIR: for each parity case a transformers checkpoint, packed documents, and what transformers makes of
-them: logits, loss, gradients in float32 and bfloat16, and the weights after AdamW steps, as safetensors files.
+them: logits, loss, gradients in float32 and bfloat16, the weights after AdamW steps, and a text that goes on greedily, as
+safetensors files.
 
 Documents go through the model one by one, so that the reference cannot mix them. Weights are random but exactly
 representable in bfloat16, so that both precisions compute the same model.
@@ -21,6 +22,7 @@ ADAMW = dict(lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
 WEIGHT_DECAY = 0.1
 CLIP = 1.0
 IGNORED = -100
+NEW_TOKENS = 16
 
 
 def make_model(arguments):
@@ -78,6 +80,12 @@ def forward_backward(model, documents):
             for name, parameter in model.named_parameters():
                 gradients[name] += parameter.grad.float()
     return torch.cat(logits), loss / count, gradients
+
+
+def go_on(model, prompt):
+    """Greedy tokens after `prompt`. Without a cache: its keys would stay rotated as they were for a shorter text."""
+    out = model.generate(prompt[None], do_sample=False, max_new_tokens=NEW_TOKENS, use_cache=False, pad_token_id=0)
+    return out[0, len(prompt):]
 
 
 def train(model, batches):
@@ -140,6 +148,8 @@ def write_case(directory, arguments):
         for name, gradient in in_checkpoint(model.config.model_type, gradients).items():
             tensors[f"{label}.grad.{name}"] = gradient
     model = load(directory, torch.float32)
+    tensors["prompt"] = batches[0][0][0]
+    tensors["generated"] = go_on(model, tensors["prompt"])
     losses, norms = train(model, batches)
     tensors["train.losses"] = torch.tensor(losses, dtype=torch.float64)
     tensors["train.norms"] = torch.tensor(norms, dtype=torch.float64)

@@ -40,7 +40,7 @@ Reference::Reference(const std::string& name)
   for (const auto& unit : build_units(config_, {})) {
     for (const ParamSpec& spec : unit->params()) {
       specs_.push_back(spec);
-      elements += checked_numel(spec.shape);
+      if (spec.trainable) elements += checked_numel(spec.shape);
     }
   }
   for (const TensorEntry& entry : values_.entries()) {
@@ -68,7 +68,9 @@ double Reference::number(const std::string& name, int64_t index) const {
 
 std::vector<std::string> Reference::parameters() const {
   std::vector<std::string> names;
-  for (const ParamSpec& spec : specs_) names.push_back(spec.name);
+  for (const ParamSpec& spec : specs_) {
+    if (spec.trainable) names.push_back(spec.name);
+  }
   return names;
 }
 
