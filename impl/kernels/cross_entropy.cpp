@@ -50,16 +50,16 @@ const CudaTable* cuda_applies(const at::Tensor& logits, const at::Tensor& labels
 }
 
 void cross_entropy_on(const CudaTable& table, const at::Tensor& logits, const at::Tensor& labels,
-                      const double* grad_scale, const at::Tensor& loss_sum) {
+                      const double* grad_scale, double cap, const at::Tensor& loss_sum) {
   const CudaCall call(table, logits);
   const int64_t n = logits.size(0);
   const at::Tensor row_loss = at::empty({n}, logits.options().dtype(at::kDouble));
   auto* losses = row_loss.mutable_data_ptr<double>();
-  call.check(
-      table.cross_entropy(cuda_type(logits), out(logits), logits.stride(0), labels.const_data_ptr<int64_t>(),
-                          n, logits.size(1), kIgnoreIndex, grad_scale != nullptr,
-                          grad_scale ? static_cast<float>(*grad_scale) : 0, /*cap=*/0, losses, call.stream()),
-      "cross_entropy");
+  call.check(table.cross_entropy(cuda_type(logits), out(logits), logits.stride(0),
+                                 labels.const_data_ptr<int64_t>(), n, logits.size(1), kIgnoreIndex,
+                                 grad_scale != nullptr, grad_scale ? static_cast<float>(*grad_scale) : 0,
+                                 static_cast<float>(cap), losses, call.stream()),
+             "cross_entropy");
   call.check(table.sum_doubles(losses, n, loss_sum.mutable_data_ptr<double>(), true, call.stream()),
              "cross_entropy");
 }
@@ -95,6 +95,13 @@ LocalLabels local_labels(const at::Tensor& labels, int64_t vocab_begin, int64_t 
 void soft_cap(const at::Tensor& logits, double cap) {
   TESSERA_CHECK(std::isfinite(cap) && cap >= 0, argument, "soft_cap: cap ", cap, " is not a number above 0");
   if (cap == 0 || logits.numel() == 0) return;
+  if (const CudaTable* cuda = cuda_loops({&logits}); cuda && logits.is_contiguous()) {
+    const CudaCall call(*cuda, logits);
+    call.check(cuda->soft_cap(cuda_type(logits), out(logits), static_cast<float>(cap), logits.numel(),
+                              call.stream()),
+               "soft_cap");
+    return;
+  }
   if (has_loops(logits) && logits.is_contiguous()) {
     const auto loop = pick(cpu_table().soft_cap, logits);
     parallel(logits.numel(), 2 * logits.element_size(),
@@ -153,13 +160,14 @@ void cross_entropy_grad(const at::Tensor& logits, const at::Tensor& labels, int6
   TESSERA_CHECK(lse.dim() == 1 && lse.size(0) == logits.size(0) && lse.scalar_type() == at::kFloat, argument,
                 "cross_entropy_grad: lse is ", lse.sizes(), ", float32 [", logits.size(0), "] expected");
   const at::Tensor dense_lse = lse.contiguous();
-  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cap == 0 && cuda_table({&logits, &lse})) {
+  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cuda_table({&logits, &lse})) {
     const CudaCall call(*cuda, logits);
-    call.check(cuda->cross_entropy_grad(cuda_type(logits), out(logits), logits.stride(0),
-                                        labels.const_data_ptr<int64_t>(), logits.size(0), logits.size(1),
-                                        vocab_begin, kIgnoreIndex, dense_lse.const_data_ptr<float>(),
-                                        static_cast<float>(grad_scale), /*cap=*/0, call.stream()),
-               "cross_entropy_grad");
+    call.check(
+        cuda->cross_entropy_grad(cuda_type(logits), out(logits), logits.stride(0),
+                                 labels.const_data_ptr<int64_t>(), logits.size(0), logits.size(1),
+                                 vocab_begin, kIgnoreIndex, dense_lse.const_data_ptr<float>(),
+                                 static_cast<float>(grad_scale), static_cast<float>(cap), call.stream()),
+        "cross_entropy_grad");
     return;
   }
   if (loops_apply(logits)) {
@@ -190,10 +198,8 @@ void add_cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const
   TESSERA_CHECK(loss_sum.numel() == 1 && loss_sum.scalar_type() == at::kDouble, argument,
                 "add_cross_entropy: the sum is ", loss_sum.scalar_type(), " ", loss_sum.sizes(),
                 ", float64 [1] expected");
-  const bool one_pass = cap == 0 || !grad_scale;
-  if (const CudaTable* cuda = cuda_applies(logits, labels);
-      cuda && one_pass && cuda_table({&logits, &loss_sum}))
-    return cross_entropy_on(*cuda, logits, labels, grad_scale, loss_sum);
+  if (const CudaTable* cuda = cuda_applies(logits, labels); cuda && cuda_table({&logits, &loss_sum}))
+    return cross_entropy_on(*cuda, logits, labels, grad_scale, cap, loss_sum);
   loss_sum.add_(cross_entropy(logits, labels, grad_scale, cap));
 }
 
@@ -220,10 +226,9 @@ LabelledRows labelled_rows(const at::Tensor& labels, int64_t count) {
 double cross_entropy(const at::Tensor& logits, const at::Tensor& labels, const double* grad_scale,
                      double cap) {
   check_shapes(logits, labels);
-  const CudaTable* cuda = cuda_applies(logits, labels);
-  if (cuda && (cap == 0 || !grad_scale)) {
+  if (const CudaTable* cuda = cuda_applies(logits, labels)) {
     const at::Tensor sum = at::zeros({1}, logits.options().dtype(at::kDouble));
-    cross_entropy_on(*cuda, logits, labels, grad_scale, sum);
+    cross_entropy_on(*cuda, logits, labels, grad_scale, cap, sum);
     return sum.item<double>();
   }
   const int64_t* label = labels.const_data_ptr<int64_t>();

@@ -83,13 +83,12 @@ RmsNormGrads run_backward(const at::Tensor& dy, const at::Tensor& x, const at::T
   return g;
 }
 
-const CudaTable* cuda_applies(std::initializer_list<const at::Tensor*> tensors, const at::Tensor& weight,
-                              NormGain gain) {
-  return weight.is_contiguous() && gain == NormGain::weight ? cuda_loops(tensors) : nullptr;
+const CudaTable* cuda_applies(std::initializer_list<const at::Tensor*> tensors, const at::Tensor& weight) {
+  return weight.is_contiguous() ? cuda_loops(tensors) : nullptr;
 }
 
 AddRmsNormResult run_on(const CudaTable& table, const at::Tensor& x, const at::Tensor& residual,
-                        const at::Tensor& weight, double eps) {
+                        const at::Tensor& weight, double eps, NormGain gain) {
   const CudaCall call(table, x);
   const Rows rows = rows_of(x);
   const at::Tensor dense_residual = residual.defined() ? residual.contiguous() : residual;
@@ -99,13 +98,14 @@ AddRmsNormResult run_on(const CudaTable& table, const at::Tensor& x, const at::T
   r.rstd = at::empty({rows.count}, x.options().dtype(at::kFloat));
   call.check(table.rms_norm(cuda_type(x), in(rows.x), rows.layout, in(dense_residual), in(weight), out(r.sum),
                             out(r.y), r.rstd.mutable_data_ptr<float>(), rows.count, rows.h,
-                            static_cast<float>(eps), /*one_plus=*/false, call.stream()),
+                            static_cast<float>(eps), gain == NormGain::one_plus_weight, call.stream()),
              "rms_norm");
   return r;
 }
 
 RmsNormGrads run_backward_on(const CudaTable& table, const at::Tensor& dy, const at::Tensor& x,
-                             const at::Tensor& weight, const at::Tensor& rstd, const at::Tensor& dresidual) {
+                             const at::Tensor& weight, const at::Tensor& rstd, const at::Tensor& dresidual,
+                             NormGain gain) {
   const CudaCall call(table, x);
   const Rows rows = rows_of(x);
   const at::Tensor dense_dy = dy.contiguous();
@@ -115,7 +115,7 @@ RmsNormGrads run_backward_on(const CudaTable& table, const at::Tensor& dy, const
   call.check(table.rms_norm_backward(cuda_type(x), in(dense_dy), in(rows.x), rows.layout, in(weight),
                                      rstd.const_data_ptr<float>(), in(dense_dres), out(g.dx),
                                      g.dweight.mutable_data_ptr<float>(), partial.mutable_data_ptr<float>(),
-                                     rows.count, rows.h, /*one_plus=*/false, call.stream()),
+                                     rows.count, rows.h, gain == NormGain::one_plus_weight, call.stream()),
              "rms_norm_backward");
   return g;
 }
@@ -124,8 +124,8 @@ RmsNormGrads run_backward_on(const CudaTable& table, const at::Tensor& dy, const
 
 RmsNormResult rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, NormGain gain) {
   check(x, weight);
-  if (const CudaTable* cuda = cuda_applies({&x, &weight}, weight, gain)) {
-    AddRmsNormResult r = run_on(*cuda, x, {}, weight, eps);
+  if (const CudaTable* cuda = cuda_applies({&x, &weight}, weight)) {
+    AddRmsNormResult r = run_on(*cuda, x, {}, weight, eps, gain);
     return {std::move(r.y), std::move(r.rstd)};
   }
   if (loops_apply(x, weight)) {
@@ -146,8 +146,8 @@ AddRmsNormResult add_rms_norm(const at::Tensor& x, const at::Tensor& residual, c
   check(x, weight);
   TESSERA_CHECK(x.sizes() == residual.sizes(), argument, "add_rms_norm: x is ", x.sizes(), ", residual ",
                 residual.sizes());
-  if (const CudaTable* cuda = cuda_applies({&x, &weight, &residual}, weight, gain))
-    return run_on(*cuda, x, residual, weight, eps);
+  if (const CudaTable* cuda = cuda_applies({&x, &weight, &residual}, weight))
+    return run_on(*cuda, x, residual, weight, eps, gain);
   if (loops_apply(x, weight) && have_loops({&x, &residual})) return run(x, residual, weight, eps, gain);
   at::Tensor sum = at::add(x, residual).contiguous();
   RmsNormResult normed = rms_norm(sum, weight, eps, gain);
@@ -163,9 +163,9 @@ RmsNormGrads rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const 
   TESSERA_CHECK(rstd.numel() * h == x.numel() && rstd.scalar_type() == at::kFloat && rstd.is_contiguous(),
                 argument, "rms_norm_backward: rstd has ", rstd.numel(),
                 " elements (float32, one per row of x expected)");
-  if (const CudaTable* cuda = cuda_applies({&x, &weight, &dy, &dresidual}, weight, gain);
+  if (const CudaTable* cuda = cuda_applies({&x, &weight, &dy, &dresidual}, weight);
       cuda && cuda_table({&x, &rstd})) {
-    return run_backward_on(*cuda, dy, x, weight, rstd, dresidual);
+    return run_backward_on(*cuda, dy, x, weight, rstd, dresidual, gain);
   }
   if (loops_apply(x, weight) && have_loops({&x, &dy, &dresidual}))
     return run_backward(dy, x, weight, rstd, dresidual, gain);
