@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "checkpoint/agreement.h"
 #include "checkpoint/names.h"
@@ -29,11 +28,9 @@ std::string describe(const std::vector<ShardedTensor>& tensors) {
 }  // namespace
 
 void check_tensors(const std::vector<ShardedTensor>& tensors, PartsOfRank parts) {
-  std::unordered_set<std::string> names;
+  std::unordered_map<std::string, std::vector<const Box*>> seen;
   for (const ShardedTensor& tensor : tensors) {
     TESSERA_CHECK(!tensor.name.empty(), argument, "a tensor has no name");
-    TESSERA_CHECK(names.insert(tensor.name).second || parts == PartsOfRank::several, argument, "tensor ",
-                  printable(tensor.name), " is listed twice");
     TESSERA_CHECK(tensor.local.defined(), argument, "tensor ", printable(tensor.name), " has no local part");
     checked_numel(tensor.global_shape);
     TESSERA_CHECK(tensor.box.fits(tensor.global_shape), argument, "tensor ", printable(tensor.name),
@@ -43,6 +40,13 @@ void check_tensors(const std::vector<ShardedTensor>& tensors, PartsOfRank parts)
                   shape_text(tensor.local.sizes().vec()), ", its box ", shape_text(tensor.box.size));
     TESSERA_CHECK(tensor.local.is_contiguous(), argument, "tensor ", printable(tensor.name),
                   ": the local part is not contiguous");
+    std::vector<const Box*>& others = seen[tensor.name];
+    const bool apart = std::all_of(others.begin(), others.end(), [&](const Box* other) {
+      return parts == PartsOfRank::several && other->fits(tensor.global_shape) &&
+             intersection(*other, tensor.box).empty();
+    });
+    TESSERA_CHECK(apart, argument, "tensor ", printable(tensor.name), " is listed twice");
+    others.push_back(&tensor.box);
   }
 }
 

@@ -84,7 +84,8 @@ def forward_backward(model, documents):
 
 def go_on(model, prompt):
     """Greedy tokens after `prompt`. Without a cache: its keys would stay rotated as they were for a shorter text."""
-    out = model.generate(prompt[None], do_sample=False, max_new_tokens=NEW_TOKENS, use_cache=False, pad_token_id=0)
+    out = model.generate(prompt[None], attention_mask=torch.ones_like(prompt)[None], do_sample=False,
+                         max_new_tokens=NEW_TOKENS, use_cache=False, pad_token_id=0)
     return out[0, len(prompt):]
 
 
