@@ -14,6 +14,11 @@
 namespace tessera {
 namespace {
 
+kernels::AttentionOptions with_heads(kernels::AttentionOptions options, int64_t first, int64_t count) {
+  if (options.sinks.defined()) options.sinks = options.sinks.narrow(0, first, count);
+  return options;
+}
+
 /// Heads [first, first + count) of t [T, H, d], contiguous.
 at::Tensor heads(const at::Tensor& t, int64_t first, int64_t count) {
   return t.narrow(1, first, count).contiguous();
@@ -97,9 +102,9 @@ AllGatherPlan::Gather AllGatherPlan::start_gather(const at::Tensor& k, const at:
   Gather gather;
   gather.k = heads(k, first, count);
   gather.v = heads(v, first, count);
-  const std::vector<int64_t> shape = {group_->size() * k.size(0), count, k.size(2)};
-  gather.all_k = at::empty(shape, k.options());
-  gather.all_v = at::empty(shape, v.options());
+  const int64_t rows = group_->size() * k.size(0);
+  gather.all_k = at::empty({rows, count, k.size(2)}, k.options());
+  gather.all_v = at::empty({rows, count, v.size(2)}, v.options());
   gather.work = group_->all_gather({gather.all_k, gather.all_v}, {gather.k, gather.v});
   return gather;
 }
@@ -125,13 +130,14 @@ Attended AllGatherPlan::attend(const at::Tensor& q, const at::Tensor& k, const a
     finish_gather(now);
     if (first + stride < kv_heads) next = start_gather(k, v, first + stride, stride);
     const at::Tensor queries = q.narrow(1, first * share, stride * share);
-    const kernels::AttentionResult part = kernels::attention(queries, now.all_k, now.all_v, mine, options);
+    const kernels::AttentionResult part = kernels::attention(
+        queries, now.all_k, now.all_v, mine, with_heads(options, first * share, stride * share));
     if (stride == kv_heads) {
       total = part;
       break;
     }
     if (first == 0) {
-      total.out = at::empty(q.sizes(), q.options());
+      total.out = at::empty({q.size(0), q.size(1), v.size(2)}, q.options());
       total.lse = at::empty({q.size(1), q.size(0)}, part.lse.options());
     }
     total.out.narrow(1, first * share, stride * share).copy_(part.out);
@@ -146,9 +152,11 @@ AllGatherPlan::Scatter AllGatherPlan::start_scatter(const kernels::AttentionGrad
   scatter.first = first;
   scatter.all_dk = in_rank_order(grads.dk);
   scatter.all_dv = in_rank_order(grads.dv);
-  const std::vector<int64_t> shape = {source_.tokens, grads.dk.size(1), grads.dk.size(2)};
-  scatter.dk = at::empty(shape, grads.dk.options().dtype(at::kFloat));
-  scatter.dv = at::empty(shape, grads.dv.options().dtype(at::kFloat));
+  const auto own = [&](const at::Tensor& all) {
+    return at::empty({source_.tokens, all.size(1), all.size(2)}, all.options().dtype(at::kFloat));
+  };
+  scatter.dk = own(grads.dk);
+  scatter.dv = own(grads.dv);
   scatter.work =
       group_->reduce_scatter({scatter.dk, scatter.dv}, {scatter.all_dk, scatter.all_dv}, ReduceOp::sum);
   return scatter;
@@ -169,7 +177,8 @@ kernels::AttentionGrads AllGatherPlan::attend_backward(const at::Tensor& dout, c
   const int64_t kv_heads = k.size(1), stride = stride_for(kv_heads), share = q.size(1) / kv_heads;
   const std::vector<kernels::AttentionSpan>& mine = spans(options.window);
   const auto dense = at::MemoryFormat::Contiguous;
-  kernels::AttentionGrads result{at::Tensor(), at::empty_like(k, {}, dense), at::empty_like(v, {}, dense)};
+  kernels::AttentionGrads result{{}, at::empty_like(k, {}, dense), at::empty_like(v, {}, dense), {}};
+  if (options.sinks.defined()) result.dsinks = at::empty({q.size(1)}, q.options().dtype(at::kFloat));
   Scatter behind;
   Gather next = start_gather(k, v, 0, stride);
   for (int64_t first = 0; first < kv_heads; first += stride) {
@@ -178,9 +187,10 @@ kernels::AttentionGrads AllGatherPlan::attend_backward(const at::Tensor& dout, c
     if (first + stride < kv_heads) next = start_gather(k, v, first + stride, stride);
     const int64_t q_first = first * share, q_count = stride * share;
     const auto some = [&](const at::Tensor& t) { return t.narrow(1, q_first, q_count); };
-    const kernels::AttentionGrads part =
-        kernels::attention_backward(some(dout), some(q), now.all_k, now.all_v, some(kept.out),
-                                    kept.lse.narrow(0, q_first, q_count), mine, options);
+    const kernels::AttentionGrads part = kernels::attention_backward(
+        some(dout), some(q), now.all_k, now.all_v, some(kept.out), kept.lse.narrow(0, q_first, q_count), mine,
+        with_heads(options, q_first, q_count));
+    if (options.sinks.defined()) result.dsinks.narrow(0, q_first, q_count).copy_(part.dsinks);
     finish_scatter(behind, result);
     behind = start_scatter(part, first);
     if (stride == kv_heads) {

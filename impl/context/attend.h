@@ -15,7 +15,7 @@ struct AttendKept {
 };
 
 struct Attended {
-  at::Tensor out;   ///< [T, Hq, d] contiguous: of this rank's tokens and heads
+  at::Tensor out;   ///< [T, Hq, e] contiguous: of this rank's tokens and heads
   AttendKept kept;  ///< for attend_backward
 };
 
@@ -27,10 +27,12 @@ class ContextPlan {
  public:
   virtual ~ContextPlan() = default;
 
-  /// q [T, Hq, d], k and v [T, Hkv, d] of this rank's T tokens; head and last dimensions dense.
+  /// q [T, Hq, d], k [T, Hkv, d], v [T, Hkv, e] of this rank's T tokens; head and last dimensions dense.
+  /// Sinks are those of the Hq heads, the same on all ranks.
   virtual Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const kernels::AttentionOptions& options) = 0;
-  /// Gradients of this rank's q, k, v, contiguous and in their dtype; dout [T, Hq, d].
+  /// Gradients of this rank's q, k, v, contiguous and in their dtype; dout [T, Hq, e]. That of the sinks is
+  /// this rank's part: the ranks' parts add up to it.
   virtual kernels::AttentionGrads attend_backward(const at::Tensor& dout, const AttendKept& kept,
                                                   const kernels::AttentionOptions& options) = 0;
   /// True when `kept` holds the arguments of attend and its `out` themselves, so that whoever has them, or

@@ -14,6 +14,8 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <optional>
+
 #include "core/error.h"
 
 namespace tessera {
@@ -44,12 +46,36 @@ class Shift {
   WorkPtr incoming_, outgoing_;
 };
 
-/// k and v [T, Hkv, d] as one message.
-at::Tensor pack(const at::Tensor& k, const at::Tensor& v) {
-  at::Tensor kv = at::empty({2, k.size(0), k.size(1), k.size(2)}, k.options());
-  kv[0].copy_(k);
-  kv[1].copy_(v);
+/// Something of the shapes of k [T, Hkv, d] and v [T, Hkv, e] as one message.
+class KeyValueMessage {
+ public:
+  KeyValueMessage(const at::Tensor& k, const at::Tensor& v, at::ScalarType dtype)
+      : k_shape_(k.sizes().vec()),
+        v_shape_(v.sizes().vec()),
+        data_(at::zeros({k.numel() + v.numel()}, k.options().dtype(dtype))) {}
+
+  at::Tensor k() const { return data_.narrow(0, 0, k_numel()).view(k_shape_); }
+  at::Tensor v() const { return data_.narrow(0, k_numel(), data_.numel() - k_numel()).view(v_shape_); }
+  const at::Tensor& data() const { return data_; }
+  void set_data(at::Tensor data) { data_ = std::move(data); }
+
+ private:
+  int64_t k_numel() const { return c10::multiply_integers(k_shape_); }
+
+  std::vector<int64_t> k_shape_, v_shape_;
+  at::Tensor data_;
+};
+
+KeyValueMessage pack(const at::Tensor& k, const at::Tensor& v) {
+  KeyValueMessage kv(k, v, k.scalar_type());
+  kv.k().copy_(k);
+  kv.v().copy_(v);
   return kv;
+}
+
+kernels::AttentionOptions without_sinks(kernels::AttentionOptions options) {
+  options.sinks.reset();
+  return options;
 }
 
 /// Gradients summed up in float32; the first part is taken as it is.
@@ -124,20 +150,25 @@ Attended RingPlan::attend(const at::Tensor& q, const at::Tensor& k, const at::Te
   TESSERA_CHECK(q.size(0) == tokens_ && k.size(0) == tokens_, internal, "attention of ", q.size(0),
                 " tokens in a plan of ", tokens_);
   const Hops& way = hops(options.window);
-  at::Tensor block_k = k, block_v = v, kv;
+  at::Tensor block_k = k, block_v = v;
+  std::optional<KeyValueMessage> kv;
   if (way.size() > 1) kv = pack(k, v);
+  // A sink counts once, for queries that may see nothing in one part: parts are made without it.
+  const bool one_part = way.size() == 1 && way[0].passes.size() == 1;
+  const kernels::AttentionOptions inner = one_part ? options : without_sinks(options);
   PartialAttention total;
   for (size_t h = 0; h < way.size(); ++h) {
     const bool more = h + 1 < way.size();
     Shift shift;
-    if (more) shift = Shift(*ring_, kv, way[h + 1].distance - way[h].distance, kKvTag);
+    if (more) shift = Shift(*ring_, kv->data(), way[h + 1].distance - way[h].distance, kKvTag);
     for (const std::vector<kernels::AttentionSpan>& spans : way[h].passes)
-      total.add(kernels::attention(q, block_k, block_v, spans, options), spans);
+      total.add(kernels::attention(q, block_k, block_v, spans, inner), spans);
     if (!more) break;
-    kv = shift.wait();
-    block_k = kv[0];
-    block_v = kv[1];
+    kv->set_data(shift.wait());
+    block_k = kv->k();
+    block_v = kv->v();
   }
+  if (options.sinks.defined() && !one_part && !total.empty()) total.add_sinks(options.sinks);
   // A rank of nothing but padding.
   if (total.empty()) total.add(kernels::attention(q, k, v, {}, options), {});
   const kernels::AttentionResult result = total.finish(q.scalar_type());
@@ -163,33 +194,38 @@ kernels::AttentionGrads RingPlan::block_backward(const at::Tensor& dout, const A
 kernels::AttentionGrads RingPlan::attend_backward(const at::Tensor& dout, const AttendKept& kept,
                                                   const kernels::AttentionOptions& options) {
   const Hops& way = hops(options.window);
-  at::Tensor block_k = kept.k, block_v = kept.v, kv, dq, dkv;
-  const at::TensorOptions wide = kept.k.options().dtype(at::kFloat);
+  at::Tensor block_k = kept.k, block_v = kept.v, dq;
+  std::optional<KeyValueMessage> kv;
   if (way.size() > 1) kv = pack(kept.k, kept.v);
+  KeyValueMessage dkv(kept.k, kept.v, at::kFloat);
+  const kernels::AttentionOptions sinkless = without_sinks(options);
   Shift grads;
   for (size_t h = 0; h < way.size(); ++h) {
     const bool more = h + 1 < way.size();
     Shift shift;
-    if (more) shift = Shift(*ring_, kv, way[h + 1].distance - way[h].distance, kKvTag);
+    if (more) shift = Shift(*ring_, kv->data(), way[h + 1].distance - way[h].distance, kKvTag);
     const kernels::AttentionGrads block =
-        block_backward(dout, kept, block_k, block_v, way[h].passes, options, dq);
-    dkv = h == 0 ? at::zeros({2, tokens_, kept.k.size(1), kept.k.size(2)}, wide) : grads.wait();
+        block_backward(dout, kept, block_k, block_v, way[h].passes, sinkless, dq);
+    if (h > 0) dkv.set_data(grads.wait());
     if (block.dk.defined()) {
-      dkv[0].add_(block.dk);
-      dkv[1].add_(block.dv);
+      dkv.k().add_(block.dk);
+      dkv.v().add_(block.dv);
     }
     if (more) {
-      grads = Shift(*ring_, dkv, way[h + 1].distance - way[h].distance, kGradTag);
-      kv = shift.wait();
-      block_k = kv[0];
-      block_v = kv[1];
+      grads = Shift(*ring_, dkv.data(), way[h + 1].distance - way[h].distance, kGradTag);
+      kv->set_data(shift.wait());
+      block_k = kv->k();
+      block_v = kv->v();
     }
   }
   if (const int away = way.back().distance; away > 0)
-    dkv = Shift(*ring_, dkv, size() - away, kGradTag).wait();
+    dkv.set_data(Shift(*ring_, dkv.data(), size() - away, kGradTag).wait());
   if (!dq.defined()) dq = at::zeros_like(kept.q, {}, at::MemoryFormat::Contiguous);
   const at::ScalarType dtype = kept.q.scalar_type();
-  return {dq.to(dtype), dkv[0].to(dtype), dkv[1].to(dtype)};
+  kernels::AttentionGrads result{dq.to(dtype), dkv.k().to(dtype), dkv.v().to(dtype), {}};
+  if (options.sinks.defined())
+    result.dsinks = kernels::attention_sink_grad(dout, kept.out, kept.lse, options.sinks);
+  return result;
 }
 
 }  // namespace

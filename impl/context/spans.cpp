@@ -116,6 +116,11 @@ void PartialAttention::add(const kernels::AttentionResult& part, const std::vect
   }
 }
 
+void PartialAttention::add_sinks(const at::Tensor& sinks) {
+  total_.out = total_.out.to(at::kFloat);
+  kernels::attention_add_sinks(total_, sinks);
+}
+
 kernels::AttentionResult PartialAttention::finish(at::ScalarType dtype) const {
   TESSERA_CHECK(!empty(), internal, "attention over no keys");
   return {total_.out.to(dtype), total_.lse};

@@ -25,6 +25,8 @@ class PartialAttention {
   /// Adds a result of kernels::attention over `spans`.
   void add(const kernels::AttentionResult& part, const std::vector<kernels::AttentionSpan>& spans);
   bool empty() const { return parts_ == 0; }
+  /// Once, after all parts. Not empty.
+  void add_sinks(const at::Tensor& sinks);
   /// The attention over all that was added, `out` in `dtype`. Not empty.
   kernels::AttentionResult finish(at::ScalarType dtype) const;
 

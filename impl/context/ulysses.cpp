@@ -33,7 +33,8 @@ class UlyssesPlan final : public ContextPlan {
  private:
   at::Tensor to_heads(const at::Tensor& by_rank) const;
   at::Tensor to_tokens(const std::vector<at::Tensor>& parts) const;
-  at::Tensor sum_copies(const at::Tensor& by_rank, int64_t first, const HeadSplit& split) const;
+  at::Tensor sum_copies(const at::Tensor& by_rank, const HeadSplit& split) const;
+  kernels::AttentionOptions own_heads(kernels::AttentionOptions options, int64_t heads) const;
 
   int ranks() const { return group_->size(); }
 
@@ -45,29 +46,32 @@ class UlyssesPlan final : public ContextPlan {
   int64_t kv_heads_ = 0;  ///< of the layer, before the split; the same for all layers
 };
 
-/// by_rank [ranks, T, n, d], part r for rank r: [inner tokens, n, d] of this rank's heads, in the order of
+/// by_rank [ranks, T, n], part r for rank r: [inner tokens, n] of this rank's heads, in the order of
 /// documents.
 at::Tensor UlyssesPlan::to_heads(const at::Tensor& by_rank) const {
   const at::Tensor received = at::empty_like(by_rank);
   group_->all_to_all(received, by_rank, {}, {})->wait();
   const int64_t real = merged_.order.numel();
-  const at::Tensor rows = received.view({-1, by_rank.size(2), by_rank.size(3)});
+  const at::Tensor rows = received.view({-1, by_rank.size(2)});
   if (merged_.in_place && inner_tokens_ <= rows.size(0)) return rows.narrow(0, 0, inner_tokens_);
   if (inner_tokens_ == real) return at::index_select(rows, 0, merged_.order);
-  at::Tensor ordered = at::zeros({inner_tokens_, rows.size(1), rows.size(2)}, rows.options());
+  at::Tensor ordered = at::zeros({inner_tokens_, rows.size(1)}, rows.options());
   at::Tensor filled = ordered.narrow(0, 0, real);
   at::index_select_out(filled, rows, 0, merged_.order);
   return ordered;
 }
 
-/// The way back: parts [inner tokens, n_i, d] side by side in n, to [ranks, T, sum n, d], part r from rank r.
+/// The way back: parts [inner tokens, ...] side by side as rows, to [ranks, T, all of them], part r from rank
+/// r.
 at::Tensor UlyssesPlan::to_tokens(const std::vector<at::Tensor>& parts) const {
-  int64_t heads = 0;
-  for (const at::Tensor& part : parts) heads += part.size(1);
-  const int64_t real = merged_.order.numel(), d = parts[0].size(2);
-  at::Tensor rows = at::zeros({ranks() * tokens_, heads, d}, parts[0].options());
+  const auto width = [](const at::Tensor& part) { return part.size(1) * part.size(2); };
+  int64_t columns = 0;
+  for (const at::Tensor& part : parts) columns += width(part);
+  const int64_t real = merged_.order.numel();
+  at::Tensor rows = at::zeros({ranks() * tokens_, columns}, parts[0].options());
   int64_t at = 0;
-  for (const at::Tensor& part : parts) {
+  for (const at::Tensor& heads : parts) {
+    const at::Tensor part = heads.reshape({heads.size(0), width(heads)});
     at::Tensor target = rows.narrow(1, at, part.size(1));
     if (merged_.in_place) {
       target.narrow(0, 0, real).copy_(part.narrow(0, 0, real));
@@ -78,13 +82,24 @@ at::Tensor UlyssesPlan::to_tokens(const std::vector<at::Tensor>& parts) const {
   }
   const at::Tensor received = at::empty_like(rows);
   group_->all_to_all(received, rows, {}, {})->wait();
-  return received.view({ranks(), tokens_, heads, d});
+  return received.view({ranks(), tokens_, columns});
 }
 
-/// [T, heads, d] of all ranks' equal parts of the heads.
-at::Tensor join_heads(const at::Tensor& by_rank) {
+/// by_rank [ranks, T, heads of one * d]: [T, heads, d] of all ranks' equal parts of the heads.
+at::Tensor join_heads(const at::Tensor& by_rank, int64_t d) {
   const at::Tensor out = by_rank.transpose(0, 1).contiguous();
-  return out.view({out.size(0), -1, out.size(3)});
+  return out.view({out.size(0), -1, d});
+}
+
+/// Columns [first, first + heads * d) of rows [T, ...] as [T, heads, d].
+at::Tensor heads_of(const at::Tensor& rows, int64_t first, int64_t heads, int64_t d) {
+  return rows.narrow(1, first, heads * d).view({rows.size(0), heads, d});
+}
+
+/// The sinks of this rank's part of the heads.
+kernels::AttentionOptions UlyssesPlan::own_heads(kernels::AttentionOptions options, int64_t heads) const {
+  if (options.sinks.defined()) options.sinks = options.sinks.narrow(0, group_->rank() * heads, heads);
+  return options;
 }
 
 Attended UlyssesPlan::attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -92,30 +107,30 @@ Attended UlyssesPlan::attend(const at::Tensor& q, const at::Tensor& k, const at:
   TESSERA_CHECK(q.size(0) == tokens_ && k.size(0) == tokens_, internal, "attention of ", q.size(0),
                 " tokens in a plan of ", tokens_);
   const HeadSplit split = split_heads(q.size(1), k.size(1), ranks());
-  const int64_t d = q.size(2), nq = split.q_heads, nkv = split.kv_heads;
+  const int64_t d = q.size(2), e = v.size(2), nq = split.q_heads, nkv = split.kv_heads;
   kv_heads_ = k.size(1);
-  at::Tensor packed = at::empty({ranks(), tokens_, nq + 2 * nkv, d}, q.options());
-  const auto place = [&](const at::Tensor& t, int64_t first, int64_t count) {
-    packed.narrow(2, first, count).copy_(t.view({tokens_, ranks(), count, d}).transpose(0, 1));
+  at::Tensor packed = at::empty({ranks(), tokens_, nq * d + nkv * (d + e)}, q.options());
+  const auto place = [&](const at::Tensor& t, int64_t first, int64_t columns) {
+    packed.narrow(2, first, columns).copy_(t.view({tokens_, ranks(), columns}).transpose(0, 1));
   };
   const at::Tensor travelling = at::tensor(split.kv, at::dtype(at::kLong).device(k.device()));
   const auto copies = [&](const at::Tensor& t) {
     return split.copies ? at::index_select(t, 1, travelling) : t.contiguous();
   };
-  place(q.contiguous(), 0, nq);
-  place(copies(k), nq, nkv);
-  place(copies(v), nq + nkv, nkv);
+  place(q.contiguous(), 0, nq * d);
+  place(copies(k), nq * d, nkv * d);
+  place(copies(v), (nq + nkv) * d, nkv * e);
   const at::Tensor mine = to_heads(packed);
   packed.reset();
 
-  const Attended inner =
-      inner_->attend(mine.narrow(1, 0, nq), mine.narrow(1, nq, nkv), mine.narrow(1, nq + nkv, nkv), options);
-  return {join_heads(to_tokens({inner.out})), inner.kept};
+  const Attended inner = inner_->attend(heads_of(mine, 0, nq, d), heads_of(mine, nq * d, nkv, d),
+                                        heads_of(mine, (nq + nkv) * d, nkv, e), own_heads(options, nq));
+  return {join_heads(to_tokens({inner.out}), e), inner.kept};
 }
 
-/// Gradients of key/value heads from the ranks that had them: [T, kv_heads, d].
-at::Tensor UlyssesPlan::sum_copies(const at::Tensor& by_rank, int64_t first, const HeadSplit& split) const {
-  const at::Tensor joined = join_heads(by_rank.narrow(2, first, split.kv_heads));
+/// Gradients [ranks, T, heads of one * d] of key/value heads from the ranks that had them: [T, kv_heads, d].
+at::Tensor UlyssesPlan::sum_copies(const at::Tensor& by_rank, const HeadSplit& split) const {
+  const at::Tensor joined = join_heads(by_rank, by_rank.size(2) / split.kv_heads);
   if (!split.copies) return joined;
   at::Tensor sum = at::zeros({tokens_, kv_heads_, joined.size(2)}, joined.options().dtype(at::kFloat));
   for (size_t i = 0; i < split.kv.size(); ++i)
@@ -126,12 +141,20 @@ at::Tensor UlyssesPlan::sum_copies(const at::Tensor& by_rank, int64_t first, con
 kernels::AttentionGrads UlyssesPlan::attend_backward(const at::Tensor& dout, const AttendKept& kept,
                                                      const kernels::AttentionOptions& options) {
   const HeadSplit split = split_heads(dout.size(1), kv_heads_, ranks());
-  const int64_t nq = split.q_heads, d = dout.size(2);
-  const at::Tensor by_rank = dout.contiguous().view({tokens_, ranks(), nq, d}).transpose(0, 1).contiguous();
-  const kernels::AttentionGrads inner = inner_->attend_backward(to_heads(by_rank), kept, options);
+  const int64_t nq = split.q_heads, nkv = split.kv_heads, d = kept.q.size(2), e = dout.size(2);
+  const at::Tensor by_rank = dout.contiguous().view({tokens_, ranks(), nq * e}).transpose(0, 1).contiguous();
+  const kernels::AttentionGrads inner =
+      inner_->attend_backward(heads_of(to_heads(by_rank), 0, nq, e), kept, own_heads(options, nq));
   const at::Tensor grads = to_tokens({inner.dq, inner.dk, inner.dv});
-  return {join_heads(grads.narrow(2, 0, nq)), sum_copies(grads, nq, split),
-          sum_copies(grads, nq + split.kv_heads, split)};
+  kernels::AttentionGrads result{join_heads(grads.narrow(2, 0, nq * d), d),
+                                 sum_copies(grads.narrow(2, nq * d, nkv * d), split),
+                                 sum_copies(grads.narrow(2, (nq + nkv) * d, nkv * e), split),
+                                 {}};
+  if (options.sinks.defined()) {
+    result.dsinks = at::zeros({dout.size(1)}, inner.dsinks.options());
+    result.dsinks.narrow(0, group_->rank() * nq, nq).copy_(inner.dsinks);
+  }
+  return result;
 }
 
 }  // namespace

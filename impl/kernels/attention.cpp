@@ -25,8 +25,9 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
            const std::vector<AttentionSpan>& spans) {
-  TESSERA_CHECK(q.dim() == 3 && k.dim() == 3 && k.sizes() == v.sizes() && q.size(2) == k.size(2), argument,
-                "attention: q ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes());
+  TESSERA_CHECK(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(2) == k.size(2) &&
+                    k.size(0) == v.size(0) && k.size(1) == v.size(1),
+                argument, "attention: q ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes());
   TESSERA_CHECK(k.size(1) > 0 && q.size(1) % k.size(1) == 0, argument, "attention: ", q.size(1),
                 " query heads are not a multiple of ", k.size(1), " key heads");
   for (const AttentionSpan& s : spans) {
@@ -37,20 +38,30 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   }
 }
 
-/// `options` checked, and with the scale that 0 stands for.
-AttentionOptions checked(AttentionOptions options, int64_t d) {
+/// `options` checked, with the scale that 0 stands for and sinks in float32.
+AttentionOptions checked(AttentionOptions options, const at::Tensor& q) {
   TESSERA_CHECK(std::isfinite(options.scale) && options.scale >= 0, argument, "attention: scale ",
                 options.scale, " is negative or not finite");
   TESSERA_CHECK(options.window >= 0, argument, "attention: window ", options.window, " is negative");
   TESSERA_CHECK(std::isfinite(options.soft_cap) && options.soft_cap >= 0, argument, "attention: soft_cap ",
                 options.soft_cap, " is negative or not finite");
-  if (options.scale == 0) options.scale = 1.0 / std::sqrt(static_cast<double>(d));
+  if (options.scale == 0) options.scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
+  if (options.sinks.defined()) {
+    TESSERA_CHECK(options.sinks.dim() == 1 && options.sinks.size(0) == q.size(1), argument,
+                  "attention: sinks are ", options.sinks.sizes(), ", [", q.size(1), "] expected");
+    options.sinks = options.sinks.to(at::kFloat).contiguous();
+  }
   return options;
 }
 
 /// LibTorch's flash attention for the CPU cannot do it.
-bool needs_composition(const at::Tensor& q, const AttentionOptions& options) {
-  return options.soft_cap > 0 || !q.device().is_cpu();
+bool needs_composition(const AttentionOptions& options, const at::Tensor& q, const at::Tensor& v) {
+  return options.soft_cap > 0 || q.size(2) != v.size(2) || !q.device().is_cpu();
+}
+
+bool fused_applies(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                   const AttentionOptions& options) {
+  return q.size(2) == v.size(2) && varlen_applies(q, k, v, options);
 }
 
 /// [T, heads, d] -> [1, heads, n, d] of a span.
@@ -58,12 +69,11 @@ at::Tensor head_major(const at::Tensor& t, int64_t begin, int64_t len) {
   return t.narrow(0, begin, len).transpose(0, 1).unsqueeze(0);
 }
 
-/// The tiles want heads dense behind each other in a token, all of one dtype.
+/// The tiles want the elements of a head side by side, and all tensors of one dtype.
 bool tiles_apply(std::initializer_list<const at::Tensor*> tensors) {
   const at::Tensor& first = **tensors.begin();
   for (const at::Tensor* t : tensors) {
-    const bool dense =
-        (t->stride(2) == 1 || t->size(2) == 1) && (t->stride(1) == t->size(2) || t->size(1) == 1);
+    const bool dense = t->stride(2) == 1 || t->size(2) == 1;
     if (!dense || !t->device().is_cpu() || t->scalar_type() != first.scalar_type()) return false;
   }
   return attention_tiles_available(first.scalar_type());
@@ -117,9 +127,13 @@ std::vector<AttentionSpan> document_spans(const at::Tensor& cu_seqlens, const at
 AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const std::vector<AttentionSpan>& spans, const AttentionOptions& given) {
   check(q, k, v, spans);
-  const AttentionOptions options = checked(given, q.size(2));
-  if (varlen_applies(q, k, v, options)) return attention_varlen(q, k, v, spans, options);
-  AttentionResult result{at::zeros(q.sizes(), q.options()),
+  const AttentionOptions options = checked(given, q);
+  if (fused_applies(q, k, v, options)) {
+    const AttentionResult fused = attention_varlen(q, k, v, spans, options);
+    if (options.sinks.defined()) attention_add_sinks(fused, options.sinks);
+    return fused;
+  }
+  AttentionResult result{at::zeros({q.size(0), q.size(1), v.size(2)}, q.options()),
                          at::full({q.size(1), q.size(0)}, kMinusInfinity, q.options().dtype(at::kFloat))};
   if (tiles_apply({&q, &k, &v})) {
     attention_tiles_forward(q, k, v, spans, options, result);
@@ -127,7 +141,7 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
   }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
-    if (needs_composition(q, options)) {
+    if (needs_composition(options, q, v)) {
       attention_composed_forward(q, k, v, s, options, result);
       continue;
     }
@@ -142,6 +156,7 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
     head_major(result.out, s.q_begin, s.q_len).copy_(out);
     result.lse.narrow(1, s.q_begin, s.q_len).copy_(lse.squeeze(0));
   }
+  if (options.sinks.defined()) attention_add_sinks(result, options.sinks);
   return result;
 }
 
@@ -149,25 +164,32 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
                                   const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
                                   const std::vector<AttentionSpan>& spans, const AttentionOptions& given) {
   check(q, k, v, spans);
-  const AttentionOptions options = checked(given, q.size(2));
-  TESSERA_CHECK(dout.sizes() == q.sizes() && out.sizes() == q.sizes(), argument, "attention_backward: dout ",
-                dout.sizes(), ", out ", out.sizes(), ", q ", q.sizes());
+  const AttentionOptions options = checked(given, q);
+  TESSERA_CHECK(dout.dim() == 3 && dout.size(0) == q.size(0) && dout.size(1) == q.size(1) &&
+                    dout.size(2) == v.size(2) && out.sizes() == dout.sizes(),
+                argument, "attention_backward: dout ", dout.sizes(), ", out ", out.sizes(), ", q ", q.sizes(),
+                ", v ", v.sizes());
   TESSERA_CHECK(lse.dim() == 2 && lse.size(0) == q.size(1) && lse.size(1) == q.size(0) &&
                     lse.scalar_type() == at::kFloat,
                 argument, "attention_backward: lse is ", lse.sizes(), ", float32 [", q.size(1), ", ",
                 q.size(0), "] expected");
-  if (varlen_applies(q, k, v, options))
-    return attention_varlen_backward(dout, q, k, v, out, lse, spans, options);
+  if (fused_applies(q, k, v, options)) {
+    AttentionGrads fused = attention_varlen_backward(dout, q, k, v, out, lse, spans, options);
+    if (options.sinks.defined()) fused.dsinks = attention_sink_grad(dout, out, lse, options.sinks);
+    return fused;
+  }
   const auto dense = at::MemoryFormat::Contiguous;
-  AttentionGrads grads{at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense),
-                       at::zeros_like(v, {}, dense)};
+  AttentionGrads grads{
+      at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense), at::zeros_like(v, {}, dense), {}};
+  // The sink's share of the softmax has no value, so the other gradients know it by out and lse alone.
+  if (options.sinks.defined()) grads.dsinks = attention_sink_grad(dout, out, lse, options.sinks);
   if (tiles_apply({&q, &k, &v, &dout, &out}) && lse.is_contiguous()) {
     attention_tiles_backward(dout, q, k, v, out, lse, spans, options, grads);
     return grads;
   }
   for (const AttentionSpan& s : spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
-    if (needs_composition(q, options)) {
+    if (needs_composition(options, q, v)) {
       attention_composed_backward(dout, q, k, v, out, lse, s, options, grads);
       continue;
     }

@@ -28,6 +28,16 @@ LinearSpec out_spec(const std::string& prefix, const AttentionSpec& spec) {
       spec.init_std,      spec.region.split() ? LinearSpec::Style::rowwise : LinearSpec::Style::replicate};
 }
 
+ParamSpec sinks_param(const std::string& name, const AttentionSpec& spec) {
+  ParamSpec param;
+  param.name = name;
+  param.shape = {spec.heads};
+  param.init = {Init::Kind::normal, spec.init_std};
+  param.decay = false;
+  if (spec.region.split()) param.tp = Placement::shard(0);
+  return param;
+}
+
 bool keeps_arguments(const Microbatch& mb) {
   return !mb.context || mb.context->keeps_arguments();
 }
@@ -40,6 +50,10 @@ Attention::Attention(const std::string& prefix, const AttentionSpec& spec, RopeC
       rope_(std::move(rope)),
       qkv_(qkv_specs(prefix, spec), params),
       out_(out_spec(prefix, spec), params) {
+  if (spec.sinks) {
+    sinks_ = static_cast<int>(params.size());
+    params.push_back(sinks_param(prefix + ".sinks", spec));
+  }
   if (!spec.qk_norm) return;
   const bool partial = spec.region.split();
   q_norm_.emplace(prefix + ".q_norm", spec.head_dim, spec.norm_eps, params, partial, spec.norm_gain);
@@ -61,8 +75,11 @@ Attention::Rotated Attention::norm_and_rotate(const std::vector<at::Tensor>& wei
   return result;
 }
 
-kernels::AttentionOptions Attention::options() const {
-  return {.scale = spec_.scale, .window = spec_.window, .soft_cap = spec_.soft_cap};
+kernels::AttentionOptions Attention::options(const std::vector<at::Tensor>& weights) const {
+  kernels::AttentionOptions options{
+      .scale = spec_.scale, .window = spec_.window, .soft_cap = spec_.soft_cap, .sinks = {}};
+  if (sinks_ >= 0) options.sinks = weights[sinks_];
+  return options;
 }
 
 bool Attention::makes_rotated_again(const Microbatch& mb, Recompute recompute) const {
@@ -78,7 +95,7 @@ at::Tensor Attention::forward(const std::vector<at::Tensor>& weights, const at::
   const at::Tensor v = projected[2].view({tokens, -1, spec_.head_dim});
   const Rotated rotated = norm_and_rotate(weights, q, k, mb);
 
-  const Attended attended = attend(rotated.q, rotated.k, v, *mb.batch, mb.context, options());
+  const Attended attended = attend(rotated.q, rotated.k, v, *mb.batch, mb.context, options(weights));
 
   saved.push(attended.kept.v);
   saved.push(attended.kept.out);
@@ -139,7 +156,8 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   const at::Tensor doutput = inside_dy.wait();
   const at::Tensor dout = out_.grad_input(weights, doutput).view({tokens, -1, spec_.head_dim});
   out_.grad_weights(out_rows, doutput, grads);
-  const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, options());
+  const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, options(weights));
+  if (sinks_ >= 0) grads.add(sinks_, inner.dsinks);
 
   const std::vector<at::Tensor> dprojected = qkv_.empty_grads(doutput);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});

@@ -32,6 +32,7 @@ struct AttentionSpec {
   /// The checkpoint's one projection for q, k and v, one behind the other ("qkv_proj"); empty: they are
   /// apart.
   std::string fused;
+  bool sinks = false;   ///< a learned score per head without a key (gpt-oss)
 };
 
 class Attention {
@@ -58,7 +59,7 @@ class Attention {
   };
   Rotated norm_and_rotate(const std::vector<at::Tensor>& weights, const at::Tensor& q, const at::Tensor& k,
                           const Microbatch& mb) const;
-  kernels::AttentionOptions options() const;
+  kernels::AttentionOptions options(const std::vector<at::Tensor>& weights) const;
   /// With norms the projections are kept, from which q and k can be made again.
   bool makes_rotated_again(const Microbatch& mb, Recompute recompute) const;
 
@@ -66,6 +67,7 @@ class Attention {
   RopeCachePtr rope_;
   LinearGroup qkv_;
   Linear out_;
+  int sinks_ = -1;
   std::optional<RmsNorm> q_norm_, k_norm_;
 };
 

@@ -32,7 +32,9 @@ PackedBatch random_batch(std::mt19937& random, int longest) {
 struct Problem {
   int cp = 2;
   int64_t heads = 4, kv_heads = 2, d = 8, window = 0;
+  int64_t value_size = 0;  ///< 0: d
   double soft_cap = 0;
+  bool sinks = false;
   at::ScalarType dtype = at::kFloat;
   double tolerance = 5e-6;
   ContextOptions options;
@@ -40,11 +42,13 @@ struct Problem {
 };
 
 struct Results {
-  at::Tensor out, dq, dk, dv;
+  at::Tensor out, dq, dk, dv, dsinks;
 };
 
 kernels::AttentionOptions options_of(const Problem& p) {
-  return {.window = p.window, .soft_cap = p.soft_cap};
+  kernels::AttentionOptions options{.window = p.window, .soft_cap = p.soft_cap, .sinks = {}};
+  if (p.sinks) options.sinks = random_tensor({p.heads}, at::kFloat, 77);
+  return options;
 }
 
 /// What one rank computes; rows of padding are zero.
@@ -53,13 +57,14 @@ Results on_one_rank(const Problem& p, const PackedBatch& batch, const at::Tensor
   const kernels::AttentionOptions options = options_of(p);
   const Attended attended = attend(q, k, v, batch, nullptr, options);
   const kernels::AttentionGrads grads = attend_backward(dout, attended.kept, batch, nullptr, options);
-  return {attended.out, grads.dq, grads.dk, grads.dv};
+  return {attended.out, grads.dq, grads.dk, grads.dv, grads.dsinks};
 }
 
 std::string describe(const Problem& p) {
   return cat(context_exchange_name(p.options.exchange), "/", context_layout_name(p.options.layout),
              " cp=", p.cp, " ulysses=", p.options.ulysses, " stride=", p.options.heads_k_stride,
-             " heads=", p.heads, "/", p.kv_heads, " window=", p.window);
+             " heads=", p.heads, "/", p.kv_heads, " window=", p.window, " cap=", p.soft_cap,
+             " sinks=", p.sinks, " values=", p.value_size);
 }
 
 void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
@@ -67,8 +72,9 @@ void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
   const int64_t tokens = batch.tokens_count();
   const at::Tensor q = random_tensor({tokens, p.heads, p.d}, p.dtype, 4 * seed);
   const at::Tensor k = random_tensor({tokens, p.kv_heads, p.d}, p.dtype, 4 * seed + 1);
-  const at::Tensor v = random_tensor({tokens, p.kv_heads, p.d}, p.dtype, 4 * seed + 2);
-  const at::Tensor dout = random_tensor({tokens, p.heads, p.d}, p.dtype, 4 * seed + 3);
+  const int64_t value_size = p.value_size ? p.value_size : p.d;
+  const at::Tensor v = random_tensor({tokens, p.kv_heads, value_size}, p.dtype, 4 * seed + 2);
+  const at::Tensor dout = random_tensor({tokens, p.heads, value_size}, p.dtype, 4 * seed + 3);
   const Results expected = on_one_rank(p, batch, q, k, v, dout);
   Results actual;
   const auto body = [&](const WorldPtr& world) {
@@ -81,7 +87,8 @@ void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
     const at::Tensor local_q = mine(q), local_k = mine(k), local_v = mine(v);
     const Attended attended = part.plan->attend(local_q, local_k, local_v, options);
     const kernels::AttentionGrads grads = part.plan->attend_backward(mine(dout), attended.kept, options);
-    const Results result{all(attended.out), all(grads.dq), all(grads.dk), all(grads.dv)};
+    const Results result{all(attended.out), all(grads.dq), all(grads.dk), all(grads.dv), grads.dsinks};
+    if (p.sinks) context.group()->all_reduce({result.dsinks}, ReduceOp::sum)->wait();
     // Arguments may be read again by the caller.
     EXPECT_TRUE(kernels::same_bits(local_q, mine(q)));
     EXPECT_TRUE(kernels::same_bits(local_k, mine(k)));
@@ -96,6 +103,7 @@ void check_exchange(const Problem& p, const PackedBatch& batch, uint64_t seed) {
   kernels::expect_close(actual.dq, expected.dq, p.tolerance);
   kernels::expect_close(actual.dk, expected.dk, p.tolerance);
   kernels::expect_close(actual.dv, expected.dv, p.tolerance);
+  if (p.sinks) kernels::expect_close(actual.dsinks, expected.dsinks, p.tolerance);
 }
 
 /// Runs `body` for every exchange and layout that p.cp ranks and p's heads allow.
@@ -190,6 +198,36 @@ TEST(ContextExchange, SoftCappedScores) {
     p.window = window;
     const PackedBatch batch = random_batch(random, 120);
     for_each_exchange(p, [&](const Problem& q) { check_exchange(q, batch, 9); });
+  }
+}
+
+TEST(ContextExchange, SinksCountOnce) {
+  std::mt19937 random(14);
+  Problem p;
+  p.cp = 4;
+  p.sinks = true;
+  for (const int64_t window : {0, 30}) {
+    p.window = window;
+    const PackedBatch batch = random_batch(random, 120);
+    for_each_exchange(p, [&](const Problem& q) { check_exchange(q, batch, 10); });
+  }
+  p.options.exchange = ContextExchange::all_gather;
+  p.options.heads_k_stride = 1;
+  check_exchange(p, random_batch(random, 120), 11);
+}
+
+TEST(ContextExchange, ValuesOfAnotherSize) {
+  std::mt19937 random(15);
+  Problem p;
+  p.cp = 4;
+  p.d = 12;
+  p.value_size = 8;
+  p.sinks = true;
+  p.soft_cap = 1;
+  for (const int64_t kv_heads : {1, 4}) {
+    p.kv_heads = kv_heads;
+    const PackedBatch batch = random_batch(random, 120);
+    for_each_exchange(p, [&](const Problem& q) { check_exchange(q, batch, 12); });
   }
 }
 

@@ -4,9 +4,11 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/logaddexp.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
@@ -25,18 +27,22 @@ struct Case {
   std::vector<AttentionSpan> spans;
   AttentionOptions options;
   int64_t queries, keys;
+  int64_t e = 0;  ///< head size of values; 0: d
+
+  int64_t value_size() const { return e ? e : d; }
 };
 
 struct Expected {
-  at::Tensor out, lse, dq, dk, dv;
+  at::Tensor out, lse, dq, dk, dv, dsinks;
 };
 
 /// Span by span, head by head: the definition, and its derivative by hand.
 Expected reference(const Case& c, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                    const at::Tensor& dout) {
   const double inf = std::numeric_limits<double>::infinity();
-  Expected e{at::zeros_like(wide(q)), at::full({c.heads, c.queries}, -inf, at::kDouble),
-             at::zeros_like(wide(q)), at::zeros_like(wide(k)), at::zeros_like(wide(v))};
+  Expected e{at::zeros_like(wide(dout)), at::full({c.heads, c.queries}, -inf, at::kDouble),
+             at::zeros_like(wide(q)),    at::zeros_like(wide(k)),
+             at::zeros_like(wide(v)),    at::zeros({c.heads}, at::kDouble)};
   const double scale = c.options.scale != 0 ? c.options.scale : 1 / std::sqrt(static_cast<double>(c.d));
   for (const AttentionSpan& s : c.spans) {
     if (s.q_len == 0 || s.k_len == 0) continue;
@@ -58,9 +64,17 @@ Expected reference(const Case& c, const at::Tensor& q, const at::Tensor& k, cons
         scores = cap * (scores / cap).tanh();
       }
       scores = scores.masked_fill(hidden, -inf);
-      const at::Tensor lse = at::logsumexp(scores, 1);
+      at::Tensor lse = at::logsumexp(scores, 1);
+      const at::Tensor dp = at::mm(ds, vs.t());
+      if (c.options.sinks.defined()) {  // one more key, whose value is zero
+        const at::Tensor sink = wide(c.options.sinks)[h].expand({s.q_len});
+        lse = at::where(blind.squeeze(1), lse, at::logaddexp(lse, sink));
+        const at::Tensor p = (scores - lse.unsqueeze(1)).exp().masked_fill(blind, 0);
+        const at::Tensor share = (sink - lse).exp().masked_fill(blind.squeeze(1), 0);
+        e.dsinks[h] += (share * (0 - (dp * p).sum(1))).sum();
+      }
       const at::Tensor p = (scores - lse.unsqueeze(1)).exp().masked_fill(blind, 0);
-      const at::Tensor out = at::mm(p, vs), dp = at::mm(ds, vs.t());
+      const at::Tensor out = at::mm(p, vs);
       const at::Tensor dscores = p * (dp - (dp * p).sum(1, true)) * slope * scale;
       e.out.narrow(0, s.q_begin, s.q_len).select(1, h).copy_(out);
       e.lse[h].narrow(0, s.q_begin, s.q_len).copy_(lse);
@@ -75,8 +89,8 @@ Expected reference(const Case& c, const at::Tensor& q, const at::Tensor& k, cons
 void check_case(const Case& c, at::ScalarType dtype) {
   const at::Tensor q = random_tensor({c.queries, c.heads, c.d}, dtype, 1);
   const at::Tensor k = random_tensor({c.keys, c.kv_heads, c.d}, dtype, 2);
-  const at::Tensor v = random_tensor({c.keys, c.kv_heads, c.d}, dtype, 3);
-  const at::Tensor dout = random_tensor({c.queries, c.heads, c.d}, dtype, 4);
+  const at::Tensor v = random_tensor({c.keys, c.kv_heads, c.value_size()}, dtype, 3);
+  const at::Tensor dout = random_tensor({c.queries, c.heads, c.value_size()}, dtype, 4);
   const Expected e = reference(c, q, k, v, dout);
   const AttentionResult r = attention(q, k, v, c.spans, c.options);
   // bfloat16: the probabilities are rounded before their products
@@ -105,6 +119,11 @@ void check_case(const Case& c, at::ScalarType dtype) {
     SCOPED_TRACE("dv");
     expect_close(g.dv, e.dv, tol, 1.0);
   }
+  EXPECT_EQ(g.dsinks.defined(), c.options.sinks.defined());
+  if (g.dsinks.defined()) {
+    SCOPED_TRACE("dsinks");
+    expect_close(g.dsinks, e.dsinks, tol, 1.0);
+  }
 }
 
 Case documents(int64_t heads, int64_t kv_heads, int64_t d, std::initializer_list<int64_t> lengths,
@@ -119,7 +138,7 @@ Case documents(int64_t heads, int64_t kv_heads, int64_t d, std::initializer_list
 }
 
 std::string name_of(const Case& c, at::ScalarType dtype) {
-  return cat(dtype, " heads=", c.heads, "/", c.kv_heads, " d=", c.d, " T=", c.queries,
+  return cat(dtype, " heads=", c.heads, "/", c.kv_heads, " d=", c.d, "/", c.value_size(), " T=", c.queries,
              " window=", c.options.window, " cap=", c.options.soft_cap);
 }
 
@@ -166,6 +185,48 @@ TEST(Attention, SoftCappedScores) {
   shifted.spans[1].diagonal = -10;  // some rows see nothing
   check_both(shifted);
   check_case(shifted, at::kDouble);
+}
+
+/// Sinks far below, about, and far above the scores.
+Case with_sinks(Case c) {
+  c.options.sinks = random_tensor({c.heads}, at::kFloat, 9);
+  c.options.sinks[0] = -200;
+  if (c.heads > 2) c.options.sinks[c.heads - 1] = 40;
+  return c;
+}
+
+TEST(Attention, Sinks) {
+  for (int64_t window : {0, 30}) {
+    for (double cap : {0.0, 2.0}) {
+      Case c = with_sinks(documents(4, 2, 32, {1, 150, 40}, window));
+      c.options.soft_cap = cap;
+      check_both(c);
+      check_case(c, at::kDouble);
+    }
+  }
+  const Case shifted = with_sinks({4, 2, 80, {{0, 40, 0, 100, 60}, {40, 30, 0, 100, -10}}, {}, 70, 100});
+  check_both(shifted);  // some rows see nothing, and a sink is nothing
+  check_case(shifted, at::kDouble);
+}
+
+TEST(Attention, SinksOfAnyDtype) {
+  Case c = with_sinks(documents(4, 2, 32, {70}));
+  c.options.sinks = c.options.sinks.to(at::kBFloat16);
+  check_both(c);
+}
+
+TEST(Attention, ValuesOfAnotherSize) {
+  for (auto [d, e] : {std::pair<int64_t, int64_t>{192, 128}, {24, 16}, {16, 40}, {7, 65}}) {
+    Case c = documents(4, 2, d, {1, 70, 130});
+    c.e = e;
+    check_both(c);
+    check_case(c, at::kDouble);
+    c.options.window = 9;
+    c.options.soft_cap = 1;
+    check_both(with_sinks(c));
+  }
+  Case shifted{4, 2, 40, {{0, 40, 0, 100, 60}, {40, 30, 0, 100, -10}}, {}, 70, 100, 24};
+  check_both(shifted);
 }
 
 TEST(Attention, ManyQueriesTakeTheCompositionInBlocks) {
@@ -245,6 +306,21 @@ TEST(Attention, ReadsSlicesOfAFusedProjection) {
   }
 }
 
+TEST(Attention, ReadsHeadsThatLieApart) {
+  // Latent attention: keys and values of a head side by side.
+  const at::Tensor kv = random_tensor({70, 2, 24 + 16}, at::kFloat, 1);
+  const at::Tensor q = random_tensor({70, 4, 24}, at::kFloat, 2),
+                   dout = random_tensor({70, 4, 16}, at::kFloat, 3);
+  const at::Tensor k = kv.narrow(2, 0, 24), v = kv.narrow(2, 24, 16);
+  const std::vector<AttentionSpan> spans{{0, 70, 0, 70, 0}};
+  const AttentionResult a = attention(q, k, v, spans);
+  const AttentionResult b = attention(q, k.contiguous(), v.contiguous(), spans);
+  EXPECT_TRUE(same_bits(a.out, b.out));
+  const AttentionGrads ga = attention_backward(dout, q, k, v, a.out, a.lse, spans);
+  const AttentionGrads gb = attention_backward(dout, q, k.contiguous(), v.contiguous(), b.out, b.lse, spans);
+  EXPECT_TRUE(same_bits(ga.dq, gb.dq) && same_bits(ga.dk, gb.dk) && same_bits(ga.dv, gb.dv));
+}
+
 TEST(Attention, BitsDoNotDependOnThreads) {
   const Case c = documents(4, 2, 64, {200, 3, 150});
   const at::Tensor q = random_tensor({c.queries, 4, 64}, at::kFloat, 1),
@@ -279,7 +355,9 @@ TEST(Attention, LargeScoresDoNotOverflow) {
 TEST(Attention, RefusesWhatDoesNotFit) {
   const at::Tensor q = at::ones({4, 4, 8}), k = at::ones({4, 2, 8});
   EXPECT_THROW(attention(q, at::ones({4, 3, 8}), at::ones({4, 3, 8}), {}), Error);
-  EXPECT_THROW(attention(q, k, at::ones({4, 2, 4}), {}), Error);
+  EXPECT_THROW(attention(q, k, at::ones({4, 1, 8}), {}), Error);
+  EXPECT_THROW(attention(q, k, at::ones({3, 2, 8}), {}), Error);
+  EXPECT_THROW(attention(q, k, k, {}, {.sinks = at::ones({2})}), Error);
   EXPECT_THROW(attention(q, k, k, {{0, 5, 0, 4, 0}}), Error);
   EXPECT_THROW(attention(q, k, k, {{0, 4, 1, 4, 0}}), Error);
   EXPECT_THROW(attention(q, k, k, {{-1, 4, 0, 4, 0}}), Error);

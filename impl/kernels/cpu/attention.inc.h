@@ -187,16 +187,20 @@ void attention_softmax(float* scores, int64_t rows, int64_t columns, float scale
   }
 }
 
-/// O / sum and the log-sum-exp, columns that saw nothing: 0 and -infinity.
+/// O / sum and the log-sum-exp, both with the sink (-infinity: none); columns that saw nothing: 0 and
+/// -infinity.
 void attention_finish(float* o, const float* maximum, const float* sum, float* lse, int64_t columns,
-                      int64_t tile_d) {
+                      int64_t tile_d, float sink) {
   for (int64_t c = 0; c < columns; c += kLanes) {
-    const Vf s = load(sum + c);
-    const Vf inverse = select((Vi)(s == 0.0f), Vf{}, 1.0f / s);
-    for (int64_t r = 0; r < tile_d; ++r) store(o + r * columns + c, load(o + r * columns + c) * inverse);
-  }
-  for (int64_t c = 0; c < columns; ++c) {
-    lse[c] = sum[c] == 0.0f ? -kInfinity : maximum[c] + __builtin_logf(sum[c]);
+    const Vf s = load(sum + c), m = load(maximum + c), top = max(m, splat(sink)), share = exp(m - top);
+    const Vf total = s * share + exp(sink - top);
+    const Vi nothing = (Vi)(s == 0.0f);
+    const Vf factor = select(nothing, Vf{}, share / total);
+    for (int64_t r = 0; r < tile_d; ++r) store(o + r * columns + c, load(o + r * columns + c) * factor);
+    float lane[kLanes];
+    store(lane, total);
+    for (int i = 0; i < kLanes; ++i) lane[i] = __builtin_logf(lane[i]);
+    store(lse + c, select(nothing, splat(-kInfinity), load(lane) + top));
   }
 }
 

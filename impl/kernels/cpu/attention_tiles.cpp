@@ -59,11 +59,17 @@ class Arena {
 
 /// The geometry that forward and backward share.
 struct Problem {
-  int64_t d, dp;  ///< head size, and padded
+  int64_t d, dp;  ///< head size of queries and keys, and padded
+  int64_t e, ep;  ///< head size of values, and padded
   int64_t group;  ///< query heads of one key head
   float scale;
-  float cap;  ///< 0: none
+  float cap;           ///< 0: none
+  const float* sinks;  ///< by query head, or null
   int64_t window;
+
+  int64_t key_tile() const { return kTile * dp; }
+  int64_t value_tile() const { return kTile * ep; }
+  int64_t widest_tile() const { return kTile * std::max(dp, ep); }
 };
 
 /// A block of keys of a span.
@@ -115,27 +121,32 @@ void product(int64_t m, int64_t n, int64_t k, const T* a, const T* b, float* c, 
 
 template <class T>
 const T* rows_at(const at::Tensor& t, int64_t row, int64_t head) {
-  return t.const_data_ptr<T>() + row * t.stride(0) + head * t.size(2);
+  return t.const_data_ptr<T>() + row * t.stride(0) + head * t.stride(1);
+}
+template <class T>
+T* target_rows(const at::Tensor& t, int64_t row, int64_t head) {
+  return t.mutable_data_ptr<T>() + row * t.stride(0) + head * t.stride(1);
 }
 
-/// Keys and values of one head of one span as tiles, block after block (each kTile * dp elements apart).
+/// Keys or values of one head of one span as tiles, block after block (each kTile * padded elements apart).
 template <class T>
 struct KeyTiles {
-  T* plain = nullptr;       ///< [tile][dp]
-  T* transposed = nullptr;  ///< [dp][tile]
+  T* plain = nullptr;       ///< [tile][padded]
+  T* transposed = nullptr;  ///< [padded][tile]
 };
 
+/// `padded` is the head size of `source` in the tiles.
 template <class T>
-void pack_keys(const Problem& p, const at::Tensor& source, int64_t begin, int64_t head,
+void pack_keys(const at::Tensor& source, int64_t padded, int64_t begin, int64_t head,
                const std::vector<KeyBlock>& blocks, const KeyTiles<T>& tiles, T* tile, float* scratch) {
   const AttentionTiles& table = loops(static_cast<const T*>(nullptr));
   for (size_t i = 0; i < blocks.size(); ++i) {
     const KeyBlock& b = blocks[i];
-    const auto offset = static_cast<int64_t>(i) * kTile * p.dp;
+    const auto offset = static_cast<int64_t>(i) * kTile * padded;
     T* rows = tiles.plain ? tiles.plain + offset : tile;
-    table.load_tile(rows_at<T>(source, begin + b.begin, head), source.stride(0), b.rows, p.d, rows, b.tile,
-                    p.dp);
-    if (tiles.transposed) table.transpose_plain(rows, tiles.transposed + offset, scratch, b.tile, p.dp);
+    table.load_tile(rows_at<T>(source, begin + b.begin, head), source.stride(0), b.rows, source.size(2), rows,
+                    b.tile, padded);
+    if (tiles.transposed) table.transpose_plain(rows, tiles.transposed + offset, scratch, b.tile, padded);
   }
 }
 
@@ -144,12 +155,13 @@ void forward_task(const Problem& p, const at::Tensor& q, const at::Tensor& k, co
                   const AttentionSpan& s, int64_t kv_head, const AttentionResult& result) {
   const AttentionTiles& table = loops(static_cast<const T*>(nullptr));
   const std::vector<KeyBlock> blocks = key_blocks(s.k_len);
-  const auto all_keys = static_cast<int64_t>(blocks.size()) * kTile * p.dp;
-  const int64_t tile = kTile * p.dp;
-  Arena arena(2 * Arena::round_up(all_keys, sizeof(T)) + 2 * Arena::round_up(tile, sizeof(T)) +
-              Arena::round_up(kTile * kTile, 4) + Arena::round_up(kTile * kTile, sizeof(T)) +
-              3 * Arena::round_up(kTile, 4) + Arena::round_up(3 * tile, 4));
-  const KeyTiles<T> keys{arena.take<T>(all_keys), nullptr}, values{nullptr, arena.take<T>(all_keys)};
+  const auto count = static_cast<int64_t>(blocks.size());
+  const int64_t all_keys = count * p.key_tile(), all_values = count * p.value_tile(), tile = p.widest_tile();
+  Arena arena(Arena::round_up(all_keys, sizeof(T)) + Arena::round_up(all_values, sizeof(T)) +
+              2 * Arena::round_up(tile, sizeof(T)) + Arena::round_up(kTile * kTile, 4) +
+              Arena::round_up(kTile * kTile, sizeof(T)) + 3 * Arena::round_up(kTile, 4) +
+              Arena::round_up(3 * tile, 4));
+  const KeyTiles<T> keys{arena.take<T>(all_keys), nullptr}, values{nullptr, arena.take<T>(all_values)};
   T* rows = arena.take<T>(tile);
   T* qt = arena.take<T>(tile);
   float* scores = arena.take<float>(kTile * kTile);
@@ -159,8 +171,8 @@ void forward_task(const Problem& p, const at::Tensor& q, const at::Tensor& k, co
   float* lse = arena.take<float>(kTile);
   float* o = arena.take<float>(3 * tile);
   float* scratch = o + tile;
-  pack_keys<T>(p, k, s.k_begin, kv_head, blocks, keys, rows, scratch);
-  pack_keys<T>(p, v, s.k_begin, kv_head, blocks, values, rows, scratch);
+  pack_keys<T>(k, p.dp, s.k_begin, kv_head, blocks, keys, rows, scratch);
+  pack_keys<T>(v, p.ep, s.k_begin, kv_head, blocks, values, rows, scratch);
 
   for (int64_t head = kv_head * p.group; head < (kv_head + 1) * p.group; ++head) {
     for (int64_t q0 = 0; q0 < s.q_len; q0 += kTile) {
@@ -171,23 +183,22 @@ void forward_task(const Problem& p, const at::Tensor& q, const at::Tensor& k, co
       table.transpose_tile(rows, qt, columns, p.dp);
       std::fill_n(maximum, columns, -std::numeric_limits<float>::infinity());
       std::fill_n(sum, columns, 0.0f);
-      std::fill_n(o, p.dp * columns, 0.0f);
+      std::fill_n(o, p.ep * columns, 0.0f);
       for (int64_t b = range.first; b < range.last; ++b) {
         const KeyBlock& block = blocks[static_cast<size_t>(b)];
-        product<T>(block.tile, columns, p.dp, keys.plain + b * tile, qt, scores, false);
+        product<T>(block.tile, columns, p.dp, keys.plain + b * p.key_tile(), qt, scores, false);
         AttentionMask mask;
         if (p.cap > 0) table.soft_cap(scores, block.tile * columns, p.scale, p.cap);
         table.softmax(scores, block.tile, columns, p.cap > 0 ? 1.0f : p.scale,
-                      mask_of(p, s, block, q0, n, mask), maximum, sum, pairs, o, p.dp);
+                      mask_of(p, s, block, q0, n, mask), maximum, sum, pairs, o, p.ep);
         const T* probabilities = sizeof(T) == 2 ? pairs : reinterpret_cast<const T*>(scores);
-        product<T>(p.dp, columns, block.tile, values.transposed + b * tile, probabilities, o, true);
+        product<T>(p.ep, columns, block.tile, values.transposed + b * p.value_tile(), probabilities, o, true);
       }
-      table.finish(o, maximum, sum, lse, columns, p.dp);
-      table.transpose32(o, columns, scratch, p.dp, p.dp, columns);
-      table.store_tile(
-          scratch, p.dp,
-          result.out.mutable_data_ptr<T>() + (s.q_begin + q0) * result.out.stride(0) + head * p.d,
-          result.out.stride(0), n, p.d, false);
+      table.finish(o, maximum, sum, lse, columns, p.ep,
+                   p.sinks ? p.sinks[head] : -std::numeric_limits<float>::infinity());
+      table.transpose32(o, columns, scratch, p.ep, p.ep, columns);
+      table.store_tile(scratch, p.ep, target_rows<T>(result.out, s.q_begin + q0, head), result.out.stride(0),
+                       n, p.e, false);
       std::copy_n(lse, n, result.lse.mutable_data_ptr<float>() + head * result.lse.size(1) + s.q_begin + q0);
     }
   }
@@ -196,8 +207,8 @@ void forward_task(const Problem& p, const at::Tensor& q, const at::Tensor& k, co
 /// What the backward of one query tile reads.
 template <class T>
 struct QueryTile {
-  T* rows;        ///< [columns][dp]
-  T* head_major;  ///< second operand with inner dimension dp
+  T* rows;        ///< [columns][padded]
+  T* head_major;  ///< second operand with inner dimension padded
   T* row_major;   ///< second operand with inner dimension columns: `rows` itself in float32
 
   void take(Arena& arena, int64_t tile) {
@@ -205,11 +216,12 @@ struct QueryTile {
     head_major = arena.take<T>(tile);
     row_major = sizeof(T) == 2 ? arena.take<T>(tile) : rows;
   }
-  void load(const Problem& p, const T* from, int64_t stride, int64_t n, int64_t columns) {
+  void load(const at::Tensor& source, int64_t padded, int64_t row, int64_t head, int64_t n, int64_t columns) {
+    const T* from = rows_at<T>(source, row, head);
     const AttentionTiles& table = loops(from);
-    table.load_tile(from, stride, n, p.d, rows, columns, p.dp);
-    table.transpose_tile(rows, head_major, columns, p.dp);
-    if (sizeof(T) == 2) table.interleave_rows(rows, row_major, columns, p.dp);
+    table.load_tile(from, source.stride(0), n, source.size(2), rows, columns, padded);
+    table.transpose_tile(rows, head_major, columns, padded);
+    if (sizeof(T) == 2) table.interleave_rows(rows, row_major, columns, padded);
   }
 };
 
@@ -219,16 +231,18 @@ void backward_task(const Problem& p, const at::Tensor& dout, const at::Tensor& q
                    const AttentionSpan& s, int64_t kv_head, const AttentionGrads& grads) {
   const AttentionTiles& table = loops(static_cast<const T*>(nullptr));
   const std::vector<KeyBlock> blocks = key_blocks(s.k_len);
-  const auto all_keys = static_cast<int64_t>(blocks.size()) * kTile * p.dp;
-  const int64_t tile = kTile * p.dp, square = kTile * kTile;
-  Arena arena(3 * Arena::round_up(all_keys, sizeof(T)) + 2 * Arena::round_up(all_keys, 4) +
+  const auto count = static_cast<int64_t>(blocks.size());
+  const int64_t all_keys = count * p.key_tile(), all_values = count * p.value_tile();
+  const int64_t tile = p.widest_tile(), square = kTile * kTile;
+  Arena arena(2 * Arena::round_up(all_keys, sizeof(T)) + Arena::round_up(all_values, sizeof(T)) +
+              Arena::round_up(all_keys, 4) + Arena::round_up(all_values, 4) +
               6 * Arena::round_up(tile, sizeof(T)) + 2 * Arena::round_up(square, 4) +
               3 * Arena::round_up(square, sizeof(T)) + 2 * Arena::round_up(kTile, 4) +
               Arena::round_up(3 * tile, 4));
   const KeyTiles<T> keys{arena.take<T>(all_keys), arena.take<T>(all_keys)},
-      values{arena.take<T>(all_keys), nullptr};
+      values{arena.take<T>(all_values), nullptr};
   float* dk = arena.take<float>(all_keys);
-  float* dv = arena.take<float>(all_keys);
+  float* dv = arena.take<float>(all_values);
   QueryTile<T> queries, douts;
   queries.take(arena, tile);
   douts.take(arena, tile);
@@ -241,21 +255,21 @@ void backward_task(const Problem& p, const at::Tensor& dout, const at::Tensor& q
   float* delta = arena.take<float>(kTile);
   float* dq = arena.take<float>(3 * tile);
   float* scratch = dq + tile;
-  pack_keys<T>(p, k, s.k_begin, kv_head, blocks, keys, queries.rows, scratch);
-  pack_keys<T>(p, v, s.k_begin, kv_head, blocks, values, queries.rows, scratch);
+  pack_keys<T>(k, p.dp, s.k_begin, kv_head, blocks, keys, queries.rows, scratch);
+  pack_keys<T>(v, p.ep, s.k_begin, kv_head, blocks, values, queries.rows, scratch);
   std::fill_n(dk, all_keys, 0.0f);
-  std::fill_n(dv, all_keys, 0.0f);
+  std::fill_n(dv, all_values, 0.0f);
 
   for (int64_t head = kv_head * p.group; head < (kv_head + 1) * p.group; ++head) {
     for (int64_t q0 = 0; q0 < s.q_len; q0 += kTile) {
       const int64_t n = std::min(kTile, s.q_len - q0), columns = tile_rows(n), row = s.q_begin + q0;
       const BlockRange range = seen_blocks(p, s, q0, n);
       if (range.first == range.last) continue;
-      const T* dout_rows = rows_at<T>(dout, row, head);
-      queries.load(p, rows_at<T>(q, row, head), q.stride(0), n, columns);
-      douts.load(p, dout_rows, dout.stride(0), n, columns);
+      queries.load(q, p.dp, row, head, n, columns);
+      douts.load(dout, p.ep, row, head, n, columns);
       std::fill_n(delta, columns, 0.0f);
-      table.row_dots(dout_rows, dout.stride(0), rows_at<T>(out, row, head), out.stride(0), delta, n, p.d);
+      table.row_dots(rows_at<T>(dout, row, head), dout.stride(0), rows_at<T>(out, row, head), out.stride(0),
+                     delta, n, p.e);
       // exp(s - infinity) = 0: columns beyond the tile's queries, and queries that saw no key, give nothing.
       std::fill_n(lse, columns, std::numeric_limits<float>::infinity());
       const float* saved = lse_all.const_data_ptr<float>() + head * lse_all.size(1) + row;
@@ -265,27 +279,27 @@ void backward_task(const Problem& p, const at::Tensor& dout, const at::Tensor& q
       std::fill_n(dq, p.dp * columns, 0.0f);
       for (int64_t b = range.first; b < range.last; ++b) {
         const KeyBlock& block = blocks[static_cast<size_t>(b)];
-        product<T>(block.tile, columns, p.dp, keys.plain + b * tile, queries.head_major, scores, false);
-        product<T>(block.tile, columns, p.dp, values.plain + b * tile, douts.head_major, dp, false);
+        const int64_t key = b * p.key_tile(), value = b * p.value_tile();
+        product<T>(block.tile, columns, p.dp, keys.plain + key, queries.head_major, scores, false);
+        product<T>(block.tile, columns, p.ep, values.plain + value, douts.head_major, dp, false);
         AttentionMask mask;
         table.backward_tile(scores, dp, block.tile, columns, p.scale, p.cap,
                             mask_of(p, s, block, q0, n, mask), lse, delta, p_rows, ds_rows, ds_pairs);
-        product<T>(block.tile, p.dp, columns, p_rows, douts.row_major, dv + b * tile, true);
-        product<T>(block.tile, p.dp, columns, ds_rows, queries.row_major, dk + b * tile, true);
-        product<T>(p.dp, columns, block.tile, keys.transposed + b * tile, ds_pairs, dq, true);
+        product<T>(block.tile, p.ep, columns, p_rows, douts.row_major, dv + value, true);
+        product<T>(block.tile, p.dp, columns, ds_rows, queries.row_major, dk + key, true);
+        product<T>(p.dp, columns, block.tile, keys.transposed + key, ds_pairs, dq, true);
       }
       table.transpose32(dq, columns, scratch, p.dp, p.dp, columns);
-      table.store_tile(scratch, p.dp, grads.dq.mutable_data_ptr<T>() + row * grads.dq.stride(0) + head * p.d,
-                       grads.dq.stride(0), n, p.d, false);
+      table.store_tile(scratch, p.dp, target_rows<T>(grads.dq, row, head), grads.dq.stride(0), n, p.d, false);
     }
   }
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const int64_t at = (s.k_begin + blocks[i].begin) * grads.dk.stride(0) + kv_head * p.d;
-    const auto offset = static_cast<int64_t>(i) * tile;
-    table.store_tile(dk + offset, p.dp, grads.dk.mutable_data_ptr<T>() + at, grads.dk.stride(0),
-                     blocks[i].rows, p.d, true);
-    table.store_tile(dv + offset, p.dp, grads.dv.mutable_data_ptr<T>() + at, grads.dv.stride(0),
-                     blocks[i].rows, p.d, true);
+  for (int64_t i = 0; i < count; ++i) {
+    const KeyBlock& block = blocks[static_cast<size_t>(i)];
+    const int64_t row = s.k_begin + block.begin;
+    table.store_tile(dk + i * p.key_tile(), p.dp, target_rows<T>(grads.dk, row, kv_head), grads.dk.stride(0),
+                     block.rows, p.d, true);
+    table.store_tile(dv + i * p.value_tile(), p.ep, target_rows<T>(grads.dv, row, kv_head),
+                     grads.dv.stride(0), block.rows, p.e, true);
   }
 }
 
@@ -311,13 +325,16 @@ void for_tasks(const std::vector<AttentionSpan>& spans, int64_t kv_heads, bool t
   });
 }
 
-Problem problem_of(const at::Tensor& q, const at::Tensor& k, const AttentionOptions& options) {
-  const int64_t d = q.size(2);
-  return {d,
-          (d + kHeadStep - 1) / kHeadStep * kHeadStep,
-          q.size(1) / k.size(1),
+Problem problem_of(const at::Tensor& q, const at::Tensor& v, const AttentionOptions& options) {
+  const auto padded = [](int64_t size) { return (size + kHeadStep - 1) / kHeadStep * kHeadStep; };
+  return {q.size(2),
+          padded(q.size(2)),
+          v.size(2),
+          padded(v.size(2)),
+          q.size(1) / v.size(1),
           static_cast<float>(options.scale),
           static_cast<float>(options.soft_cap),
+          options.sinks.defined() ? options.sinks.const_data_ptr<float>() : nullptr,
           options.window};
 }
 
@@ -344,7 +361,7 @@ bool attention_tiles_available(at::ScalarType dtype) {
 void attention_tiles_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                              const AttentionResult& result) {
-  const Problem p = problem_of(q, k, options);
+  const Problem p = problem_of(q, v, options);
   for_tasks(spans, k.size(1), false, [&](const AttentionSpan& s, int64_t kv_head) {
     if (q.scalar_type() == at::kFloat) {
       forward_task<float>(p, q, k, v, s, kv_head, result);
@@ -358,7 +375,7 @@ void attention_tiles_backward(const at::Tensor& dout, const at::Tensor& q, const
                               const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
                               const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                               const AttentionGrads& grads) {
-  const Problem p = problem_of(q, k, options);
+  const Problem p = problem_of(q, v, options);
   for_tasks(spans, k.size(1), !keys_disjoint(spans), [&](const AttentionSpan& s, int64_t kv_head) {
     if (q.scalar_type() == at::kFloat) {
       backward_task<float>(p, dout, q, k, v, out, lse, s, kv_head, grads);

@@ -154,7 +154,7 @@ TESSERA_INLINE Vf exp(Vf x) {
 #endif
 }
 
-/// tanh(x) to within 4 units in the last place: x + x^3 q(x^2) below 0.625, where q is the weighted minimax
+/// tanh(x) to within 2 units in the last place: x + x^3 q(x^2) below 0.625, where q is the weighted minimax
 /// polynomial of degree 4 (relative error 5e-9), 1 - 2 / (e^2|x| + 1) above.
 TESSERA_INLINE Vf tanh(Vf x) {
   const Vf z = x * x;

@@ -57,7 +57,7 @@ struct AttentionTiles {
   void (*softmax)(float* scores, int64_t rows, int64_t columns, float scale, const AttentionMask* mask,
                   float* maximum, float* sum, void* p, float* o, int64_t tile_d);
   void (*finish)(float* o, const float* maximum, const float* sum, float* lse, int64_t columns,
-                 int64_t tile_d);
+                 int64_t tile_d, float sink);
   void (*store_tile)(const float* tile, int64_t tile_d, void* out, int64_t stride, int64_t rows, int64_t d,
                      bool accumulate);
   void (*row_dots)(const void* a, int64_t a_stride, const void* b, int64_t b_stride, float* delta,
