@@ -17,6 +17,8 @@
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cuda/dispatch.h"
+#include "kernels/rope_neighbours.h"
+#include "kernels/yarn.h"
 
 namespace tessera::kernels {
 namespace {
@@ -74,21 +76,22 @@ RopeTable make_rope_table(int64_t positions, int64_t rotary_dim, double theta, c
                 " is not even and positive");
   TESSERA_CHECK(std::isfinite(theta) && theta > 0, argument, "rope: theta ", theta, " is not positive");
   const at::Tensor exponent = at::arange(0, rotary_dim, 2, at::kFloat).div_(static_cast<double>(rotary_dim));
-  at::Tensor inv_freq = at::pow(at::Scalar(theta), exponent);
+  at::Tensor wavelengths = at::pow(at::Scalar(theta), exponent);
   const bool longrope = scaling.kind == RopeScaling::Kind::longrope;
   if (longrope) {
-    inv_freq.mul_(factors(long_documents ? scaling.long_factor : scaling.short_factor, rotary_dim / 2));
+    wavelengths.mul_(factors(long_documents ? scaling.long_factor : scaling.short_factor, rotary_dim / 2));
   }
-  inv_freq.reciprocal_();
+  at::Tensor inv_freq = wavelengths.reciprocal();
   if (scaling.kind != RopeScaling::Kind::none) {
     TESSERA_CHECK(std::isfinite(scaling.factor) && scaling.factor > 0, argument, "rope scaling: factor ",
                   scaling.factor, " is not positive");
   }
   if (scaling.kind == RopeScaling::Kind::linear) inv_freq.div_(scaling.factor);
   if (scaling.kind == RopeScaling::Kind::llama3) stretch_llama3(inv_freq, scaling);
+  if (scaling.kind == RopeScaling::Kind::yarn) inv_freq = yarn_frequencies(wavelengths, scaling, theta);
   const at::Tensor angle = at::mul(at::arange(positions, at::kFloat).unsqueeze(1), inv_freq.unsqueeze(0));
-  RopeTable table{at::cos(angle), at::sin(angle)};
-  if (longrope && scaling.attention_factor != 1) {
+  RopeTable table{at::cos(angle), at::sin(angle), {}};
+  if (scaling.attention_factor != 1) {
     table.cos.mul_(scaling.attention_factor);
     table.sin.mul_(scaling.attention_factor);
   }
@@ -104,6 +107,7 @@ void rope(const at::Tensor& x, const at::Tensor& out, const RopeTable& table, co
                 2 * half);
   TESSERA_CHECK(position_ids.dim() == 1 && position_ids.size(0) == x.size(0), argument,
                 "rope: ", position_ids.numel(), " position ids for ", x.size(0), " tokens");
+  if (table.pairs == RopePairs::neighbours) return rope_neighbours(x, out, table, position_ids, inverse);
   const CudaTable* cuda = cuda_table({&x, &out, &table.cos, &table.sin, &position_ids});
   if (cuda && x.size(2) == 2 * half && cuda_loops({&x, &out}) && position_ids.scalar_type() == at::kLong &&
       tokens_are_dense(x) && tokens_are_dense(out)) {

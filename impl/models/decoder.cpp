@@ -13,6 +13,49 @@ namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens";
 
+constexpr bool has_latents(const ModelConfig& config) {
+  return config.latent.kv_rank > 0;
+}
+
+// The projection whose outputs are heads' queries.
+std::string query_name(const ModelConfig& config) {
+  return has_latents(config) && config.latent.q_rank > 0 ? ".self_attn.q_b_proj" : ".self_attn.q_proj";
+}
+
+std::vector<std::string> attention_names(const ModelConfig& config) {
+  if (!has_latents(config))
+    return {".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj", ".self_attn.o_proj"};
+  std::vector<std::string> names = {query_name(config), ".self_attn.kv_a_proj_with_mqa",
+                                    ".self_attn.kv_a_layernorm", ".self_attn.kv_b_proj", ".self_attn.o_proj"};
+  if (config.latent.q_rank > 0) {
+    names.push_back(".self_attn.q_a_proj");
+    names.push_back(".self_attn.q_a_layernorm");
+  }
+  return names;
+}
+
+LatentAttentionSpec latent_spec(const ModelConfig& config, const TensorRegion& heads) {
+  LatentAttentionSpec spec;
+  spec.hidden = config.hidden_size;
+  spec.heads = config.num_heads;
+  spec.q_rank = config.latent.q_rank;
+  spec.kv_rank = config.latent.kv_rank;
+  spec.plain_dim = config.latent.plain_dim;
+  spec.rope_dim = config.latent.rope_dim;
+  spec.value_dim = config.latent.value_dim;
+  spec.bias = config.attention_bias;
+  spec.norm_eps = config.latent.norm_eps;
+  spec.scale = config.latent.scale;
+  spec.init_std = config.initializer_range;
+  spec.region = heads;
+  return spec;
+}
+
+RopeCachePtr latent_rope(const ModelConfig& config) {
+  return std::make_shared<RopeCache>(config.latent.rope_dim, config.rope_theta, config.rope_scaling,
+                                     config.latent.pairs);
+}
+
 void check_heads(const ModelConfig& config, int64_t tp) {
   TESSERA_CHECK(config.num_heads % tp == 0, argument, "tp=", tp,
                 " does not divide num_attention_heads=", config.num_heads);
@@ -44,10 +87,9 @@ std::vector<std::string> modules_of(const ModelConfig& config) {
   std::vector<std::string> modules = {kEmbedding, "model.norm"};
   if (!config.tie_embeddings) modules.push_back("lm_head");
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    for (const char* name : {".input_layernorm", ".post_attention_layernorm", ".self_attn.q_proj",
-                             ".self_attn.k_proj", ".self_attn.v_proj", ".self_attn.o_proj"}) {
+    for (const char* name : {".input_layernorm", ".post_attention_layernorm"})
       modules.push_back(layer_name(layer) + name);
-    }
+    for (const std::string& name : attention_names(config)) modules.push_back(layer_name(layer) + name);
     for (const char* name : {".self_attn.q_norm", ".self_attn.k_norm"}) {
       if (config.qk_norm) modules.push_back(layer_name(layer) + name);
     }
@@ -94,7 +136,9 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
   const TensorRegion head_region(parallel, plan.splits(config.tie_embeddings ? kEmbedding : "lm_head"));
 
   const int64_t rotary_dim = config.rotary_dim > 0 ? config.rotary_dim : config.head_dim;
-  const auto rope = std::make_shared<RopeCache>(rotary_dim, config.rope_theta, config.rope_scaling);
+  const auto rope = has_latents(config)
+                        ? latent_rope(config)
+                        : std::make_shared<RopeCache>(rotary_dim, config.rope_theta, config.rope_scaling);
   RopeCachePtr local_rope = rope;
   if (config.local_rope_theta > 0) {
     local_rope = std::make_shared<RopeCache>(rotary_dim, config.local_rope_theta, RopeScaling{});
@@ -106,7 +150,7 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                                                   ends, /*stage_copies=*/copied ? 2 : 1,
                                                   config.embedding_scale));
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const TensorRegion heads(parallel, plan.splits(layer_name(layer) + ".self_attn.q_proj"));
+    const TensorRegion heads(parallel, plan.splits(layer_name(layer) + query_name(config)));
     const TensorRegion columns(parallel, plan.splits(mlp_name(config, layer) + ".gate_proj"));
     if (heads.split()) check_heads(config, parallel.tp_size);
     DecoderLayerSpec spec;
@@ -124,7 +168,9 @@ std::vector<std::unique_ptr<Unit>> build_decoder(const ModelConfig& config, cons
                       config.attention_scale,
                       config.attention_soft_cap,
                       config.norm_gain,
-                      config.fused_qkv};
+                      config.fused_qkv,
+                      config.attention_sinks};
+    if (has_latents(config)) spec.latent = latent_spec(config, heads);
     if (config.moe.in_layer(layer)) {
       spec.moe = moe_spec(config, columns);
       spec.feed_forward_name = config.moe.block_name;

@@ -31,6 +31,7 @@ extern const Family kQwen3MoeFamily;
 extern const Family kPhi3Family;
 extern const Family kGemma2Family;
 extern const Family kGemma3Family;
+extern const Family kDeepseekV3Family;
 
 /// All families, in the order of known_architectures().
 const std::vector<const Family*>& families();

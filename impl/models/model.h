@@ -34,6 +34,18 @@ struct MoeConfig {
   bool in_layer(int64_t layer) const { return experts > 0 && layers.at(layer); }
 };
 
+/// Multi-head latent attention (nn/latent_attention.h).
+struct LatentConfig {
+  int64_t kv_rank = 0;    ///< 0: the model has none
+  int64_t q_rank = 0;     ///< 0: queries come from the hidden state
+  int64_t plain_dim = 0;  ///< of a query or key, without positions
+  int64_t rope_dim = 0;   ///< with positions; head_dim is the sum of both
+  int64_t value_dim = 0;
+  double norm_eps = 1e-6;  ///< of the latents' norms
+  double scale = 0;        ///< of the scores; 0: 1/sqrt(head_dim)
+  kernels::RopePairs pairs = kernels::RopePairs::neighbours;
+};
+
 /// The union of what the decoder families need; a family's file fills it from config.json.
 struct ModelConfig {
   std::string architecture;  ///< LlamaForCausalLM
@@ -72,6 +84,8 @@ struct ModelConfig {
   /// Per layer; 0 is full attention. Otherwise a token sees itself and the window-1 tokens before it.
   std::vector<int64_t> sliding_window;
   MoeConfig moe;
+  bool attention_sinks = false;  ///< gpt-oss: a learned score per head without a key
+  LatentConfig latent;           ///< DeepSeek
   double initializer_range = 0.02;
   int64_t bos_token = -1;
   std::vector<int64_t> eos_tokens;

@@ -5,9 +5,9 @@
 namespace tessera {
 
 const std::vector<const Family*>& families() {
-  static const std::vector<const Family*> list = {&kLlamaFamily, &kMistralFamily, &kQwen2Family,
-                                                  &kQwen3Family, &kMixtralFamily, &kQwen3MoeFamily,
-                                                  &kPhi3Family,  &kGemma2Family,  &kGemma3Family};
+  static const std::vector<const Family*> list = {
+      &kLlamaFamily,    &kMistralFamily, &kQwen2Family,  &kQwen3Family,  &kMixtralFamily,
+      &kQwen3MoeFamily, &kPhi3Family,    &kGemma2Family, &kGemma3Family, &kDeepseekV3Family};
   return list;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "kernels/yarn.h"
 #include "models/family.h"
 
 namespace tessera {
@@ -62,6 +63,31 @@ void read_longrope(const ConfigReader& rope, int64_t rotary_dim, int64_t max_pos
   scaling.attention_factor = rope.number_or("attention_factor", usual, 1e-6, kMaxFactor);
 }
 
+/// As in transformers, 0 stands for the default.
+double positive_or(const ConfigReader& rope, const char* key, double usual) {
+  const double given = rope.number_or(key, usual, 0, kMaxFactor);
+  return given == 0 ? usual : given;
+}
+
+void read_yarn(const ConfigReader& rope, int64_t max_positions, double theta, RopeScaling& scaling) {
+  TESSERA_CHECK(theta > 1, format, "rope_type=\"yarn\" needs a rope_theta above 1, not ", theta);
+  scaling.kind = RopeScaling::Kind::yarn;
+  const double stretch =
+      static_cast<double>(max_positions) / static_cast<double>(scaling.original_max_positions);
+  scaling.factor = rope.number_or("factor", stretch, 1e-6, kMaxFactor);
+  scaling.beta_fast = positive_or(rope, "beta_fast", 32);
+  scaling.beta_slow = positive_or(rope, "beta_slow", 1);
+  scaling.truncate = rope.flag_or("truncate", true);
+  const double above = rope.number_or("mscale", 0, 0, kMaxFactor);
+  const double below = rope.number_or("mscale_all_dim", 0, 0, kMaxFactor);
+  double usual = kernels::yarn_temperature(scaling.factor);
+  if (above > 0 && below > 0) {
+    usual =
+        kernels::yarn_temperature(scaling.factor, above) / kernels::yarn_temperature(scaling.factor, below);
+  }
+  scaling.attention_factor = rope.number_or("attention_factor", usual, 1e-6, kMaxFactor);
+}
+
 void read_rotary_dim(const ConfigReader& from, const std::string& key, bool allowed, ModelConfig& config) {
   if (!from.has(key)) return;
   const double partial = from.number(key, 0.0, kMaxFactor);
@@ -89,9 +115,10 @@ void read_rope_object(const ConfigReader& json, const std::string& key, const Co
     scaling.kind = RopeScaling::Kind::linear;
     scaling.factor = rope.number("factor", 1e-6, kMaxFactor);
   }
-  if (type != "llama3" && type != "longrope") return;
+  if (type != "llama3" && type != "longrope" && type != "yarn") return;
   scaling.original_max_positions = original_positions(json, rope, rules, config);
   if (type == "llama3") return read_llama3(rope, scaling);
+  if (type == "yarn") return read_yarn(rope, config.max_positions, config.rope_theta, scaling);
   read_longrope(rope, config.rotary_dim > 0 ? config.rotary_dim : config.head_dim, config.max_positions,
                 scaling);
 }

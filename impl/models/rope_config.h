@@ -13,7 +13,7 @@ namespace tessera {
 /// What families differ in.
 struct RopeRules {
   double theta = 10000;  ///< when no key names it
-  std::set<std::string> types = {"default", "linear", "llama3", "longrope"};
+  std::set<std::string> types = {"default", "linear", "llama3", "longrope", "yarn"};
   bool partial = false;  ///< partial_rotary_factor may be below 1
   /// Names that older checkpoints have for longrope.
   std::set<std::string> longrope_names;

@@ -29,6 +29,8 @@ const Pairs& decoder_rules() {
       {"model.layers.*.self_attn.q_proj", "colwise"},
       {"model.layers.*.self_attn.k_proj", "colwise"},
       {"model.layers.*.self_attn.v_proj", "colwise"},
+      {"model.layers.*.self_attn.q_b_proj", "colwise"},
+      {"model.layers.*.self_attn.kv_b_proj", "colwise"},
       {"model.layers.*.self_attn.o_proj", "rowwise"},
       {"model.layers.*.mlp.gate_proj", "colwise"},
       {"model.layers.*.mlp.up_proj", "colwise"},
@@ -44,6 +46,8 @@ const Pairs& generic_rules() {
       {"*q_proj", "colwise"},
       {"*k_proj", "colwise"},
       {"*v_proj", "colwise"},
+      {"*q_b_proj", "colwise"},
+      {"*kv_b_proj", "colwise"},
       {"*o_proj", "rowwise"},
       {"*gate_proj", "colwise"},
       {"*up_proj", "colwise"},
@@ -242,15 +246,19 @@ void TpPlan::check(const std::vector<std::string>& modules, bool sequence_parall
     }
     TESSERA_CHECK(!complete_ || rule, argument, "tensor-parallel plan: no pattern matches ", module,
                   ": give it a style, replicate if it is to be whole on every rank");
-    const bool enters = ends_with(module, "q_proj") || ends_with(module, "gate_proj");
+    if (ends_with(module, ".q_a_proj") || ends_with(module, ".kv_a_proj_with_mqa")) {
+      TESSERA_CHECK(style(module) == TpStyle::replicate, argument, "tensor-parallel plan: ", module,
+                    " makes a latent and cannot be ", std::string(tp_style_name(style(module))));
+    }
+    const bool attention = ends_with(module, ".q_proj") || ends_with(module, ".q_b_proj");
+    const bool enters = attention || ends_with(module, ".gate_proj");
     if (enters) {
       const TpStyle own = style(module);
       TESSERA_CHECK(own == TpStyle::colwise || own == TpStyle::replicate, argument,
                     "tensor-parallel plan: ", module, " cannot be ", std::string(tp_style_name(own)),
                     ": colwise or replicate");
-      const bool attention = ends_with(module, "q_proj");
       const TpStyle out = own == TpStyle::colwise ? TpStyle::rowwise : TpStyle::replicate;
-      for (const char* name : {"k_proj", "v_proj"}) {
+      for (const char* name : {"k_proj", "v_proj", "kv_b_proj"}) {
         if (attention) expect(sibling(module, name), own, module);
       }
       if (!attention) expect(sibling(module, "up_proj"), own, module);

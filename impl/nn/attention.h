@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/attention_block.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/rope.h"
@@ -32,24 +33,21 @@ struct AttentionSpec {
   /// The checkpoint's one projection for q, k and v, one behind the other ("qkv_proj"); empty: they are
   /// apart.
   std::string fused;
-  bool sinks = false;   ///< a learned score per head without a key (gpt-oss)
+  bool sinks = false;  ///< a learned score per head without a key (gpt-oss)
 };
 
-class Attention {
+class Attention final : public AttentionBlock {
  public:
   /// Appends its parameters, named `prefix`.q_proj.weight and so on, to `params`.
   Attention(const std::string& prefix, const AttentionSpec& spec, RopeCachePtr rope,
             std::vector<ParamSpec>& params);
 
-  void bind(const std::vector<at::Tensor>& weights) { qkv_.bind(weights); }
-  void unbind() { qkv_.unbind(); }
-
-  /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
+  void bind(const std::vector<at::Tensor>& weights) override { qkv_.bind(weights); }
+  void unbind() override { qkv_.unbind(); }
   at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
-                     Saved& saved, Recompute recompute) const;
-  /// dx for dy [T, H]; x is the forward's.
+                     Saved& saved, Recompute recompute) const override;
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
-                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const;
+                      const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
 
  private:
   /// q and k [T, heads, d] after norm and rotation, with what the norms' backward needs.

@@ -7,6 +7,13 @@
 namespace tessera {
 namespace {
 
+std::unique_ptr<AttentionBlock> make_attention(const std::string& prefix, const DecoderLayerSpec& spec,
+                                               RopeCachePtr rope, std::vector<ParamSpec>& params) {
+  const std::string name = prefix + ".self_attn";
+  if (spec.latent) return std::make_unique<LatentAttention>(name, *spec.latent, std::move(rope), params);
+  return std::make_unique<Attention>(name, spec.attention, std::move(rope), params);
+}
+
 std::unique_ptr<FeedForward> make_feed_forward(const std::string& prefix, const DecoderLayerSpec& spec,
                                                const ParallelContext& parallel,
                                                std::vector<ParamSpec>& params) {
@@ -20,7 +27,7 @@ std::unique_ptr<FeedForward> make_feed_forward(const std::string& prefix, const 
 DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& spec, RopeCachePtr rope,
                            const ParallelContext& parallel)
     : Unit(prefix),
-      attention_(prefix + ".self_attn", spec.attention, std::move(rope), params_),
+      attention_(make_attention(prefix, spec, std::move(rope), params_)),
       feed_forward_(make_feed_forward(prefix, spec, parallel, params_)),
       attention_norm_(prefix + ".input_layernorm", spec.attention.hidden, spec.norm_eps, params_,
                       spec.sequence_parallel, spec.norm_gain),
@@ -38,12 +45,12 @@ DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& sp
 
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {
   Unit::bind(std::move(weights));
-  attention_.bind(weights_);
+  attention_->bind(weights_);
   feed_forward_->bind(weights_);
 }
 
 void DecoderLayer::unbind() {
-  attention_.unbind();
+  attention_->unbind();
   feed_forward_->unbind();
   Unit::unbind();
 }
@@ -62,7 +69,7 @@ at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, 
     return output;
   }
   const kernels::RmsNormResult first = attention_norm_.forward(weights_, input);
-  const at::Tensor attended = attention_.forward(weights_, first.y, mb, kept, inner);
+  const at::Tensor attended = attention_->forward(weights_, first.y, mb, kept, inner);
   dropped.clear();
   kernels::RmsNormResult attended_normed, fed_normed;
   if (attention_out_norm_) attended_normed = attention_out_norm_->forward(weights_, attended);
@@ -136,7 +143,7 @@ at::Tensor DecoderLayer::backward_kept(const at::Tensor& grad_output, const Micr
   if (attention_out_norm_) {
     dattended = attention_out_norm_->backward(weights_, dmiddle, attended.y, attended.rstd, {}, grads);
   }
-  const at::Tensor dfirst = attention_.backward(weights_, dattended, first.y, mb, saved, grads);
+  const at::Tensor dfirst = attention_->backward(weights_, dattended, first.y, mb, saved, grads);
   return attention_norm_.backward(weights_, dfirst, input, first.rstd, dmiddle, grads);
 }
 

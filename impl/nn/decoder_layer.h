@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "nn/attention.h"
+#include "nn/latent_attention.h"
 #include "nn/mlp.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
@@ -16,6 +17,7 @@ namespace tessera {
 
 struct DecoderLayerSpec {
   AttentionSpec attention;
+  std::optional<LatentAttentionSpec> latent;  ///< in place of `attention`, of which only `hidden` counts
   MlpSpec mlp;
   std::optional<MoeSpec> moe;  ///< in place of the MLP
   std::string feed_forward_name = "mlp";
@@ -48,7 +50,7 @@ class DecoderLayer : public Unit {
   at::Tensor backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                            WeightGrads& grads);
 
-  Attention attention_;
+  std::unique_ptr<AttentionBlock> attention_;
   std::unique_ptr<FeedForward> feed_forward_;
   RmsNorm attention_norm_;
   RmsNorm mlp_norm_;

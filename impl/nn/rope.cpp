@@ -18,10 +18,11 @@ void RopeCache::cover(const PackedBatch& batch) {
   table_ = kernels::make_rope_table(positions, rotary_dim_, theta_, scaling_);
   if (scaling_.kind == RopeScaling::Kind::longrope) {
     const auto stretched = kernels::make_rope_table(positions, rotary_dim_, theta_, scaling_, true);
-    table_ = {at::cat({table_.cos, stretched.cos}), at::cat({table_.sin, stretched.sin})};
+    table_ = {at::cat({table_.cos, stretched.cos}), at::cat({table_.sin, stretched.sin}), {}};
   }
   table_.cos = table_.cos.to(batch.tokens.device());
   table_.sin = table_.sin.to(batch.tokens.device());
+  table_.pairs = pairs_;
   positions_ = positions;
   known_positions_.reset();
 }

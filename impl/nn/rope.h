@@ -13,8 +13,9 @@ namespace tessera {
 /// One a model and rank; used by one thread at a time.
 class RopeCache {
  public:
-  RopeCache(int64_t rotary_dim, double theta, const RopeScaling& scaling)
-      : rotary_dim_(rotary_dim), theta_(theta), scaling_(scaling) {}
+  RopeCache(int64_t rotary_dim, double theta, const RopeScaling& scaling,
+            kernels::RopePairs pairs = kernels::RopePairs::halves)
+      : rotary_dim_(rotary_dim), theta_(theta), scaling_(scaling), pairs_(pairs) {}
 
   /// What the kernel is given: a table on the batch's device, and the row of each token.
   struct Rows {
@@ -32,6 +33,7 @@ class RopeCache {
   int64_t rotary_dim_;
   double theta_;
   RopeScaling scaling_;
+  kernels::RopePairs pairs_;
   kernels::RopeTable table_;
   int64_t positions_ = 0;  // of the table
   // The batch for which rows were last made, known by its position_ids, which are held so that no other

@@ -15,6 +15,11 @@ GEMMA3 = dict(family="Gemma3", config="Gemma3TextConfig", vocab_size=131, hidden
 GEMMA2 = dict(family="Gemma2", vocab_size=127, hidden_size=42, intermediate_size=100, num_hidden_layers=3,
               num_attention_heads=6, num_key_value_heads=3, head_dim=10, sliding_window=6, query_pre_attn_scalar=17,
               pad_token_id=None)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
+DEEPSEEK = dict(family="DeepseekV3", vocab_size=89, hidden_size=56, intermediate_size=72, num_hidden_layers=2,
+                num_attention_heads=4, num_key_value_heads=4, q_lora_rank=20, kv_lora_rank=24, qk_rope_head_dim=6,
+                qk_nope_head_dim=10, v_head_dim=12, first_k_dense_replace=2, tie_word_embeddings=False,
+                max_position_embeddings=64)
 
 # name -> config arguments; "family" picks the classes ("config" that of the configuration where it has another name),
 # "documents" the lengths, "legacy" writes config.json in the style
@@ -91,6 +96,19 @@ CASES = {
     "gemma2": GEMMA2 | dict(attn_logit_softcapping=1.5, final_logit_softcapping=2.5),
     "gemma2_untied_without_caps": GEMMA2 | dict(tie_word_embeddings=False, attn_logit_softcapping=None,
                                                 final_logit_softcapping=None, attention_bias=True),
+    "llama_yarn": LLAMA | dict(head_dim=32, max_position_embeddings=64, rope_parameters=YARN | dict(
+        beta_fast=4.0, beta_slow=0.5, truncate=False), num_hidden_layers=1),
+    # Values of another size than keys, neighbouring rotary pairs, a temperature in the scale and in the rotation.
+    "deepseek_v3_dense": DEEPSEEK | dict(rope_parameters=YARN | dict(mscale=0.7, mscale_all_dim=1.3)),
+    "deepseek_v3_dense_direct_queries": DEEPSEEK | dict(
+        q_lora_rank=None, rope_interleave=False, attention_bias=True, tie_word_embeddings=True, v_head_dim=20,
+        documents=[70, 1, 64, 65]),
+    "deepseek_v3_dense_legacy": DEEPSEEK | dict(
+        num_hidden_layers=1, rope_parameters=YARN | dict(mscale=1.0, mscale_all_dim=1.0, beta_fast=32.0, beta_slow=1.0),
+        legacy=True),
+    "deepseek_v3": DEEPSEEK | dict(
+        num_hidden_layers=3, first_k_dense_replace=1, moe_intermediate_size=24, n_routed_experts=8, n_shared_experts=2,
+        num_experts_per_tok=3, n_group=4, topk_group=2, routed_scaling_factor=1.7),
 }
 
 DOCUMENTS = [8, 1, 21, 2, 34, 3, 13, 5]

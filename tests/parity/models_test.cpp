@@ -21,6 +21,14 @@ double median_row_error(const at::Tensor& rows, const at::Tensor& truth) {
   return errors[errors.size() / 2];
 }
 
+/// Parameters that gradients reach: the bias of a router's choice is a buffer in transformers.
+int64_t learned(const SingleRankModel& model) {
+  const std::vector<std::string> names = model.names();
+  return std::count_if(names.begin(), names.end(), [](const std::string& name) {
+    return name.find("e_score_correction_bias") == std::string::npos;
+  });
+}
+
 TEST(ParityTest, Float32LogitsLossAndEveryGradientAreThoseOfTransformers) {
   for_each_case([](const Reference& reference) {
     for (const int64_t multiple : {1, 4}) {
@@ -35,7 +43,7 @@ TEST(ParityTest, Float32LogitsLossAndEveryGradientAreThoseOfTransformers) {
       const double loss = model.forward_backward(batch, 1 / count, Recompute::selective, 50) / count;
       const double expected = reference.number("fp32.loss");
       EXPECT_LT(std::abs(loss - expected), 1e-5 * expected) << loss << " for " << expected;
-      EXPECT_EQ(reference.parameters().size(), model.names().size());
+      EXPECT_EQ(std::ssize(reference.parameters()), learned(model));
       double worst = 0;
       for (const std::string& name : reference.parameters()) {
         const double error = relative_error(model.grad(name), reference.of("fp32.grad.", name));

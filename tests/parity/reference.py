@@ -40,6 +40,9 @@ def make_model(arguments):
             else:
                 value = noise * 0.2 + (norm_weight if name.endswith("norm.weight") else 0.0)
             parameter.copy_(value.bfloat16().float())
+        for name, buffer in sorted(model.named_buffers()):
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_((torch.randn(buffer.shape, generator=generator) * 0.1).bfloat16().float())
     return model
 
 

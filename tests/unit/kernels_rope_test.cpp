@@ -6,6 +6,7 @@
 #include <ATen/ops/outer.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -116,6 +117,77 @@ TEST(RopeTable, LongropeDividesByTheFactorsOfTheLengthAndScalesTheTable) {
   EXPECT_THROW(make_rope_table(20, 6, 10000, longrope), Error);
   longrope.short_factor[2] = 0;
   EXPECT_THROW(make_rope_table(20, 8, 10000, longrope), Error);
+}
+
+/// x with the elements of neighbouring pairs brought to the two halves.
+at::Tensor as_halves(const at::Tensor& x) {
+  return x.reshape({x.size(0), x.size(1), x.size(2) / 2, 2}).transpose(2, 3).reshape(x.sizes());
+}
+
+TEST(Rope, NeighboursRotateLikeHalves) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (int64_t d : {2, 6, 32, 64, 80}) {
+        SCOPED_TRACE(cat(dtype, " d=", d));
+        RopeTable table = make_rope_table(50, d, 10000);
+        const at::Tensor x = random_tensor({9, 3, d}, dtype, 1), positions = random_integers(50, {9}, 2);
+        for (const bool inverse : {false, true}) {
+          const at::Tensor expected = rotated(as_halves(x), table, positions, inverse ? -1 : 1);
+          RopeTable neighbours = table;
+          neighbours.pairs = RopePairs::neighbours;
+          const at::Tensor out = at::empty_like(x);
+          rope(x, out, neighbours, positions, inverse);
+          expect_close(as_halves(out), expected, dtype == at::kHalf ? 1e-3 : tolerance(dtype));
+        }
+      }
+    }
+  });
+}
+
+TEST(Rope, NeighboursInTheEndsOfHeads) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      RopeTable table = make_rope_table(50, 12, 10000);
+      table.pairs = RopePairs::neighbours;
+      const at::Tensor x = random_tensor({9, 3, 20}, dtype, 1), positions = random_integers(50, {9}, 2);
+      const at::Tensor before = x.clone(), alone = x.narrow(2, 8, 12).contiguous();
+      rope(alone, alone, table, positions);
+      const at::Tensor end = x.narrow(2, 8, 12);
+      rope(end, end, table, positions);
+      EXPECT_TRUE(same_bits(end, alone));
+      EXPECT_TRUE(same_bits(x.narrow(2, 0, 8), before.narrow(2, 0, 8)));
+      // A table for fewer elements: those behind them are copied.
+      const at::Tensor out = at::empty_like(x);
+      rope(before, out, table, positions);
+      EXPECT_TRUE(same_bits(out.narrow(2, 12, 8), before.narrow(2, 12, 8)));
+      EXPECT_FALSE(same_bits(out.narrow(2, 0, 12), before.narrow(2, 0, 12)));
+    }
+  });
+}
+
+TEST(RopeTable, YarnKeepsFastAndStretchesSlowFrequencies) {
+  RopeScaling yarn;
+  yarn.kind = RopeScaling::Kind::yarn;
+  yarn.factor = 8;
+  yarn.original_max_positions = 1024;
+  yarn.attention_factor = 1.25;
+  for (const bool truncate : {true, false}) {
+    yarn.truncate = truncate;
+    const RopeTable table = make_rope_table(2, 64, 10000, yarn);
+    const auto index_of = [](double turns) {
+      return 64 * std::log(1024 / (turns * 2 * M_PI)) / (2 * std::log(10000.0));
+    };
+    double low = index_of(32), high = index_of(1);
+    if (truncate) low = std::floor(low), high = std::ceil(high);
+    for (int64_t i = 0; i < 32; ++i) {
+      const double f = std::pow(10000.0, -2.0 * static_cast<double>(i) / 64);
+      const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+      const double angle = f * (1 - ramp) + f / 8 * ramp;
+      EXPECT_NEAR(table.cos[1][i].item<double>(), 1.25 * std::cos(angle), 1e-6) << i;
+      EXPECT_NEAR(table.sin[1][i].item<double>(), 1.25 * std::sin(angle), 1e-6) << i;
+    }
+  }
+  EXPECT_THROW(make_rope_table(2, 64, 1, yarn), Error);
 }
 
 TEST(RopeTable, Llama3ScalingKeepsShortAndStretchesLongWavelengths) {

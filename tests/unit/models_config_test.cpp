@@ -271,9 +271,10 @@ TEST(ModelConfigTest, WhatIsNotSupportedSaysSo) {
       kUnsupported + "architectures=\"GPT2LMHeadModel\" is not supported: " + all_architectures() + " are");
   EXPECT_EQ(error_of(with(llama(), "hidden_act", "gelu")),
             kUnsupported + "hidden_act=\"gelu\" is not supported: silu is");
-  EXPECT_EQ(error_of(with(llama(), "rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}})),
+  EXPECT_EQ(error_of(with(llama(), "rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}})),
             kUnsupported +
-                "rope_scaling.rope_type=\"yarn\" is not supported: default, linear, llama3 and longrope are");
+                "rope_scaling.rope_type=\"dynamic\" is not supported: default, linear, llama3, longrope and "
+                "yarn are");
   EXPECT_EQ(error_of(with(llama(), "attention_dropout", 0.1)),
             kUnsupported + "attention_dropout=0.1 is not supported: 0 is");
   EXPECT_EQ(error_of(with(llama(), "quantization_config", json::object())).rfind(kUnsupported, 0), 0U);

@@ -61,6 +61,29 @@ ModelConfig gemma_config() {
   return config;
 }
 
+/// Latent attention, with a latent for queries or without.
+ModelConfig latent_config(int64_t q_rank) {
+  ModelConfig config = small_config();
+  config.sliding_window = {0, 0};
+  config.num_kv_heads = 4;
+  config.latent.kv_rank = 14;
+  config.latent.q_rank = q_rank;
+  config.latent.plain_dim = 10;
+  config.latent.rope_dim = 6;
+  config.latent.value_dim = 7;
+  config.latent.scale = 0.3;
+  config.latent.pairs = q_rank > 0 ? kernels::RopePairs::neighbours : kernels::RopePairs::halves;
+  config.head_dim = 16;
+  config.attention_bias = true;
+  return config;
+}
+
+ModelConfig sinks_config() {
+  ModelConfig config = rich_config();
+  config.attention_sinks = true;
+  return config;
+}
+
 const std::vector<int64_t> kLengths = {5, 1, 9, 3};
 
 /// The directional derivative of the loss along a random direction in one weight, by central differences with
@@ -109,6 +132,15 @@ TEST(UnitsTest, GradientsAreTheDerivativeOfTheLossWithSeparateWeights) {
   check_gradients(rich_config(), false);
 }
 
+TEST(UnitsTest, GradientsAreTheDerivativeOfTheLossWithLatents) {
+  check_gradients(latent_config(18), true);
+  check_gradients(latent_config(18), false);
+  check_gradients(latent_config(0), true);
+}
+TEST(UnitsTest, GradientsAreTheDerivativeOfTheLossWithSinks) {
+  check_gradients(sinks_config(), true);
+}
+
 TEST(UnitsTest, MergedAndSeparateProjectionsAgree) {
   const PackedBatch batch = random_batch(kLengths, 37, 3);
   SingleRankModel merged(rich_config(), at::kFloat, true);
@@ -120,7 +152,8 @@ TEST(UnitsTest, MergedAndSeparateProjectionsAgree) {
 }
 
 TEST(UnitsTest, RecomputeChangesNoBitAndSavesMemory) {
-  for (const ModelConfig& config : {small_config(), rich_config(), gemma_config()}) {
+  for (const ModelConfig& config :
+       {small_config(), rich_config(), gemma_config(), latent_config(18), latent_config(0), sinks_config()}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       const PackedBatch batch = random_batch(kLengths, config.vocab_size, 5, 0.3);
       SingleRankModel keeping(config, dtype, true);

@@ -123,3 +123,41 @@ void rope(const void* x_, int64_t x_stride, void* out_, int64_t out_stride, cons
     }
   }
 }
+
+TESSERA_INLINE Vf swap_neighbours(Vf x) {
+#if defined(__clang__)
+  Vf swapped;
+  for (int i = 0; i < kLanes; ++i) swapped[i] = x[i ^ 1];
+  return swapped;
+#else
+  Vi order;
+  for (int i = 0; i < kLanes; ++i) order[i] = i ^ 1;
+  return (Vf)__builtin_shuffle((Vi)x, order);
+#endif
+}
+
+template <class T>
+void rope_neighbours(const void* x_, RowLayout xl, void* out_, RowLayout outl, const float* cos,
+                     const float* sin, const int64_t* positions, int64_t half, float sign, int64_t begin,
+                     int64_t end) {
+  for (int64_t t = begin; t < end; ++t) {
+    const float* c = cos + positions[t] * half;
+    const float* s = sin + positions[t] * half;
+    for_vectors(2 * half, [&](auto io, int64_t i, int64_t n) {
+      // The angles of a vector's pairs are laid out once for all heads.
+      float cosines[kLanes] = {}, sines[kLanes] = {};
+      for (int64_t j = 0; j < n; j += 2) {
+        cosines[j] = cosines[j + 1] = c[(i + j) / 2];
+        sines[j + 1] = s[(i + j) / 2] * sign;
+        sines[j] = -sines[j + 1];
+      }
+      const Vf cv = load(cosines), sv = load(sines);
+      for (int64_t head = 0; head < xl.inner_count; ++head) {
+        const T* x = static_cast<const T*>(x_) + t * xl.outer_stride + head * xl.inner_stride + i;
+        T* out = static_cast<T*>(out_) + t * outl.outer_stride + head * outl.inner_stride + i;
+        const Vf v = io.get(x, n);
+        io.put(out, v * cv + swap_neighbours(v) * sv, n);
+      }
+    });
+  }
+}

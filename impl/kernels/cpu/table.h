@@ -89,6 +89,12 @@ struct CpuTable {
                     const float* sin, const int64_t* positions, int64_t heads, int64_t d, int64_t half,
                     float sign, int64_t begin, int64_t end);
   ByDtype<Rope> rope;
+  /// Rotates elements 2i and 2i + 1 of the first 2 * half of each head of the tokens in the range; tokens are
+  /// the outer rows of the layouts, heads the inner.
+  using RopeNeighbours = void(const void* x, RowLayout xl, void* out, RowLayout outl, const float* cos,
+                              const float* sin, const int64_t* positions, int64_t half, float sign,
+                              int64_t begin, int64_t end);
+  ByDtype<RopeNeighbours> rope_neighbours;
 
   /// Row strides in elements.
   using Swiglu = void(const void* gate, int64_t gate_stride, const void* up, int64_t up_stride, void* y,

@@ -43,6 +43,7 @@ const CpuTable table = {
     .rms_norm = {rms_norm<float>, rms_norm<Bf16>},
     .rms_norm_backward = {rms_norm_backward<float>, rms_norm_backward<Bf16>},
     .rope = {rope<float>, rope<Bf16>},
+    .rope_neighbours = {rope_neighbours<float>, rope_neighbours<Bf16>},
     .swiglu = {swiglu<float>, swiglu<Bf16>},
     .swiglu_backward = {swiglu_backward<float>, swiglu_backward<Bf16>},
     .geglu = {geglu<float>, geglu<Bf16>},

@@ -1,0 +1,26 @@
+// What a decoder layer does between tokens: attention over keys and values of its own, or over latents.
+#pragma once
+
+#include <vector>
+
+#include "nn/unit.h"
+
+namespace tessera {
+
+class AttentionBlock {
+ public:
+  virtual ~AttentionBlock() = default;
+
+  virtual void bind(const std::vector<at::Tensor>& weights) = 0;
+  virtual void unbind() = 0;
+
+  /// x [rows, H] -> [rows, H]. Pushes what backward needs, except x.
+  virtual at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                             const Microbatch& mb, Saved& saved, Recompute recompute) const = 0;
+  /// dx for dy [rows, H]; x is the forward's.
+  virtual at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
+                              const at::Tensor& x, const Microbatch& mb, Saved& saved,
+                              WeightGrads& grads) const = 0;
+};
+
+}  // namespace tessera

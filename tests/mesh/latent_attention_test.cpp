@@ -1,0 +1,137 @@
+// Latent attention, with and without a latent for queries, and attention sinks give on every mesh what they
+// give on one rank.
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "support/training_run.h"
+
+namespace tessera::testing {
+namespace {
+
+ModelConfig four_heads() {
+  ModelConfig config = tiny_config();
+  config.num_layers = 4;
+  config.sliding_window.assign(4, 0);
+  config.num_heads = config.num_kv_heads = 4;
+  config.attention_bias = true;
+  return config;
+}
+
+ModelConfig latent_config(int64_t q_rank) {
+  ModelConfig config = four_heads();
+  config.latent.kv_rank = 14;
+  config.latent.q_rank = q_rank;
+  config.latent.plain_dim = 6;
+  config.latent.rope_dim = 4;
+  config.latent.value_dim = 9;
+  config.head_dim = 10;
+  config.latent.pairs = q_rank > 0 ? kernels::RopePairs::neighbours : kernels::RopePairs::halves;
+  config.rope_scaling.kind = RopeScaling::Kind::yarn;
+  config.rope_scaling.factor = 4;
+  config.rope_scaling.original_max_positions = 8;
+  return config;
+}
+
+/// DeepSeek-V3's layers: one dense, then experts in groups beside a shared one.
+ModelConfig deepseek_config() {
+  ModelConfig config = latent_config(10);
+  config.moe.experts = 8;
+  config.moe.intermediate_size = 16;
+  config.moe.shared_intermediate_size = 16;
+  config.moe.layers = {false, true, true, true};
+  config.moe.routing.scoring = kernels::RoutingOptions::Scoring::sigmoid;
+  config.moe.routing.top_k = 3;
+  config.moe.routing.normalize = true;
+  config.moe.routing.groups = 4;
+  config.moe.routing.top_groups = 2;
+  config.moe.float32_router = true;
+  config.moe.selection_bias_name = "gate.e_score_correction_bias";
+  return config;
+}
+
+ModelConfig sinks_config() {
+  ModelConfig config = four_heads();
+  config.num_kv_heads = 2;
+  config.sliding_window = {5, 0, 5, 0};
+  config.qkv_bias = config.attention_sinks = true;
+  return config;
+}
+
+struct Way {
+  MeshSpec mesh;
+  bool sequence_parallel = false;
+  ContextExchange exchange = ContextExchange::ring;
+  PipelineSchedule schedule = PipelineSchedule::one_f_one_b;
+  Recompute recompute = Recompute::selective;
+};
+
+std::vector<Way> ways() {
+  using E = ContextExchange;
+  using S = PipelineSchedule;
+  // pp, dp_replicate, dp_shard, cp, tp
+  return {{{1, 1, 4, 1, 1, 1}},
+          {{1, 1, 1, 1, 2, 1}, false, E::ring, S::one_f_one_b, Recompute::none},
+          {{1, 1, 1, 1, 4, 1}, false, E::ring, S::one_f_one_b, Recompute::full},
+          {{1, 1, 1, 1, 4, 1}, true},
+          {{1, 1, 2, 1, 2, 1}, true, E::ring, S::one_f_one_b, Recompute::full},
+          {{1, 1, 1, 2, 1, 1}, false, E::all_gather},
+          {{1, 1, 1, 2, 2, 1}, true, E::ulysses},
+          {{1, 1, 1, 4, 1, 1}, false, E::ulysses, S::one_f_one_b, Recompute::none},
+          {{1, 1, 1, 4, 1, 1}, false, E::ring},
+          {{2, 1, 1, 1, 2, 1}, true, E::ring, S::zero_bubble},
+          {{2, 1, 1, 2, 2, 1}, true, E::ring, S::interleaved}};
+}
+
+TrainingRun run_on(const ModelConfig& config, const Way& way) {
+  TrainingRun run;
+  run.config = config;
+  run.options = tiny_options();
+  // AdamW would blow up the rounding of gradients that are almost zero.
+  run.options.optimizer.name = "sgd";
+  run.options.optimizer.momentum = 0.9;
+  run.options.lr = 0.1;
+  run.options.sequence_parallel = way.sequence_parallel;
+  run.options.context.exchange = way.exchange;
+  run.options.pipeline.schedule = way.schedule;
+  run.options.recompute = way.recompute;
+  run.mesh = way.mesh;
+  run.ranks =
+      static_cast<int>(way.mesh.pp * way.mesh.dp_replicate * way.mesh.dp_shard * way.mesh.cp * way.mesh.tp);
+  run.joined = 2;
+  run.microbatches = way.mesh.pp > 1 ? 4 : 2;
+  return run;
+}
+
+void expect_one_rank_result_on_every_mesh(const ModelConfig& config) {
+  const TrainingOutcome expected = train(run_on(config, {{1, 1, 1, 1, 1, 1}}));
+  EXPECT_NE(expected.losses.front(), expected.losses.back());
+  for (const Way& way : ways()) {
+    const MeshSpec& m = way.mesh;
+    SCOPED_TRACE(cat("pp=", m.pp, " dp_shard=", m.dp_shard, " cp=", m.cp, " tp=", m.tp,
+                     " sequence_parallel=", way.sequence_parallel));
+    const TrainingOutcome actual = train(run_on(config, way));
+    ASSERT_EQ(actual.losses.size(), expected.losses.size());
+    for (size_t s = 0; s < expected.losses.size(); ++s) {
+      EXPECT_NEAR(actual.losses[s], expected.losses[s], 2e-6 * expected.losses[s]) << "step " << s + 1;
+      EXPECT_NEAR(actual.norms[s], expected.norms[s], 1e-5 * expected.norms[s]) << "step " << s + 1;
+    }
+    EXPECT_LT(worst_error(actual.gradients, expected.gradients), 2e-5);
+    EXPECT_LT(worst_error(actual.weights, expected.weights), 2e-5);
+  }
+}
+
+TEST(LatentAttention, IsTheSameOnEveryMesh) {
+  expect_one_rank_result_on_every_mesh(latent_config(10));
+}
+TEST(LatentAttention, WithoutALatentForQueriesIsTheSameOnEveryMesh) {
+  expect_one_rank_result_on_every_mesh(latent_config(0));
+}
+TEST(LatentAttention, BesideExpertsIsTheSameOnEveryMesh) {
+  expect_one_rank_result_on_every_mesh(deepseek_config());
+}
+TEST(AttentionSinks, AreTheSameOnEveryMesh) {
+  expect_one_rank_result_on_every_mesh(sinks_config());
+}
+
+}  // namespace
+}  // namespace tessera::testing
