@@ -45,7 +45,6 @@ ModelConfig deepseek_config() {
   config.moe.routing.groups = 4;
   config.moe.routing.top_groups = 2;
   config.moe.float32_router = true;
-  config.moe.selection_bias_name = "gate.e_score_correction_bias";
   return config;
 }
 
