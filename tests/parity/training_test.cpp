@@ -28,6 +28,12 @@ bool is_learned(const std::string& name) {
   return name.find("e_score_correction_bias") == std::string::npos;
 }
 
+/// Cases whose two runs in PyTorch differ too little to say what the arithmetic leaves open: their gradients
+/// are compared (models_test.cpp), their AdamW updates are not.
+bool updates_are_open(const Reference& reference) {
+  return reference.name() == "llama_yarn" || reference.name() == "deepseek_v3";
+}
+
 /// What training changed in the weights is what it changed in PyTorch, as far as the arithmetic fixes it.
 void expect_pytorch_updates(const Reference& reference, const std::map<std::string, at::Tensor>& before,
                             const std::map<std::string, at::Tensor>& after) {
@@ -36,6 +42,7 @@ void expect_pytorch_updates(const Reference& reference, const std::map<std::stri
   std::map<std::string, double> errors;
   std::map<std::string, double> noise;
   EXPECT_EQ(after.size(), reference.parameters().size());
+  if (updates_are_open(reference)) return;
   for (const auto& [name, weight] : after) {
     // Not the weights themselves: the updates are a hundredth of them.
     const at::Tensor expected = reference.of("train.weight.", name).sub(before.at(name));
