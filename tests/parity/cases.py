@@ -102,7 +102,7 @@ CASES = {
     "deepseek_v3_dense": DEEPSEEK | dict(rope_parameters=YARN | dict(mscale=0.7, mscale_all_dim=1.3)),
     "deepseek_v3_dense_direct_queries": DEEPSEEK | dict(
         q_lora_rank=None, rope_interleave=False, attention_bias=True, tie_word_embeddings=True, v_head_dim=20,
-        documents=[70, 1, 64, 65]),
+        max_position_embeddings=256, documents=[70, 1, 64, 65]),
     "deepseek_v3_dense_legacy": DEEPSEEK | dict(
         num_hidden_layers=1, rope_parameters=YARN | dict(mscale=1.0, mscale_all_dim=1.0, beta_fast=32.0, beta_slow=1.0),
         legacy=True),
