@@ -85,8 +85,9 @@ void check_context_options(const ContextOptions& options, int64_t cp, int64_t tp
                 " key/value heads of a rank");
 }
 
-ContextParallel::ContextParallel(const DeviceMesh& mesh, const ContextOptions& options)
-    : options_(options), group_(mesh.group("cp")) {
+ContextParallel::ContextParallel(const DeviceMesh& mesh, const ContextOptions& options,
+                                 const ExposedTimePtr& exposed)
+    : options_(options), group_(metered(mesh.group("cp"), exposed)) {
   const auto ranks = static_cast<int>(ulysses_ranks(options, size()));
   if (ranks == 1) {
     outer_ = group_;
@@ -100,8 +101,8 @@ ContextParallel::ContextParallel(const DeviceMesh& mesh, const ContextOptions& o
     const int first = rank() / ranks * ranks;
     for (int r = first; r < first + ranks; ++r) neighbours.push_back(all[static_cast<size_t>(r)]);
     for (int r = rank() % ranks; r < size(); r += ranks) across.push_back(all[static_cast<size_t>(r)]);
-    inner_ = mesh.world()->group("cp_ulysses", neighbours);
-    outer_ = mesh.world()->group("cp_across", across);
+    inner_ = metered(mesh.world()->group("cp_ulysses", neighbours), exposed);
+    outer_ = metered(mesh.world()->group("cp_across", across), exposed);
   }
 }
 

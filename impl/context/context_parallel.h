@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "comm/group.h"
+#include "comm/metered_group.h"
 #include "context/attend.h"
 #include "context/layout.h"
 #include "mesh/device_mesh.h"
@@ -48,7 +49,8 @@ at::Tensor document_tokens(const ContextBatch& batch, int rank);
 class ContextParallel {
  public:
   /// Collective over the world: makes the groups of ulysses_ring. The mesh's cp degree is at least 1.
-  ContextParallel(const DeviceMesh& mesh, const ContextOptions& options);
+  /// `exposed`, if any, counts the time that exchanges cost.
+  ContextParallel(const DeviceMesh& mesh, const ContextOptions& options, const ExposedTimePtr& exposed = {});
 
   int size() const { return group_->size(); }
   int rank() const { return group_->rank(); }

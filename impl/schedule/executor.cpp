@@ -30,6 +30,11 @@ class Stopwatch {
   Clock::time_point start_;
 };
 
+bool transfers_between_stages(Op op) {
+  return op == Op::send_forward || op == Op::recv_forward || op == Op::send_backward ||
+         op == Op::recv_backward;
+}
+
 }  // namespace
 
 // The state of one execution.
@@ -146,7 +151,7 @@ struct Executor::Run {
 
   // What the previous or the next stage sent for this computation, if it did.
   void take_arrival(const Instruction& now, Flow& flow) {
-    const Stopwatch watch(result.communication_seconds);
+    const Stopwatch watch(result.stage_seconds);
     if (now.op == Op::backward || now.op == Op::backward_input) {
       const at::Tensor arrived = transfers.take(Op::recv_backward, now.unit, now.microbatch);
       if (arrived.defined()) flow.gradient = arrived;
@@ -242,7 +247,7 @@ struct Executor::Run {
   }
 
   void communicate(const Instruction& now) {
-    const Stopwatch watch(result.communication_seconds);
+    const Stopwatch watch(transfers_between_stages(now.op) ? result.stage_seconds : result.shard_seconds);
     switch (now.op) {
       case Op::gather:
         model.weights().gather(now.unit);

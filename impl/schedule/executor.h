@@ -33,9 +33,11 @@ struct ExecutionInput {
 };
 
 struct ExecutionResult {
-  double loss_sum = 0;               ///< of this rank's labelled tokens, unscaled
-  std::vector<at::Tensor> logits;    ///< per micro-batch, float32; none where the head is another stage's
-  double communication_seconds = 0;  ///< waiting for others or moving data
+  double loss_sum = 0;             ///< of this rank's labelled tokens, unscaled
+  std::vector<at::Tensor> logits;  ///< per micro-batch, float32; none where the head is another stage's
+  // Waiting for others or moving data, outside of units:
+  double shard_seconds = 0;  ///< of weights and gradients
+  double stage_seconds = 0;  ///< between pipeline stages
 };
 
 class Executor {

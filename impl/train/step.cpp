@@ -80,7 +80,7 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
                 count, count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0, differs ? 1.0 : 0.0,
                 share * static_cast<double>(document_tokens)});
   weights_written = false;
-  communication_seconds += seconds_since(start);
+  exposed.step += seconds_since(start);
 
   const int ranks = mesh->world()->size();
   if (invalid) throw AgreedError(*invalid);
@@ -120,7 +120,7 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
   const Clock::time_point start = Clock::now();
   const double counted = mesh->index("tp") == 0 ? loss_sum : 0;
   const std::vector<double> sums = sum_over(*mesh->group("world"), {counted, squares});
-  communication_seconds += seconds_since(start);
+  exposed.step += seconds_since(start);
   const double mine = loss_sum;
   loss_sum = sums[0];
   grad_norm = std::sqrt(sums[1]);
@@ -177,6 +177,19 @@ void Trainer::Impl::update_weights() {
   pending_labels = 0;
 }
 
+void Trainer::Impl::begin_metering() {
+  exposed = {};
+  if (tp_exposed) tp_exposed->seconds = 0;
+  if (cp_exposed) cp_exposed->seconds = 0;
+}
+
+ExposedSeconds Trainer::Impl::metered_seconds() const {
+  ExposedSeconds all = exposed;
+  if (tp_exposed) all.tp += tp_exposed->seconds;
+  if (cp_exposed) all.cp += cp_exposed->seconds;
+  return all;
+}
+
 StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) const {
   StepMetrics out;
   out.step = steps;
@@ -187,7 +200,8 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
   out.label_tokens = totals.label_tokens;
   out.seconds = seconds;
   out.tokens_per_s = seconds > 0 ? static_cast<double>(totals.tokens) / seconds : 0;
-  out.communication_seconds = communication_seconds;
+  out.exposed = metered_seconds();
+  out.communication_seconds = out.exposed.total();
   out.memory = peak_resident_bytes();
   return out;
 }
@@ -195,7 +209,7 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
 StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches, bool update,
                                     int64_t loss_denominator) {
   const Clock::time_point start = Clock::now();
-  communication_seconds = 0;
+  begin_metering();
   const StepTotals totals = agree_on(microbatches);
   const int64_t denominator = loss_denominator > 0 ? loss_denominator : totals.label_tokens;
   const auto count = static_cast<int64_t>(microbatches.size());
@@ -227,7 +241,8 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   };
   model->gradients().begin(options.defer_gradient_sync && count > 1);
   const ExecutionResult result = executor->run(program, input);
-  communication_seconds += result.communication_seconds;
+  exposed.dp += result.shard_seconds;
+  exposed.pp += result.stage_seconds;
   if (!update) {
     model->gradients().end();
     gradients_readable = true;
@@ -240,7 +255,7 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
 
 StepMetrics Trainer::Impl::update_alone() {
   const Clock::time_point start = Clock::now();
-  communication_seconds = 0;
+  begin_metering();
   loss_sum = 0;
   sum_loss_and_norm(true);
   update_weights();
@@ -249,7 +264,7 @@ StepMetrics Trainer::Impl::update_alone() {
 }
 
 EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches) {
-  communication_seconds = 0;
+  begin_metering();
   const StepTotals totals = agree_on(microbatches);
   const LocalBatches local = local_batches(microbatches);
   ExecutionInput input;

@@ -52,11 +52,15 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   thread = std::this_thread::get_id();
   check_trainer_options(options, mesh->layout(), config);
   optimizer = make_optimizer(options.optimizer);
+  if (mesh->world()->options().device == "cpu") {
+    tp_exposed = std::make_shared<ExposedTime>();
+    cp_exposed = std::make_shared<ExposedTime>();
+  }
   check_context_options(options.context, mesh->size("cp"), mesh->size("tp"), config.num_heads,
                         config.num_kv_heads);
-  if (mesh->size("cp") > 1) context = std::make_unique<ContextParallel>(*mesh, options.context);
+  if (mesh->size("cp") > 1) context = std::make_unique<ContextParallel>(*mesh, options.context, cp_exposed);
   ParallelContext parallel;
-  parallel.tp = mesh->group("tp");
+  parallel.tp = mesh->size("tp") > 1 ? metered(mesh->group("tp"), tp_exposed) : mesh->group("tp");
   parallel.tp_size = mesh->size("tp");
   parallel.sequence_parallel = options.sequence_parallel;
   parallel.tp_plan = options.tp_plan;

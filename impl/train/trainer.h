@@ -60,6 +60,18 @@ struct TrainerOptions {
   bool copy_weights = false;     ///< gather by copying even where ranks share memory (tests, measurements)
 };
 
+/// Seconds of a step in which a rank did not compute but waited for others or moved data, by what for. Tensor
+/// and context parallelism are measured on CPUs only.
+struct ExposedSeconds {
+  double dp = 0;    ///< weights and gradients: dp_shard, dp_replicate
+  double tp = 0;    ///< inside blocks
+  double cp = 0;    ///< keys and values
+  double pp = 0;    ///< between stages; the pipeline's bubble counts in it
+  double step = 0;  ///< agreeing on the step, loss and gradient norm: where ranks wait for the slowest
+
+  double total() const { return dp + tp + cp + pp + step; }
+};
+
 struct StepMetrics {
   int64_t step = 0;      ///< counts from 1
   double loss = 0;       ///< sum of token losses over all ranks / label_tokens
@@ -69,7 +81,8 @@ struct StepMetrics {
   int64_t label_tokens = 0;
   double seconds = 0;
   double tokens_per_s = 0;
-  double communication_seconds = 0;  ///< time this rank waited for others or moved data
+  double communication_seconds = 0;  ///< exposed.total()
+  ExposedSeconds exposed;
   int64_t memory =
       0;  ///< peak bytes of this rank: resident set on CPU (shared by rank threads), allocator on GPU
 };

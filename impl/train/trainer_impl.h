@@ -92,11 +92,16 @@ struct Trainer::Impl {
   auto collective(Action&& action);
   void abandon(const std::string& reason);
 
+  /// Forgets what was exposed so far.
+  void begin_metering();
+  ExposedSeconds metered_seconds() const;
+
   DeviceMeshPtr mesh;
   ModelConfig config;
   TrainerOptions options;
   std::string source;                        ///< the Hugging Face directory the weights came from, or empty
   std::unique_ptr<ContextParallel> context;  ///< null when cp is 1
+  ExposedTimePtr tp_exposed, cp_exposed;     ///< null where the device works on its own
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<ShardedModel> model;
   std::unique_ptr<Executor> executor;
@@ -114,7 +119,7 @@ struct Trainer::Impl {
   double loss_sum = 0;
   double grad_norm = 0;
   double lr = 0;
-  double communication_seconds = 0;
+  ExposedSeconds exposed;
 };
 
 template <class Action>
