@@ -19,10 +19,17 @@ for round in $(seq "$rounds"); do
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid"; done
-  OMP_NUM_THREADS=1 "$python" -m torch.distributed.run --standalone --nproc-per-node 4 "$here/context_peer.py" \
-    >>"$work/pytorch" 2>"$work/pytorch.log" || { tail -20 "$work/pytorch.log" >&2; exit 1; }
+  # Not by torchrun, which gives each rank a session, and with it a share of a busy machine, of its own.
+  pids=() port=$((20000 + RANDOM % 20000))
+  for rank in 0 1 2 3; do
+    RANK=$rank WORLD_SIZE=4 LOCAL_RANK=$rank LOCAL_WORLD_SIZE=4 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port OMP_NUM_THREADS=1 \
+      "$python" "$here/context_peer.py" >>"$work/pytorch.$rank" 2>"$work/pytorch.log.$rank" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || { tail -20 "$work"/pytorch.log.* >&2; exit 1; }; done
 done
 mv "$work/gloo.0" "$work/gloo"
+mv "$work/pytorch.0" "$work/pytorch"
 
 "$python" - "$work" <<'PY'
 import collections, json, os, pathlib, statistics, sys

@@ -1,4 +1,4 @@
-"""The peer of context_bench: PyTorch's ring attention on Gloo, 4 processes under torchrun.
+"""The peer of context_bench: PyTorch's ring attention on Gloo, 4 processes with torchrun's variables.
 
 torch.distributed.tensor.experimental.context_parallel has no entry for the CPU's flash attention, so its ring (the
 loop that context_parallel calls for CUDA kernels) is called directly, with that kernel. Its result is checked

@@ -37,6 +37,25 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def run_ranks(work, command, env=None):
+    """Runs the command once a rank, all in this session (torchrun would give each a session, and with it a share of the
+    machine, of its own), and returns what rank 0 printed."""
+    port = str(free_port())
+    logs = [open(os.path.join(work, f"rank{r}.log"), "w+") for r in range(RANKS)]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE if r == 0 else subprocess.DEVNULL, stderr=logs[r], text=True,
+                                 env=dict(os.environ, RANK=str(r), WORLD_SIZE=str(RANKS), LOCAL_RANK=str(r),
+                                          LOCAL_WORLD_SIZE=str(RANKS), MASTER_ADDR="127.0.0.1", MASTER_PORT=port,
+                                          **(env or {})))
+                for r in range(RANKS)]
+    out, _ = children[0].communicate()
+    for child, log in zip(children, logs):
+        if child.wait():
+            log.seek(0)
+            sys.exit(f"{' '.join(command)}\n{log.read()[-4000:]}")
+        log.close()
+    return out
+
+
 def ours(args, work, name, processes):
     keys, rows, split = CASES[name]
     metrics = os.path.join(work, "metrics.jsonl")
@@ -47,17 +66,10 @@ def ours(args, work, name, processes):
                f"train.micro_batch={1 if split else rows}", f"precision.param={args.dtype}", f"output.metrics={metrics}",
                "output.export=false", "threads=1", *keys]
     command += [f"parallel.pp_split={split}"] if split else []
-    if not processes:
-        run(command + [f"ranks={RANKS}"])
+    if processes:
+        run_ranks(work, command + ["backend=gloo"])
     else:
-        port = str(free_port())
-        children = [subprocess.Popen(command + ["backend=gloo"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                     env=dict(os.environ, RANK=str(r), WORLD_SIZE=str(RANKS), LOCAL_RANK=str(r),
-                                              LOCAL_WORLD_SIZE=str(RANKS), MASTER_ADDR="127.0.0.1", MASTER_PORT=port))
-                    for r in range(RANKS)]
-        failed = [child.stderr for child in children if child.wait()]
-        if failed:
-            sys.exit(f"{' '.join(command)}\n{failed[0].read()[-4000:]}")
+        run(command + [f"ranks={RANKS}"])
     lines = [json.loads(line) for line in open(metrics)]
     return {"step_seconds": [line["seconds"] for line in lines], "losses": [line["loss"] for line in lines]}
 
@@ -68,8 +80,7 @@ def peer(args, work, name):
               "--rows-file", os.path.join(work, "rows.jsonl"), "--rows", str(rows), "--seq-len", str(SEQ_LEN),
               "--steps", str(args.steps), "--dtype", args.dtype]
     script += ["--split", split] if split else []
-    out = run([args.python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(RANKS)] + script,
-              dict(TUNED, OMP_NUM_THREADS="1"))
+    out = run_ranks(work, [args.python] + script, dict(TUNED, OMP_NUM_THREADS="1"))
     return json.loads(out.strip().splitlines()[-1])
 
 

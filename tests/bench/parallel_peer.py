@@ -2,11 +2,11 @@
 
 Decoder layers are those of transformers with its sdpa attention; around them stand an embedding, the last norm and the
 head, so that the same module is a tensor-parallel model and a pipeline stage. bf16 keeps float32 masters of the weights
-beside them, as Tessera does. Runs under torchrun, one thread a process; rank 0 prints one JSON line: the seconds and the
+beside them, as Tessera does. Each rank is a process of one thread with torchrun's variables; rank 0 prints one JSON line: the seconds and the
 loss of each step.
 
     parallel_peer.py --make MODEL_DIR --config config.json        draws the weights that both sides train
-    torchrun ... parallel_peer.py --mode tp|tp_sequence|1f1b|interleaved --model MODEL_DIR --rows-file rows.jsonl ...
+    parallel_peer.py --mode tp|tp_sequence|1f1b|interleaved --model MODEL_DIR --rows-file rows.jsonl ...
 """
 import argparse
 import contextlib
