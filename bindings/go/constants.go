@@ -148,8 +148,10 @@ const (
 type PlanPart int32
 
 const (
-	PlanSummary PlanPart = 0 // mesh, units, memory per rank
-	PlanProgram PlanPart = 1 // the compiled step of rank 0, one instruction a line
+	PlanSummary    PlanPart = 0 // mesh, units, memory per rank
+	PlanProgram    PlanPart = 1 // the compiled step of rank 0, one instruction a line
+	PlanSearch     PlanPart = 2 // the fastest meshes that fit into the memory of the cluster, as a table
+	PlanSearchJson PlanPart = 3 // the same as a JSON object, with the recipe keys of each
 )
 
 // TimelineFormat is the enumeration tessera_timeline_format of the C interface.

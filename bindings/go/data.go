@@ -48,7 +48,7 @@ func (m *Model) ParameterCount() (int64, error) {
 	return number(m.owner(), capi.Tessera_model_get_parameter_count)
 }
 
-// Plan is what a job will do, as text.
+// Plan is what a job will do, as text; PlanSearch and PlanSearchJson are the fastest meshes of the key cluster.
 func Plan(model *Model, config *Config, worldSize int64, part PlanPart) (string, error) {
 	return textOf(model.owner(), func(id uint64, buf *byte, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_plan_get_text(id, config.owner().raw(), worldSize, int32(part), buf, size, n, e)

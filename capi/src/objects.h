@@ -70,6 +70,14 @@ struct ConfigObject {
     const std::lock_guard lock(mutex);
     return config;
   }
+
+  /// A text that took work and did not fit into the caller's buffer, kept for the next call.
+  struct Kept {
+    std::string question;
+    std::string text;
+  };
+  mutable std::mutex kept_mutex;
+  mutable Kept kept;
 };
 
 struct WorldObject {

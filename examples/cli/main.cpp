@@ -18,7 +18,9 @@ commands
   pack       how well the documents go into rows of data.seq_len tokens, with each packer
   plan       mesh, units, program and memory per rank, before anything is loaded: --world N, --program;
              --timeline draws the schedule, --timeline-svg FILE and --timeline-trace FILE write it (Perfetto), with
-             --timeline-backward 2 --timeline-collective 0 --timeline-transfer 0: costs beside a stage's forward
+             --timeline-backward 2 --timeline-collective 0 --timeline-transfer 0: costs beside a stage's forward;
+             with world=1024 cluster=h100-8x-ib (or here, to measure this machine) the fastest meshes that fit, of
+             plan.top=10; --json writes them with their keys, --summary adds the recipe's own mesh and its time
   config     all keys with types, defaults and bounds; with a recipe, the settings it makes
   version    the version and what the library was built with
 

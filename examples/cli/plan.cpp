@@ -14,7 +14,8 @@ namespace cli {
 namespace {
 
 long long world_size(const Arguments& arguments) {
-  const std::string text = arguments.option("world", std::to_string(arguments.integer("ranks", 1)));
+  const long long ranks = arguments.integer("world", arguments.integer("ranks", 1));
+  const std::string text = arguments.option("world", std::to_string(ranks));
   size_t used = 0;
   long long world = 0;
   try {
@@ -92,6 +93,8 @@ class Timelines {
 void plan(const Words& words) {
   const Arguments arguments = parse_arguments(words, {{"world", true},
                                                       {"program", false},
+                                                      {"summary", false},
+                                                      {"json", false},
                                                       {"timeline", false},
                                                       {"timeline-svg", true},
                                                       {"timeline-trace", true},
@@ -107,7 +110,10 @@ void plan(const Words& words) {
                }).c_str(),
                stdout);
   };
-  print(TESSERA_PLAN_SUMMARY);
+  const bool search = !arguments.text("cluster").empty();
+  if (arguments.has("json") && !search) throw Failure("--json is for plans with cluster=...");
+  if (search) print(arguments.has("json") ? TESSERA_PLAN_SEARCH_JSON : TESSERA_PLAN_SEARCH);
+  if (!search || arguments.has("summary")) print(TESSERA_PLAN_SUMMARY);
   if (arguments.has("program")) print(TESSERA_PLAN_PROGRAM);
   Timelines timelines(arguments, model, world);
   if (arguments.has("timeline")) {

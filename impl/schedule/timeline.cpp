@@ -127,6 +127,10 @@ class Walk {
     const double start = std::max(self.clock, self.collectives);
     self.collectives = start + cost(rank, phase, now);
     self.finished[{phase, now.unit}] = self.collectives;
+    if (!options_.overlap) {
+      self.time.waiting_collectives += self.collectives - self.clock;
+      self.clock = self.collectives;
+    }
     add(rank, Lane::collectives, phase, now, start, self.collectives);
   }
 

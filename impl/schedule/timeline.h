@@ -81,6 +81,8 @@ TimelineCost relative_cost(RelativeCosts costs);
 struct TimelineOptions {
   bool events = true;  ///< false: lengths and sums only, in little memory
   size_t most_events = 4'000'000;
+  /// False: a rank moves data itself, so that its collectives stop its computing (rank threads on CPUs).
+  bool overlap = true;
 };
 
 /// Walks the programs of all pp ranks against each other. A rank computes as soon as its order, the weights

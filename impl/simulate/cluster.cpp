@@ -42,9 +42,9 @@ Cluster h100() {
   c.name = "h100-8x-ib";
   c.bf16_flops = 989.4 * kTera;
   c.fp32_flops = 67 * kTera;
-  c.gemm_share = 0.75;
-  c.attention_share = 0.5;
-  c.attention_backward_share = 0.38;
+  c.gemm_share = 0.7;
+  c.attention_share = 0.48;
+  c.attention_backward_share = 0.36;
   c.memory_bandwidth = 3350 * kGiga;
   c.intra_bandwidth = 450 * kGiga;
   c.inter_bandwidth = 50 * kGiga;
@@ -93,6 +93,7 @@ Cluster cpu_local() {
   c.memory_bytes = 8 * kGiga;
   c.memory_bandwidth = 10 * kGiga;
   c.memory_share = 1;
+  c.update_share = 1;
   c.reserved_fraction = 0;
   c.node_devices = 1 << 20;
   c.intra_bandwidth = 5 * kGiga;
@@ -129,7 +130,8 @@ constexpr Field kFields[] = {
     {"launch_seconds", &Cluster::launch_seconds, 0, 1, "Start of a kernel."},
     {"memory_bytes", &Cluster::memory_bytes, 1e6, 1e15, "Memory of a device."},
     {"memory_bandwidth", &Cluster::memory_bandwidth, 1e6, 1e15, "Bytes a second."},
-    {"memory_share", &Cluster::memory_share, 1e-3, 1, "What element-wise kernels reach of it."},
+    {"memory_share", &Cluster::memory_share, 1e-3, 100, "What element-wise kernels reach of it."},
+    {"update_share", &Cluster::update_share, 1e-3, 100, "What optimizers reach of it."},
     {"reserved_fraction", &Cluster::reserved_fraction, 0, 0.9, "Of the memory, for others."},
     {"intra_bandwidth", &Cluster::intra_bandwidth, 1e3, 1e15, "A device to its node, one direction."},
     {"intra_latency", &Cluster::intra_latency, 0, 1, "Seconds a hop."},

@@ -22,9 +22,10 @@ struct Cluster {
   double attention_backward_share = 0.4;  ///< backward
   double launch_seconds = 0;              ///< start of one kernel, where the queue does not hide it
 
-  double memory_bytes = 0;          ///< of one device
-  double memory_bandwidth = 0;      ///< bytes a second
-  double memory_share = 0.85;       ///< what element-wise kernels reach
+  double memory_bytes = 0;      ///< of one device
+  double memory_bandwidth = 0;  ///< bytes a second
+  double memory_share = 0.8;    ///< what element-wise kernels reach; above 1 where caches hold activations
+  double update_share = 0.8;    ///< and what optimizers reach
   double reserved_fraction = 0.06;  ///< of the memory: context, communication buffers, fragmentation
 
   int64_t node_devices = 8;    ///< devices that share the fast links
@@ -32,7 +33,7 @@ struct Cluster {
   double intra_latency = 0;    ///< seconds a hop
   double inter_bandwidth = 0;  ///< of one device's share of the node's network cards, one direction
   double inter_latency = 0;
-  double link_share = 0.8;  ///< what collectives reach of either
+  double link_share = 0.75;  ///< what collectives reach of either
 
   /// Ranks of a node share memory and are threads of the same cores (the local engine): gathers of weights
   /// copy nothing, and moving data is work of the rank itself, which nothing overlaps.

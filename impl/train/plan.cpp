@@ -72,6 +72,7 @@ StepShape step_shape(const Mesh& mesh, int64_t global_batch, int64_t micro_batch
   shape.microbatches = global_batch / (micro_batch * dp);
   const int64_t cp = mesh.size(Axis::cp);
   shape.tokens = (micro_batch * seq_len + cp - 1) / cp;
+  shape.document = seq_len;
   return shape;
 }
 

@@ -274,6 +274,17 @@ void add_precision_and_memory_keys(Keys& keys) {
       integer("memory.prefetch", "1", 0, 1 << 16, "Units gathered ahead of the one that computes."));
 }
 
+void add_plan_keys(Keys& keys) {
+  keys.push_back(integer("world", "", 1, 1 << 20,
+                         "tessera plan: ranks of the job that is planned; absent: ranks, or one."));
+  keys.push_back(
+      text("cluster", "",
+           "tessera plan: what the job runs on. A name (a100-8x-ib, h100-8x-ib, h200-8x-ib, b200-8x-ib, "
+           "cpu-local), here to measure this machine, or a map of figures, in place or in a .yaml or .json "
+           "file. With it the best meshes are searched for, and the time of a step is estimated."));
+  keys.push_back(integer("plan.top", "10", 1, 1000, "tessera plan: meshes that are shown."));
+}
+
 void add_output_keys(Keys& keys) {
   keys.push_back(text("output.dir", "", "Directory for checkpoints and the exported model."));
   keys.push_back(text("output.metrics", "", "File that gets one JSON object a step."));
@@ -301,6 +312,7 @@ Keys make_keys() {
   add_moe_keys(keys);
   add_precision_and_memory_keys(keys);
   add_output_keys(keys);
+  add_plan_keys(keys);
   return keys;
 }
 

@@ -101,6 +101,8 @@ const TESSERA_BATCH_CU_SEQLENS_PADDED = Int32(4)
 # enum tessera_plan_part
 const TESSERA_PLAN_SUMMARY = Int32(0)
 const TESSERA_PLAN_PROGRAM = Int32(1)
+const TESSERA_PLAN_SEARCH = Int32(2)
+const TESSERA_PLAN_SEARCH_JSON = Int32(3)
 
 # enum tessera_timeline_format
 const TESSERA_TIMELINE_TEXT = Int32(0)

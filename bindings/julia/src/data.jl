@@ -11,7 +11,7 @@ Model(config_json::AbstractString) = Model(handle(CAPI.TesseraModel, CAPI.tesser
 Base.string(model::Model) = text(CAPI.tessera_model_get_text, model)
 parameter_count(model::Model) = value(Int64, CAPI.tessera_model_get_parameter_count, model)
 
-"What a job will do, as text."
+"What a job will do, as text; with part CAPI.TESSERA_PLAN_SEARCH or _JSON the fastest meshes of the key cluster."
 plan(model::Model, config::Config, world_size; part = CAPI.TESSERA_PLAN_SUMMARY) =
     text(CAPI.tessera_plan_get_text, model, config, world_size, part)
 

@@ -436,7 +436,7 @@ class Model(Owner):
 
 
 def plan(model, config, world_size, part=capi.PLAN_SUMMARY):
-    """What a job will do, as text."""
+    """What a job will do, as text; with part=capi.PLAN_SEARCH or PLAN_SEARCH_JSON the fastest meshes on config's cluster."""
     return text(library.tessera_plan_get_text, model, config, world_size, part)
 
 

@@ -102,6 +102,8 @@ BATCH_CU_SEQLENS_PADDED = 4
 # enum tessera_plan_part
 PLAN_SUMMARY = 0
 PLAN_PROGRAM = 1
+PLAN_SEARCH = 2
+PLAN_SEARCH_JSON = 3
 
 # enum tessera_timeline_format
 TIMELINE_TEXT = 0

@@ -13,10 +13,15 @@ extern "C" {
 
 enum tessera_plan_part {
     TESSERA_PLAN_SUMMARY = 0, /* mesh, units, memory per rank */
-    TESSERA_PLAN_PROGRAM = 1  /* the compiled step of rank 0, one instruction a line */
+    TESSERA_PLAN_PROGRAM = 1, /* the compiled step of rank 0, one instruction a line */
+    TESSERA_PLAN_SEARCH = 2,  /* the fastest meshes that fit into the memory of the cluster, as a table */
+    TESSERA_PLAN_SEARCH_JSON = 3 /* the same as a JSON object, with the recipe keys of each */
 };
 
-/** The plan of training `model` with `config` on `world_size` ranks, as text for a person.
+/** The plan of training `model` with `config` on `world_size` ranks, as text for a person. With the key cluster the
+ *  summary says how long a step takes there. The parts TESSERA_PLAN_SEARCH and TESSERA_PLAN_SEARCH_JSON need that key: they
+ *  keep the parallel, memory and batch keys that are set and search the others (docs/simulator.md). cluster=here measures
+ *  this machine first, for two seconds. After TESSERA_E_BUFFER the next call with the same arguments gives the same text.
  *  @param part a tessera_plan_part.
  *  @return TESSERA_E_ARGUMENT when mesh, model and batch do not fit together.
  *  @threading any  @blocking no  @collective no  @since 0.1 */

@@ -582,7 +582,7 @@ class Model : public detail::Handle<tessera_model, tessera_model_destroy> {
     }
 };
 
-/// What a job will do, as text: TESSERA_PLAN_SUMMARY or TESSERA_PLAN_PROGRAM.
+/// What a job will do, as text: a tessera_plan_part.
 inline std::string plan(const Model &model, const Config &config, std::int64_t world_size,
                         std::int32_t part = TESSERA_PLAN_SUMMARY) {
     return detail::read_text(tessera_plan_get_text, model.get(), config.get(), world_size, part);

@@ -562,6 +562,8 @@ const _: () = {
 };
 pub const TESSERA_PLAN_SUMMARY: tessera_plan_part = 0;
 pub const TESSERA_PLAN_PROGRAM: tessera_plan_part = 1;
+pub const TESSERA_PLAN_SEARCH: tessera_plan_part = 2;
+pub const TESSERA_PLAN_SEARCH_JSON: tessera_plan_part = 3;
 pub type tessera_plan_part = u32;
 pub const TESSERA_TIMELINE_TEXT: tessera_timeline_format = 0;
 pub const TESSERA_TIMELINE_COLOUR: tessera_timeline_format = 1;

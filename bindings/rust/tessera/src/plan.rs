@@ -16,6 +16,22 @@ pub fn program(model: &Model, config: &Config, world_size: usize) -> Result<Stri
     part(model, config, world_size, sys::TESSERA_PLAN_PROGRAM as i32)
 }
 
+/// The fastest meshes that fit into the memory of the cluster that the key `cluster` names, as a table. The parallel, memory
+/// and batch keys that are set are kept.
+pub fn search(model: &Model, config: &Config, world_size: usize) -> Result<String> {
+    part(model, config, world_size, sys::TESSERA_PLAN_SEARCH as i32)
+}
+
+/// The same as a JSON object, with the recipe keys of each mesh.
+pub fn search_json(model: &Model, config: &Config, world_size: usize) -> Result<String> {
+    part(
+        model,
+        config,
+        world_size,
+        sys::TESSERA_PLAN_SEARCH_JSON as i32,
+    )
+}
+
 /// How a timeline is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimelineFormat {

@@ -143,6 +143,21 @@ public final class Tessera {
   }
 
   /**
+   * The fastest meshes of a job that fit into the memory of the cluster that the key cluster names.
+   *
+   * @param model what is trained
+   * @param config how; the parallel, memory and batch keys that are set are kept
+   * @param worldSize on how many ranks
+   * @param json whether the answer is a JSON object instead of a table for a person
+   * @return a table, or JSON with the recipe keys of each mesh
+   */
+  public static String planSearch(Model model, Config config, long worldSize, boolean json) {
+    int part =
+        json ? tessera_plan_part.TESSERA_PLAN_SEARCH_JSON : tessera_plan_part.TESSERA_PLAN_SEARCH;
+    return plan(model, config, worldSize, part);
+  }
+
+  /**
    * A picture of the step of a job: which pipeline rank computes which micro-batch when.
    *
    * @param model what is trained
