@@ -70,7 +70,7 @@ std::shared_ptr<NcclComm> NcclComm::split(const std::shared_ptr<NcclLink>& link,
 }
 
 NcclComm::~NcclComm() {
-  abort();
+  this->abort();
   if (native_stream_ != nullptr) cuda_.free_stream(device_.index(), native_stream_);
 }
 
