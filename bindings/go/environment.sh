@@ -23,5 +23,7 @@ Version: 0.1.0
 Cflags: -I$root/capi/include
 Libs: -L$build/lib -Wl,-rpath,$build/lib -ltessera
 PC
+# Go's build cache does not ask what pkg-config said: without a flag of this folder it links what it built for another.
+export CGO_CPPFLAGS="-DTESSERA_FOUND_IN=$build"
 export PATH PKG_CONFIG_PATH="$package${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}" CGO_ENABLED=1 GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local
 unset GOROOT

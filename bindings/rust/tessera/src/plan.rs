@@ -24,12 +24,7 @@ pub fn search(model: &Model, config: &Config, world_size: usize) -> Result<Strin
 
 /// The same as a JSON object, with the recipe keys of each mesh.
 pub fn search_json(model: &Model, config: &Config, world_size: usize) -> Result<String> {
-    part(
-        model,
-        config,
-        world_size,
-        sys::TESSERA_PLAN_SEARCH_JSON as i32,
-    )
+    part(model, config, world_size, sys::TESSERA_PLAN_SEARCH_JSON as i32)
 }
 
 /// How a timeline is drawn.
