@@ -13,6 +13,7 @@
 #include <mutex>
 #include <set>
 
+#include "comm/device_group.h"
 #include "comm/nccl_group.h"
 #include "comm/nccl_link.h"
 #include "comm/solo_group.h"
@@ -161,6 +162,11 @@ const NcclApi* choose_engine(const CudaCommunication& cuda, const WorldOptions& 
 
 at::Device device_of(const World& world) {
   const auto* on_device = dynamic_cast<const DeviceWorld*>(&world);
+  return on_device ? on_device->device() : at::Device(at::kCPU);
+}
+
+at::Device device_of(const Group& group) {
+  const auto* on_device = dynamic_cast<const DeviceGroup*>(&group);
   return on_device ? on_device->device() : at::Device(at::kCPU);
 }
 

@@ -15,6 +15,7 @@ namespace tessera {
 /// Where this rank's weights live and its collectives are fast; the cpu, but for the worlds below. Groups
 /// take tensors in host memory as well.
 at::Device device_of(const World& world);
+at::Device device_of(const Group& group);
 
 /// Blocks until the device has done all that this thread has queued on its current stream; throws what has
 /// gone wrong there. What computes on a device has failed only when this says so. Nothing to do without a

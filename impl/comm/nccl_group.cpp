@@ -63,10 +63,7 @@ std::vector<at::Tensor> joined(std::vector<at::Tensor> list, const std::vector<a
 }  // namespace
 
 NcclGroup::NcclGroup(std::shared_ptr<NcclLink> link, GroupPtr control, std::unique_ptr<NcclBoard> board)
-    : Group(control->name(), control->rank(), control->world_ranks()),
-      link_(std::move(link)),
-      control_(std::move(control)),
-      board_(std::move(board)) {}
+    : DeviceGroup(std::move(control), link->device()), link_(std::move(link)), board_(std::move(board)) {}
 
 std::shared_ptr<NcclGroup> NcclGroup::make(std::shared_ptr<NcclLink> link, GroupPtr control,
                                            std::shared_ptr<NcclComm> comm) {
@@ -87,10 +84,6 @@ std::shared_ptr<NcclGroup> NcclGroup::make(std::shared_ptr<NcclLink> link, Group
   }
   group->comm_ = std::move(comm);
   return group;
-}
-
-bool NcclGroup::in_host_memory(const std::vector<at::Tensor>& tensors) const {
-  return !tensors.empty() && tensors[0].defined() && tensors[0].device().is_cpu();
 }
 
 WorkPtr NcclGroup::launch(const Fingerprint& fingerprint, std::vector<at::Tensor> tensors, const Calls& calls,
@@ -177,7 +170,7 @@ WorkPtr NcclGroup::all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp o
 
 WorkPtr NcclGroup::all_to_all(const at::Tensor& out, const at::Tensor& in,
                               const std::vector<int64_t>& out_splits, const std::vector<int64_t>& in_splits) {
-  if (in_host_memory({in})) return control_->all_to_all(out, in, out_splits, in_splits);
+  if (in_host_memory(in)) return control_->all_to_all(out, in, out_splits, in_splits);
   const AllToAllPlan plan = check_all_to_all(out, in, out_splits, in_splits, size(), link_->device());
   return launch(plan.fingerprint, {out, in}, [&](const NcclApi& nccl, void* comm, void* stream) {
     const auto element = static_cast<int64_t>(in.element_size());
@@ -211,13 +204,13 @@ WorkPtr NcclGroup::broadcast(const std::vector<at::Tensor>& tensors, int root) {
 }
 
 WorkPtr NcclGroup::send(const at::Tensor& tensor, int destination, int tag) {
-  if (in_host_memory({tensor})) return control_->send(tensor, destination, tag);
+  if (in_host_memory(tensor)) return control_->send(tensor, destination, tag);
   return transfer(check_peer_call(OpKind::send, tensor, destination, tag, rank(), size(), link_->device()),
                   tensor, rank(), destination);
 }
 
 WorkPtr NcclGroup::recv(const at::Tensor& tensor, int source, int tag) {
-  if (in_host_memory({tensor})) return control_->recv(tensor, source, tag);
+  if (in_host_memory(tensor)) return control_->recv(tensor, source, tag);
   return transfer(check_peer_call(OpKind::recv, tensor, source, tag, rank(), size(), link_->device()), tensor,
                   source, rank());
 }

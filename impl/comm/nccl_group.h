@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.h"
+#include "comm/device_group.h"
 #include "comm/nccl_link.h"
 
 namespace tessera {
@@ -18,7 +18,7 @@ namespace tessera {
 /// so failures surface at a later call or at synchronize(); messages of one rank to another match in
 /// the order of the calls, whatever their tags; and calls that differ between ranks may have moved wrong data
 /// before they are reported.
-class NcclGroup final : public Group, public std::enable_shared_from_this<NcclGroup> {
+class NcclGroup final : public DeviceGroup, public std::enable_shared_from_this<NcclGroup> {
  public:
   /// Collective over the group's ranks. `comm` may be null: the group then connects itself.
   static std::shared_ptr<NcclGroup> make(std::shared_ptr<NcclLink> link, GroupPtr control,
@@ -48,7 +48,6 @@ class NcclGroup final : public Group, public std::enable_shared_from_this<NcclGr
   };
 
   NcclGroup(std::shared_ptr<NcclLink> link, GroupPtr control, std::unique_ptr<NcclBoard> board);
-  bool in_host_memory(const std::vector<at::Tensor>& tensors) const;
   /// `tensors` are kept until the operation has ended. `prepare` runs with the communication stream as the
   /// current one, before `calls`, and returns more of them.
   WorkPtr launch(const Fingerprint& fingerprint, std::vector<at::Tensor> tensors, const Calls& calls,
@@ -57,7 +56,6 @@ class NcclGroup final : public Group, public std::enable_shared_from_this<NcclGr
   bool connect(Edge& edge, int from, int to);
 
   const std::shared_ptr<NcclLink> link_;
-  const GroupPtr control_;
   const std::shared_ptr<NcclBoard> board_;
   std::shared_ptr<NcclComm> comm_;
   uint64_t started_ = 0;

@@ -22,44 +22,37 @@ void copy(const at::Tensor& out, const at::Tensor& in) {
 
 }  // namespace
 
-SoloGroup::SoloGroup(GroupPtr control, at::Device device)
-    : Group(control->name(), control->rank(), control->world_ranks()),
-      control_(std::move(control)),
-      device_(device) {}
-
-/// Host memory is as welcome.
-at::Device SoloGroup::device_of(const std::vector<at::Tensor>& tensors) const {
-  return !tensors.empty() && tensors[0].defined() && tensors[0].device().is_cpu() ? at::Device(at::kCPU)
-                                                                                  : device_;
+at::Device SoloGroup::where(const std::vector<at::Tensor>& tensors) const {
+  return in_host_memory(tensors) ? at::Device(at::kCPU) : device_;
 }
 
 WorkPtr SoloGroup::all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) {
-  check_all_gather(outs, ins, 1, device_of(ins));
+  check_all_gather(outs, ins, 1, where(ins));
   for (size_t i = 0; i < ins.size(); ++i) copy(outs[i], ins[i]);
   return queued();
 }
 
 WorkPtr SoloGroup::reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
                                   ReduceOp op) {
-  check_reduce_scatter(outs, ins, op, 1, device_of(ins));
+  check_reduce_scatter(outs, ins, op, 1, where(ins));
   for (size_t i = 0; i < ins.size(); ++i) copy(outs[i], ins[i]);
   return queued();
 }
 
 WorkPtr SoloGroup::all_reduce(const std::vector<at::Tensor>& tensors, ReduceOp op) {
-  check_all_reduce(tensors, op, device_of(tensors));
+  check_all_reduce(tensors, op, where(tensors));
   return queued();
 }
 
 WorkPtr SoloGroup::all_to_all(const at::Tensor& out, const at::Tensor& in,
                               const std::vector<int64_t>& out_splits, const std::vector<int64_t>& in_splits) {
-  check_all_to_all(out, in, out_splits, in_splits, 1, device_of({in}));
+  check_all_to_all(out, in, out_splits, in_splits, 1, where({in}));
   copy(out, in);
   return queued();
 }
 
 WorkPtr SoloGroup::broadcast(const std::vector<at::Tensor>& tensors, int root) {
-  check_broadcast(tensors, root, 1, device_of(tensors));
+  check_broadcast(tensors, root, 1, where(tensors));
   return queued();
 }
 

@@ -1,14 +1,14 @@
 // The group of one rank on a device: nobody to talk to, so outputs are copies of inputs.
 #pragma once
 
-#include "comm/group.h"
+#include "comm/device_group.h"
 
 namespace tessera {
 
 /// Work is queued on the current stream. Messages are argument errors, as no other rank is there.
-class SoloGroup final : public Group {
+class SoloGroup final : public DeviceGroup {
  public:
-  SoloGroup(GroupPtr control, at::Device device);
+  SoloGroup(GroupPtr control, at::Device device) : DeviceGroup(std::move(control), device) {}
 
   WorkPtr all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) override;
   WorkPtr reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
@@ -22,10 +22,7 @@ class SoloGroup final : public Group {
   void barrier() override;
 
  private:
-  at::Device device_of(const std::vector<at::Tensor>& tensors) const;
-
-  const GroupPtr control_;
-  const at::Device device_;
+  at::Device where(const std::vector<at::Tensor>& tensors) const;
 };
 
 }  // namespace tessera

@@ -48,11 +48,6 @@ WorkPtr staged(WorkPtr work, std::vector<at::Tensor> host, std::vector<at::Tenso
 
 }  // namespace
 
-StagedGroup::StagedGroup(GroupPtr control, at::Device device)
-    : Group(control->name(), control->rank(), control->world_ranks()),
-      control_(std::move(control)),
-      device_(device) {}
-
 WorkPtr StagedGroup::all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) {
   if (in_host_memory(ins)) return control_->all_gather(outs, ins);
   check_all_gather(outs, ins, size(), device_);

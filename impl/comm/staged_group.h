@@ -2,16 +2,15 @@
 // tests.
 #pragma once
 
-#include "comm/group.h"
+#include "comm/device_group.h"
 
 namespace tessera {
 
 /// Every operation copies its inputs to host memory when it starts and its outputs back when it is waited
 /// for, so nothing overlaps, and outputs are written only where somebody waits.
-class StagedGroup final : public Group {
+class StagedGroup final : public DeviceGroup {
  public:
-  /// `control` connects the same ranks for host memory.
-  StagedGroup(GroupPtr control, at::Device device);
+  StagedGroup(GroupPtr control, at::Device device) : DeviceGroup(std::move(control), device) {}
 
   WorkPtr all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) override;
   WorkPtr reduce_scatter(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins,
@@ -23,15 +22,6 @@ class StagedGroup final : public Group {
   WorkPtr send(const at::Tensor& tensor, int destination, int tag) override;
   WorkPtr recv(const at::Tensor& tensor, int source, int tag) override;
   void barrier() override;
-
- private:
-  bool in_host_memory(const at::Tensor& tensor) const { return tensor.defined() && tensor.device().is_cpu(); }
-  bool in_host_memory(const std::vector<at::Tensor>& tensors) const {
-    return !tensors.empty() && in_host_memory(tensors[0]);
-  }
-
-  const GroupPtr control_;
-  const at::Device device_;
 };
 
 }  // namespace tessera

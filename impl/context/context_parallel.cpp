@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "comm/device_world.h"
 #include "context/all_gather.h"
 #include "context/ring.h"
 #include "context/ulysses.h"
@@ -31,19 +32,26 @@ int64_t ulysses_ranks(const ContextOptions& options, int64_t cp) {
   return splits_heads(options.exchange) ? options.ulysses : 1;
 }
 
+/// Indices where the tensors are that they choose from.
+MergedPieces on_device(MergedPieces merged, const Group& group) {
+  merged.order = merged.order.to(device_of(group));
+  return merged;
+}
+
 /// The whole layout, and this rank's place in it, as one exchange sees them.
 std::unique_ptr<ContextPlan> make_sequence_plan(const ContextOptions& options, const GroupPtr& group,
                                                 int rank, const ContextLayout& layout) {
   if (layout.size() > 1 && gathers_keys(options.exchange)) {
-    GatherSource source{layout.pieces.at(static_cast<size_t>(rank)), merge_pieces(layout, 0, layout.size()),
-                        layout.local_tokens};
+    GatherSource source{layout.pieces.at(static_cast<size_t>(rank)),
+                        on_device(merge_pieces(layout, 0, layout.size()), *group), layout.local_tokens};
     return make_all_gather_plan(group, std::move(source), options.heads_k_stride);
   }
   return make_ring_plan(layout.size() > 1 ? group : nullptr, layout.pieces, layout.local_tokens);
 }
 
-/// Rows of `indices` (-1: a row of zeros) of t.
-at::Tensor select_rows(const at::Tensor& t, const at::Tensor& indices) {
+/// Rows of `host_indices` (-1: a row of zeros) of t.
+at::Tensor select_rows(const at::Tensor& t, const at::Tensor& host_indices) {
+  const at::Tensor indices = host_indices.to(t.device());
   const at::Tensor missing = indices.lt(0);
   at::Tensor out = at::index_select(t, 0, indices.clamp_min(0));
   std::vector<int64_t> shape(static_cast<size_t>(out.dim()), 1);
@@ -110,8 +118,9 @@ std::unique_ptr<ContextPlan> ContextParallel::make_plan(const ContextLayout& lay
   if (!inner_) return make_sequence_plan(options_, outer_, rank(), layout);
   const int ranks = inner_->size(), group = rank() / ranks;
   const ContextLayout outer = merge_ranks(layout, ranks);
-  return make_ulysses_plan(inner_, layout.local_tokens, merge_pieces(layout, group * ranks, ranks),
-                           outer.local_tokens, make_sequence_plan(options_, outer_, group, outer));
+  return make_ulysses_plan(inner_, layout.local_tokens,
+                           on_device(merge_pieces(layout, group * ranks, ranks), *inner_), outer.local_tokens,
+                           make_sequence_plan(options_, outer_, group, outer));
 }
 
 ContextBatch ContextParallel::shard(const PackedBatch& batch, int64_t multiple) const {

@@ -2,7 +2,15 @@
 #include "context/spans.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
@@ -59,6 +67,20 @@ std::vector<Stretch> stretches_of(const ContextPiece& query, const std::vector<C
   return stretches;
 }
 
+/// merge_row of all rows in operators of LibTorch; rows that a part does not see have its lse -infinity.
+void merge_on_device(kernels::AttentionResult& total, const at::Tensor& part, const at::Tensor& part_lse) {
+  const at::Tensor top = at::maximum(total.lse, part_lse);
+  const at::Tensor seen = top.ne(-std::numeric_limits<double>::infinity());
+  const at::Tensor base = top.masked_fill(seen.logical_not(), 0);
+  const at::Tensor a = at::exp(at::sub(total.lse, base)), b = at::exp(at::sub(part_lse, base));
+  const at::Tensor sum = at::add(a, b).masked_fill_(seen.logical_not(), 1);
+  const auto per_row = [](const at::Tensor& weights) {
+    return weights.t().unsqueeze(2);
+  };  // [tokens, heads, 1]
+  total.out.mul_(per_row(at::div(a, sum))).add_(at::mul(part, per_row(at::div(b, sum))));
+  total.lse.copy_(at::where(seen, at::add(base, at::log(sum)), top));
+}
+
 /// out and lse of one row become those over both sets of keys.
 void merge_row(float* out, float& lse, const float* part, float part_lse, int64_t d) {
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
@@ -99,6 +121,7 @@ void PartialAttention::add(const kernels::AttentionResult& part, const std::vect
   }
   if (parts_ == 2) total_.out = total_.out.to(at::kFloat);  // float32 parts were made by the kernel for us
   const at::Tensor from = part.out.to(at::kFloat);
+  if (!from.device().is_cpu()) return merge_on_device(total_, from, part.lse);
   const int64_t heads = from.size(1), d = from.size(2), tokens = from.size(0);
   const float* part_out = from.const_data_ptr<float>();
   const float* part_lse = part.lse.const_data_ptr<float>();

@@ -66,6 +66,17 @@ void embedding_backward_on(const CudaTable& table, const at::Tensor& grad, const
              "embedding_backward");
 }
 
+/// Tokens in a slice of the vocabulary.
+struct Slice {
+  at::Tensor rows;       ///< int64 [T], 0 for tokens of other slices
+  at::Tensor elsewhere;  ///< bool [T]
+};
+Slice slice_of(const at::Tensor& tokens, int64_t begin, int64_t size) {
+  const at::Tensor rows = tokens.sub(begin);
+  const at::Tensor elsewhere = rows.lt(0).logical_or_(rows.ge(size));
+  return {rows.masked_fill(elsewhere, 0), elsewhere};
+}
+
 }  // namespace
 
 at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens, int64_t vocab_begin,
@@ -78,9 +89,10 @@ at::Tensor embedding(const at::Tensor& weight, const at::Tensor& tokens, int64_t
   if (const CudaTable* cuda = cuda_table({&weight, &tokens}); cuda && cuda_dtype(weight))
     return embedding_on(*cuda, weight, tokens, vocab_begin, vocab_size);
   if (!weight.device().is_cpu()) {
-    TESSERA_CHECK(vocab_begin == 0 && weight.size(0) == vocab_size, unsupported,
-                  "embedding: a vocabulary slice on device ", weight.device());
-    return at::index_select(weight, 0, tokens);
+    if (vocab_begin == 0 && weight.size(0) == vocab_size) return at::index_select(weight, 0, tokens);
+    const Slice slice = slice_of(tokens, vocab_begin, weight.size(0));
+    if (weight.size(0) == 0) return at::zeros({tokens.size(0), weight.size(1)}, weight.options());
+    return at::index_select(weight, 0, slice.rows).masked_fill_(slice.elsewhere.unsqueeze(1), 0);
   }
   const at::Tensor table = weight.contiguous();
   const int64_t* token = tokens.const_data_ptr<int64_t>();
@@ -118,6 +130,14 @@ void embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, const 
                 ", tokens on ", tokens.device());
   if (const CudaTable* cuda = cuda_table({&grad, &tokens, &dy}); cuda && cuda_dtype(grad) && cuda_dtype(dy))
     return embedding_backward_on(*cuda, grad, tokens, dy, vocab_begin);
+  if (!grad.device().is_cpu()) {
+    if (grad.size(0) == 0) return;
+    const Slice slice = slice_of(tokens, vocab_begin, grad.size(0));
+    const at::Tensor rows = dy.to(at::kFloat).masked_fill(slice.elsewhere.unsqueeze(1), 0);
+    const at::Tensor sums = at::zeros(grad.sizes(), grad.options().dtype(at::kFloat));
+    grad.add_(sums.index_add_(0, slice.rows, rows));
+    return;
+  }
   TESSERA_CHECK(has_loops(dy) && has_loops(grad), unsupported, "embedding_backward: dy is ", dy.scalar_type(),
                 " and grad ", grad.scalar_type(), " on ", grad.device(),
                 ", float32 or bfloat16 needed, all on one device");

@@ -91,10 +91,12 @@ at::Tensor DecoderHead::backward_norm(const at::Tensor& input, const at::Tensor&
   return all ? dx : at::zeros_like(input).index_copy_(0, rows, dx);
 }
 
-double DecoderHead::chunk_loss(const at::Tensor& logits, const at::Tensor& targets,
-                               const double* grad_scale) const {
+void DecoderHead::add_chunk_loss(const at::Tensor& logits, const at::Tensor& targets,
+                                 const double* grad_scale, const at::Tensor& loss_sum) const {
   kernels::soft_cap(logits, soft_cap_);
-  if (!region_.split()) return kernels::cross_entropy(logits, targets, grad_scale, soft_cap_);
+  if (!region_.split()) {
+    return kernels::add_cross_entropy(logits, targets, grad_scale, loss_sum, soft_cap_);
+  }
   const kernels::CrossEntropyStats own = kernels::cross_entropy_stats(logits, targets, first_entry());
   const at::Tensor max = own.max.clone();
   region_.all_reduce(max, ReduceOp::max);
@@ -102,19 +104,21 @@ double DecoderHead::chunk_loss(const at::Tensor& logits, const at::Tensor& targe
   region_.all_reduce(sums, ReduceOp::sum);
   const at::Tensor lse = sums.select(0, 0).log().add_(max);
   if (grad_scale) kernels::cross_entropy_grad(logits, targets, first_entry(), lse, *grad_scale, soft_cap_);
-  return lse.sub(sums.select(0, 1)).sum(at::kDouble).item<double>();
+  loss_sum.add_(lse.sub(sums.select(0, 1)).sum(at::kDouble));
 }
 
 HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch& mb, WeightGrads* grads) {
-  const at::Tensor& labels = mb.batch->labels;
+  const at::Tensor labels = mb.batch->labels.contiguous();
   const int64_t tokens = labels.size(0);
-  const at::Tensor rows = labels.ne(kIgnoredLabel).nonzero().squeeze(1);
-  const int64_t count = rows.size(0);
-  const at::Tensor targets = count == tokens ? labels : labels.index_select(0, rows);
+  // What the batch says is not looked up on a device, which would have to be waited for.
+  const bool on_host = labels.device().is_cpu();
+  const int64_t count = on_host ? labels.ne(kIgnoredLabel).sum().item<int64_t>() : mb.batch->label_count;
+  const auto [rows, targets] = kernels::labelled_rows(labels, count);
   const at::Tensor& projection = weights_[kProjection];
 
   const Normed normed = normalise(input, rows, tokens);
   LossResult result;
+  const at::Tensor loss_sum = at::zeros({1}, input.options().dtype(at::kDouble));
   at::Tensor dnormed;
   if (grads) dnormed = at::empty_like(normed.y);
   const int64_t chunk = chunk_rows(normed.y, mb);
@@ -122,13 +126,15 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     const int64_t size = std::min(chunk, count - begin);
     const at::Tensor part = normed.y.narrow(0, begin, size);
     const at::Tensor logits = kernels::linear(part, projection);
-    result.loss_sum += chunk_loss(logits, targets.narrow(0, begin, size), grads ? &mb.loss_scale : nullptr);
+    add_chunk_loss(logits, targets.narrow(0, begin, size), grads ? &mb.loss_scale : nullptr, loss_sum);
     if (!grads) continue;
     dnormed.narrow(0, begin, size).copy_(kernels::linear_grad_input(logits, projection));
     grads->linear(kProjection, part, logits);
   }
-  if (!grads) return result;
-
+  if (!grads) {
+    result.loss_sum = loss_sum.item<double>();
+    return result;
+  }
   if (count == 0) {
     // Every weight gets a contribution, so that what the last step left in its target is overwritten.
     grads->linear(kProjection, normed.y, at::zeros({0, projection.size(0)}, input.options()));
@@ -137,6 +143,8 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     return result;
   }
   result.grad_input = backward_norm(input, dnormed, normed, rows, tokens, *grads);
+  // Last: a device is waited for here, once a micro-batch.
+  result.loss_sum = loss_sum.item<double>();
   return result;
 }
 

@@ -52,8 +52,9 @@ class DecoderHead : public HeadUnit {
   /// The input's gradient from that of Normed::y, partial where the vocabulary is cut.
   at::Tensor backward_norm(const at::Tensor& input, const at::Tensor& dy, const Normed& normed,
                            const at::Tensor& rows, int64_t tokens, WeightGrads& grads) const;
-  /// Loss of the rows, whose logits are capped and become their gradient when `grad_scale` is given.
-  double chunk_loss(const at::Tensor& logits, const at::Tensor& targets, const double* grad_scale) const;
+  /// Adds the loss of the rows, whose logits are capped and become their gradient when `grad_scale` is given.
+  void add_chunk_loss(const at::Tensor& logits, const at::Tensor& targets, const double* grad_scale,
+                      const at::Tensor& loss_sum) const;
   int64_t chunk_rows(const at::Tensor& normed, const Microbatch& mb) const;
   int64_t first_entry() const;
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 
+#include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/elementwise.h"
 #include "kernels/multi_tensor.h"
@@ -26,7 +27,7 @@ GradientStorage::GradientStorage(GroupPtr group, GroupPtr replicas, const std::v
       units_(layouts.size()) {
   if (replicas_ && replicas_->size() == 1) replicas_ = nullptr;
   for (size_t u = 0; u < layouts.size(); ++u) {
-    units_[u].shard = at::zeros({layouts[u].shard_numel}, at::dtype(at::kFloat));
+    units_[u].shard = at::zeros({layouts[u].shard_numel}, at::dtype(at::kFloat).device(device_of(*group_)));
     units_[u].written.assign(layouts[u].params.size(), false);
   }
 }
@@ -112,7 +113,7 @@ GradientStorage::Buffer GradientStorage::acquire(int64_t bytes) {
   const bool symmetric = group_->size() > 1 && group_->shares_memory();
   Buffer buffer;
   buffer.bytes = symmetric ? group_->allocate_symmetric(bytes).blocks[group_->rank()]
-                           : at::empty({bytes}, at::dtype(at::kByte));
+                           : at::empty({bytes}, at::dtype(at::kByte).device(device_of(*group_)));
   return buffer;
 }
 

@@ -155,7 +155,8 @@ void fill_initial(const ParamSpec& spec, int64_t seed, const Box& box, const at:
     case Init::Kind::normal:
       break;
   }
-  if (out.scalar_type() == at::kFloat) return fill_normal(spec, seed, box, out.data_ptr<float>());
+  if (out.scalar_type() == at::kFloat && out.device().is_cpu())
+    return fill_normal(spec, seed, box, out.data_ptr<float>());
   const at::Tensor values = at::empty(out.sizes(), at::dtype(at::kFloat));
   fill_normal(spec, seed, box, values.data_ptr<float>());
   out.copy_(values);

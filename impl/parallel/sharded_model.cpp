@@ -7,6 +7,7 @@
 #include <map>
 #include <tuple>
 
+#include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/elementwise.h"
 #include "parallel/unit_grads.h"
@@ -155,7 +156,10 @@ void ShardedModel::make_masters() {
   const bool own_memory = options_.master != options_.param;
   masters_.resize(layouts_.size());
   for (int unit = 0; unit < units(); ++unit) {
-    if (own_memory) masters_[unit] = at::zeros({layouts_[unit].shard_numel}, at::dtype(options_.master));
+    if (own_memory) {
+      masters_[unit] = at::zeros({layouts_[unit].shard_numel},
+                                 at::dtype(options_.master).device(device_of(*mesh_->world())));
+    }
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];
       if (!param.held || !param.spec.trainable) continue;

@@ -7,6 +7,7 @@
 
 #include <map>
 
+#include "comm/device_world.h"
 #include "core/error.h"
 
 namespace tessera {
@@ -22,7 +23,8 @@ class SharedWeights final : public WeightStorage {
     int64_t elements = 0;
     for (const FsdpLayout& layout : layouts) elements += layout.full_numel;
     const int64_t bytes = elements * static_cast<int64_t>(c10::elementSize(dtype));
-    block_ = shared_ ? group->allocate_shared(bytes).view(dtype) : at::zeros({elements}, at::dtype(dtype));
+    block_ = shared_ ? group->allocate_shared(bytes).view(dtype)
+                     : at::zeros({elements}, at::dtype(dtype).device(device_of(*group)));
     int64_t offset = 0;
     for (const FsdpLayout& layout : layouts) {
       full_.push_back(block_.narrow(0, offset, layout.full_numel));
@@ -59,7 +61,7 @@ class CopiedWeights final : public WeightStorage {
   CopiedWeights(GroupPtr group, const std::vector<FsdpLayout>& layouts, const WeightStorageOptions& options)
       : group_(std::move(group)), layouts_(layouts), options_(options), state_(layouts.size()) {
     for (size_t u = 0; u < layouts.size(); ++u) {
-      state_[u].shard = at::zeros({layouts[u].shard_numel}, at::dtype(options.dtype));
+      state_[u].shard = at::zeros({layouts[u].shard_numel}, buffer_options());
     }
   }
 
@@ -132,9 +134,11 @@ class CopiedWeights final : public WeightStorage {
     return kept.narrow(0, param.full_offset / parts, param.full_numel() / parts);
   }
 
+  at::TensorOptions buffer_options() const { return at::dtype(options_.dtype).device(device_of(*group_)); }
+
   at::Tensor acquire(int64_t numel) {
     std::vector<at::Tensor>& free = pool_[numel];
-    if (free.empty()) return at::empty({numel}, at::dtype(options_.dtype));
+    if (free.empty()) return at::empty({numel}, buffer_options());
     at::Tensor buffer = std::move(free.back());
     free.pop_back();
     return buffer;

@@ -201,6 +201,7 @@ struct Executor::Run {
     if (flow.empty()) return;
     at::Tensor rows = input.logit_rows;
     if (!rows.defined()) rows = at::arange(flow.mb.batch->tokens_count(), at::dtype(at::kLong));
+    rows = rows.to(flow.activation.device());
     result.logits.push_back(model.head().logits(flow.activation, rows));
     flow.activation.reset();
   }

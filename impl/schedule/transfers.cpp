@@ -3,6 +3,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include "comm/device_world.h"
 #include "core/error.h"
 
 namespace tessera {
@@ -27,7 +28,7 @@ void PipelineTransfers::send(const Instruction& now, const at::Tensor& tensor) {
 }
 
 void PipelineTransfers::receive(const Instruction& now, at::IntArrayRef shape, at::ScalarType dtype) {
-  const at::Tensor tensor = at::empty(shape, at::dtype(dtype));
+  const at::Tensor tensor = at::empty(shape, at::dtype(dtype).device(device_of(*group_)));
   arriving_[{now.op, now.unit, now.microbatch}] = {tensor, group_->recv(tensor, now.peer, kTag)};
 }
 

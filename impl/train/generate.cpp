@@ -38,9 +38,9 @@ void check_tokens(const std::vector<int64_t>& prompt, int64_t vocab) {
 
 // The logits that the head's pp rank has formed, on all pp ranks.
 at::Tensor Trainer::Impl::from_last_stage(const std::vector<at::Tensor>& formed, int64_t rows) {
-  if (mesh->size("pp") == 1) return formed.at(0);
-  const at::Tensor logits =
-      formed.empty() ? at::empty({rows, config.vocab_size}, at::dtype(at::kFloat)) : formed[0].contiguous();
+  if (mesh->size("pp") == 1) return formed.at(0).cpu();
+  const at::Tensor logits = formed.empty() ? at::empty({rows, config.vocab_size}, at::dtype(at::kFloat))
+                                           : formed[0].contiguous().cpu();
   mesh->group("pp")->broadcast({logits}, pipeline->stages().rank_of_stage.back())->wait();
   return logits;
 }

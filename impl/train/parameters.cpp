@@ -75,7 +75,7 @@ at::Tensor Trainer::Impl::full_on_all_stages(const ShardedModel::Known& known,
   const ParamSpec& spec = *known.spec;
   const std::optional<ParamAddress> here = model->find_here(spec.name);
   at::Tensor full;
-  if (here) full = gather_full(model->param(*here), part(*here)).contiguous();
+  if (here) full = gather_full(model->param(*here), part(*here)).contiguous().cpu();
   const bool in_stage = mesh->index("pp") == known.pp;
   const GroupPtr& experts = model->domain(spec).ep;
   if (in_stage && experts) full = spread(experts, static_cast<int>(spec.ep_index), full, spec.shape);

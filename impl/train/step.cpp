@@ -1,5 +1,6 @@
 // One training step and one evaluation: what ranks agree on before, the program, and what they sum up after.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <sys/resource.h>
 
@@ -7,7 +8,9 @@
 #include <cmath>
 #include <limits>
 
+#include "comm/device_world.h"
 #include "kernels/elementwise.h"
+#include "kernels/multi_tensor.h"
 #include "train/trainer_impl.h"
 
 namespace tessera {
@@ -32,6 +35,20 @@ std::vector<double> sum_over(Group& group, const std::vector<double>& mine) {
   group.all_reduce({values}, ReduceOp::sum)->wait();
   const double* data = values.data_ptr<double>();
   return {data, data + mine.size()};
+}
+
+// What kernels read goes to the device in one copy, from memory that it can read by itself while this thread
+// goes on. Boundaries stay: it is the host that plans with them.
+PackedBatch to_device(const PackedBatch& batch, at::Device device) {
+  if (device.is_cpu() || batch.tokens_count() == 0) return batch;
+  at::Tensor host = at::stack({batch.tokens, batch.labels, batch.position_ids});
+  if (device.is_cuda()) host = host.pin_memory();
+  const at::Tensor there = host.to(device, /*non_blocking=*/true);
+  PackedBatch moved = batch;
+  moved.tokens = there.select(0, 0);
+  moved.labels = there.select(0, 1);
+  moved.position_ids = there.select(0, 2);
+  return moved;
 }
 
 }  // namespace
@@ -112,10 +129,15 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
 void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
   double squares = 0;
   if (with_norm) {
+    std::vector<kernels::WeightedTensor> gradients;
     for (size_t i = 0; i < model->shards().size(); ++i) {
-      squares += kernels::sum_of_squares(model->shards()[i].grad) /
-                 static_cast<double>(model->replicas(model->address(i)));
+      const auto replicas = static_cast<double>(model->replicas(model->address(i)));
+      gradients.push_back({model->shards()[i].grad, 1 / replicas});
     }
+    const at::Tensor sum = kernels::sum_of_squares(gradients);
+    // Where a device is waited for before the weights change, and where what failed on it is noticed.
+    synchronize(*mesh->world());
+    squares = sum.item<double>();
   }
   const Clock::time_point start = Clock::now();
   const double counted = mesh->index("tp") == 0 ? loss_sum : 0;
@@ -146,14 +168,15 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
 LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microbatches) const {
   LocalBatches local;
   const bool experts = config.moe.experts > 0;
+  const at::Device device = device_of(*mesh->world());
   for (const PackedBatch& batch : microbatches) {
     if (!context) {
-      local.batches.push_back(batch);
+      local.batches.push_back(to_device(batch, device));
       if (experts) local.document_tokens.push_back(document_tokens(batch));
       continue;
     }
     local.split.push_back(context->shard(batch));
-    local.batches.push_back(local.split.back().local);
+    local.batches.push_back(to_device(local.split.back().local, device));
     if (experts) local.document_tokens.push_back(document_tokens(local.split.back(), context->rank()));
   }
   return local;

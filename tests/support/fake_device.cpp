@@ -5,6 +5,7 @@
 #include <ATen/native/CPUFallback.h>
 #include <ATen/native/TensorFactories.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/view_native.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -240,6 +241,10 @@ at::Tensor as_strided(const at::Tensor& self, c10::SymIntArrayRef size, c10::Sym
                                            C10_AS_INTARRAYREF_SLOW(stride), plain);
 }
 
+at::Tensor reshape_alias(const at::Tensor& self, c10::SymIntArrayRef size, c10::SymIntArrayRef stride) {
+  return as_strided(self, size, stride, std::nullopt);
+}
+
 at::Tensor view(const at::Tensor& self, c10::SymIntArrayRef size) {
   return at::native::view(self, C10_AS_INTARRAYREF_SLOW(size));
 }
@@ -262,7 +267,12 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& from, bool) {
 
 /// How results of operators that write into given tensors come back.
 at::Tensor copy_back(const at::Tensor& from, const at::Tensor& to) {
-  TORCH_CHECK(from.sizes() == to.sizes(), "an output has ", to.sizes(), ", its value ", from.sizes());
+  if (from.sizes() != to.sizes()) {
+    TORCH_CHECK(to.numel() == 0, "an output has ", to.sizes(), ", its value ", from.sizes());
+    const at::Tensor fresh = at::empty(from.sizes(), to.options());
+    to.unsafeGetTensorImpl()->set_storage_keep_dtype(fresh.storage());
+    to.unsafeGetTensorImpl()->set_sizes_contiguous(from.sizes());
+  }
   on_host(to).copy_(on_host(from));
   return to;
 }
@@ -294,6 +304,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty_strided", TORCH_FN(empty_strided));
   m.impl("as_strided", TORCH_FN(as_strided));
   m.impl("view", TORCH_FN(view));
+  m.impl("_reshape_alias", TORCH_FN(reshape_alias));
   m.impl("copy_", TORCH_FN(copy_));
   m.impl("_copy_from_and_resize", TORCH_FN(copy_back));
   m.impl("_local_scalar_dense", TORCH_FN(local_scalar));

@@ -11,8 +11,10 @@
 #include "core/error.h"
 #include "data/batch_builder.h"
 #include "mesh/device_mesh.h"
+#include "support/fake_device.h"
 #include "support/rank_threads.h"
 #include "support/single_rank.h"
+#include "support/world_threads.h"
 
 namespace tessera::testing {
 
@@ -83,7 +85,7 @@ std::vector<PackedBatch> step_batches(const TrainingRun& run, int step, int dp_r
 
 TrainingOutcome train(const TrainingRun& run) {
   TrainingOutcome outcome;
-  run_ranks(run.ranks, [&](const WorldPtr& world) {
+  const auto body = [&](const WorldPtr& world) {
     const auto mesh = std::make_shared<DeviceMesh>(world, run.mesh);
     Trainer trainer(mesh, run.config, "", run.options);
     for (const auto& [name, value] : run.set) trainer.set_parameter(name, value);
@@ -113,7 +115,14 @@ TrainingOutcome train(const TrainingRun& run) {
       const at::Tensor weight = trainer.parameter(name);
       if (records) outcome.weights[name] = weight;
     }
-  });
+  };
+  if (run.on == TrainingRun::On::cpu || run.on == TrainingRun::On::cuda) {
+    WorldOptions options;
+    options.device = run.on == TrainingRun::On::cuda ? "cuda" : "cpu";
+    run_ranks(run.ranks, body, options);
+  } else {
+    run_worlds(fake_device_worlds(run.ranks, run.on == TrainingRun::On::device_nccl), body);
+  }
   return outcome;
 }
 

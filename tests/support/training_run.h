@@ -25,6 +25,8 @@ struct TrainingRun {
   int steps = 3;
   int joined = 1;                         ///< so many documents in a row are one long one
   std::map<std::string, at::Tensor> set;  ///< parameters that are not trained, written before the first step
+  /// Where: on the cpu, on fake devices (support/fake_device.h) with or without NCCL between them, or on GPUs.
+  enum class On { cpu, device_nccl, device_staged, cuda } on = On::cpu;
 };
 
 struct TrainingOutcome {
