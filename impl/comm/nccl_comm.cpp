@@ -134,6 +134,7 @@ void NcclComm::call(const std::string& what,
   await_ready();
   int result = kNcclSuccess;
   {
+    const std::lock_guard alone(link->launching());
     const std::lock_guard lock(mutex_);
     if (comm_ == nullptr) {
       link->check();

@@ -220,7 +220,6 @@ WorkPtr NcclGroup::recv(const at::Tensor& tensor, int source, int tag) {
 WorkPtr NcclGroup::transfer(const Fingerprint& fingerprint, const at::Tensor& tensor, int from, int to) {
   link_->check();
   const bool sends = from == rank();
-  Edge& edge = edges_[{from, to}];
   auto operation = std::make_shared<NcclOperation>(link_, std::vector<at::Tensor>{tensor});
   operation->what = cat(describe(fingerprint), " on group ", name());
   operation->group = name();
@@ -228,12 +227,16 @@ WorkPtr NcclGroup::transfer(const Fingerprint& fingerprint, const at::Tensor& te
   operation->fingerprint = fingerprint;
   auto ready = std::make_shared<c10::Event>(link_->device().type());
   ready->record(link_->current_stream());
-  edge.waiting.push_back(operation);
+  {
+    const std::lock_guard lock(edges_mutex_);
+    edges_[{from, to}].waiting.push_back(operation);
+  }
   const std::weak_ptr<NcclOperation> self = operation;
   operation->launch = [self, weak = weak_from_this(), ready, from, to, sends] {
     const NcclOperationPtr operation = self.lock();
     const auto group = weak.lock();
     TESSERA_CHECK(group != nullptr, state, operation->what, ": the group has ended");
+    const std::lock_guard lock(group->edges_mutex_);
     Edge& edge = group->edges_.at({from, to});
     if (edge.waiting.front() != operation || !group->connect(edge, from, to)) return false;
     const at::Tensor& tensor = operation->tensor();

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,7 @@ class NcclGroup final : public DeviceGroup, public std::enable_shared_from_this<
   const std::shared_ptr<NcclBoard> board_;
   std::shared_ptr<NcclComm> comm_;
   uint64_t started_ = 0;
+  std::mutex edges_mutex_;  ///< guards the map and the lists in it; messages are queued by two threads
   std::map<std::pair<int, int>, Edge> edges_;
 };
 

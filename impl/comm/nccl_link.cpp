@@ -15,6 +15,8 @@ using std::chrono::steady_clock;
 
 /// How often the watchdog looks while something is under way.
 constexpr milliseconds kTick{5};
+/// How often it looks for work that has been postponed otherwise.
+constexpr milliseconds kIdle{50};
 /// From this age on an operation is worth asking peers about.
 constexpr milliseconds kSuspicious{1000};
 
@@ -105,12 +107,23 @@ void NcclLink::launched(const NcclOperationPtr& operation, const c10::Stream& st
 }
 
 void NcclLink::postpone(const NcclOperationPtr& operation) {
-  postponed_.push_back(operation);
+  {
+    const std::lock_guard lock(postponing_);
+    postponed_.push_back(operation);
+  }
   progress();
+  const std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+bool NcclLink::has_postponed() {
+  const std::lock_guard lock(postponing_);
+  return !postponed_.empty();
 }
 
 void NcclLink::progress() {
   check();
+  const std::lock_guard lock(postponing_);
   for (auto it = postponed_.begin(); it != postponed_.end();) {
     it = (*it)->launch() ? postponed_.erase(it) : std::next(it);
   }
@@ -141,7 +154,7 @@ void NcclLink::synchronize() {
   await(
       [&] {
         progress();
-        return postponed_.empty();
+        return !has_postponed();
       },
       "the start of send and recv");
   c10::Event reached = event_of(*this);
@@ -182,8 +195,9 @@ void NcclLink::close() {
   await(
       [&] {
         progress();
+        if (has_postponed()) return false;
         const std::lock_guard lock(mutex_);
-        return postponed_.empty() && under_way_.empty();
+        return under_way_.empty();
       },
       "the end of all operations");
   // Children before the communicators they were split from.
@@ -196,7 +210,10 @@ void NcclLink::end(const Error& error) {
   fail(error);
   stop();
   // Operations know their link, which would keep itself alive.
-  postponed_.clear();
+  {
+    const std::lock_guard lock(postponing_);
+    postponed_.clear();
+  }
   std::list<NcclOperationPtr> rest;
   const std::lock_guard lock(mutex_);
   rest.swap(under_way_);
@@ -212,15 +229,23 @@ void NcclLink::watch() {
   }
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (under_way_.empty() || failure_) {
-      changed_.wait(lock, [&] { return stopping_ || (!under_way_.empty() && !failure_); });
+    if (failure_) {
+      changed_.wait(lock, [&] { return stopping_; });
       continue;
+    }
+    lock.unlock();
+    const bool postponed = has_postponed();
+    lock.lock();
+    if (under_way_.empty() && !postponed) {
+      if (!stopping_) changed_.wait_for(lock, kIdle);
+      if (under_way_.empty()) continue;
     }
     std::vector<NcclOperationPtr> now(under_way_.begin(), under_way_.end());
     lock.unlock();
     std::vector<NcclOperationPtr> ended;
     try {
       for (const auto& comm : comms()) comm->look();
+      progress();
       for (const NcclOperationPtr& operation : now) {
         if (operation->done_.query()) {
           ended.push_back(operation);

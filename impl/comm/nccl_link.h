@@ -48,7 +48,7 @@ class NcclOperation final : public Work {
   uint64_t sequence = 0;   ///< of its group; 0 for send and recv
   Fingerprint fingerprint;
   std::shared_ptr<NcclBoard> board;
-  /// Not yet given to NCCL: tries to, and returns whether it has been. Rank's thread only.
+  /// Not yet given to NCCL: tries to, and returns whether it has been. Called under the link's lock.
   std::function<bool()> launch;
 
  private:
@@ -90,8 +90,11 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   void launched(const NcclOperationPtr& operation, const c10::Stream& stream);
   /// Queued once a peer is ready; in order.
   void postpone(const NcclOperationPtr& operation);
-  /// Launches what can be. Rank's thread.
+  /// Launches what can be. Any thread: the watchdog does it too, since the rank's own may be waiting for what
+  /// its peers send only after they have what is postponed here.
   void progress();
+  /// Held while NCCL is given work: communicators of one device are not driven by several threads at once.
+  std::mutex& launching() { return launching_; }
   /// Blocks until `ready` (called now and then) returns true; throws failures, and timeout with `what`.
   void await(const std::function<bool()>& ready, const std::string& what);
   /// Blocks until everything queued on the current stream has ended. Throws failures.
@@ -105,6 +108,7 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
 
  private:
   void watch();
+  bool has_postponed();
   void look_at(NcclOperation& operation);
   void compare(NcclOperation& operation);
   Error missing(NcclOperation& operation);
@@ -116,7 +120,9 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   const NcclApi& nccl_;
   const at::Device device_;
   const std::chrono::milliseconds timeout_;
-  std::list<NcclOperationPtr> postponed_;  // rank's thread only
+  std::mutex launching_;
+  std::mutex postponing_;  ///< guards postponed_; held while they are launched
+  std::list<NcclOperationPtr> postponed_;
 
   mutable std::mutex mutex_;  ///< guards the rest
   std::condition_variable changed_;
