@@ -116,8 +116,11 @@ def _run_with_doc(items, i):
 
 
 def make_go_structs():
+    abi = dict(macros())["TESSERA_ABI_VERSION"]
     out = [f"// The structs of the C interface, field by field. {NOTE}", "", "package capi", "",
-           "// #include <tessera/tessera.h>", 'import "C"', "", 'import "unsafe"', ""]
+           "// #include <tessera/tessera.h>", f"// #if TESSERA_ABI_VERSION != {abi}",
+           f"// #error the headers of libtessera have another TESSERA_ABI_VERSION than the {abi} that this package was made for",
+           "// #endif", 'import "C"', "", 'import "unsafe"', ""]
     for name, fields in structs():
         go = camel(name)
         out += [f"// {go} is tessera_{name}.", f"type {go} struct {{"]

@@ -5,6 +5,8 @@
                                                   interface that the headers promise, whatever the library was compiled with
     capi/stub.py layout [INCLUDE] > layout.c      a program that prints offset and size of each field of each struct that
                                                   carries its size
+    capi/stub.py older|newer INCLUDE OUT          the headers as an older or a newer version has them: structs that carry their
+                                                  size lack their last eight bytes or more, or have a field more
 """
 import pathlib
 import re
@@ -22,20 +24,43 @@ def functions():
             print(f"{returns}{f.name}({params}) {{ return 0; }}")
 
 
+SIZED_STRUCT = re.compile(r"^typedef struct (tessera_\w+) \{\n(    size_t struct_size;.*?)^\}", re.S | re.M)
+
+
+def sized_structs():
+    for header in generate.ORDER:
+        yield from SIZED_STRUCT.findall((generate.INCLUDE / f"{header}.h").read_text())
+
+
 def layout():
     print("#include <stddef.h>\n#include <stdio.h>\n#include <tessera/tessera.h>\n"
           "#define FIELD(type, field) printf(#type \".\" #field \" at %zu, %zu bytes, %s\\n\", offsetof(type, field), "
           "sizeof(((type *)0)->field), _Generic(((type *)0)->field, float: \"real\", double: \"real\", default: \"other\"))\n"
           "int main(void) {")
-    for header in generate.ORDER:
-        text = (generate.INCLUDE / f"{header}.h").read_text()
-        for name, body in re.findall(r"^typedef struct (tessera_\w+) \{\n(    size_t struct_size;.*?)^\}", text, re.S | re.M):
-            for field in re.findall(r"^    [\w ]+?[ *]+(\w+)(?:\[\d+\])?;", body, re.M):
-                print(f"FIELD({name}, {field});")
+    for name, body in sized_structs():
+        for field in re.findall(r"^    [\w ]+?[ *]+(\w+)(?:\[\d+\])?;", body, re.M):
+            print(f"FIELD({name}, {field});")
     print("return 0; }")
+
+
+def aged(out, newer):
+    def change(match):
+        fields = match[2].splitlines(keepends=True)
+        if newer:
+            fields.append("    int64_t of_a_newer_version;\n")
+        else:
+            fields = fields[:-2] if fields[-1].lstrip().startswith("int32_t") else fields[:-1]
+        return f"typedef struct {match[1]} {{\n{''.join(fields)}}}"
+
+    out.mkdir(parents=True)
+    for path in generate.INCLUDE.iterdir():
+        (out / path.name).write_text(SIZED_STRUCT.sub(change, path.read_text()))
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         generate.INCLUDE = pathlib.Path(sys.argv[2]) / "tessera"
-    {"functions": functions, "layout": layout}[sys.argv[1]]()
+    if sys.argv[1] in ("older", "newer"):
+        aged(pathlib.Path(sys.argv[3]) / "tessera", sys.argv[1] == "newer")
+    else:
+        {"functions": functions, "layout": layout}[sys.argv[1]]()

@@ -16,13 +16,40 @@ const contextInterval = 20 * time.Millisecond
 // Future is a call under way. Closing it does not stop the work.
 type Future[T any] struct {
 	*handle
-	take func(future uint64) (T, error)
-	keep any       // memory that the work uses
-	once sync.Once // gives it up
+	take   func(future uint64) (T, error)
+	keep   any       // owners that the work uses
+	memory *inFlight // memory of Go that the work uses
 }
 
 func newFuture[T any](id uint64, take func(future uint64) (T, error), keep any) *Future[T] {
-	return &Future[T]{handle: newHandle("future", id, capi.Tessera_future_destroy), take: take, keep: keep}
+	memory := &inFlight{}
+	memory.pins, _ = keep.([]*pins)
+	return &Future[T]{handle: newHandle("future", id, memory.releaseAfter), take: take, keep: keep, memory: memory}
+}
+
+// inFlight is pinned memory that work under way uses.
+type inFlight struct {
+	pins []*pins
+	once sync.Once
+}
+
+func (m *inFlight) release() {
+	m.once.Do(func() { releasePins(m.pins) })
+}
+
+// releaseAfter closes a future. Nobody will ask for the end of its work any more, but memory must stay in place until then.
+func (m *inFlight) releaseAfter(id uint64) int32 {
+	done := new(int32)
+	if len(m.pins) == 0 || capi.Tessera_future_poll(id, done, nil) != 0 || *done != 0 {
+		m.release()
+		return capi.Tessera_future_destroy(id)
+	}
+	go func() {
+		capi.Tessera_future_wait(id, -1, nil)
+		m.release()
+		capi.Tessera_future_destroy(id)
+	}()
+	return 0
 }
 
 func (f *Future[T]) owner() *handle {
@@ -35,7 +62,9 @@ func (f *Future[T]) owner() *handle {
 // Done says whether the work has ended, well or not.
 func (f *Future[T]) Done() (bool, error) {
 	done, err := number(f.owner(), capi.Tessera_future_poll)
-	f.ended(err == nil && done != 0)
+	if err == nil && done != 0 {
+		f.memory.release()
+	}
 	return done != 0, err
 }
 
@@ -48,7 +77,7 @@ func (f *Future[T]) Wait(ctx context.Context) (T, error) {
 	if err != nil {
 		return nothing, err
 	}
-	f.ended(true)
+	f.memory.release()
 	if err := f.owner().with(capi.Tessera_future_get_result); err != nil {
 		return nothing, err
 	}
@@ -59,13 +88,6 @@ func (f *Future[T]) Wait(ctx context.Context) (T, error) {
 
 // Cancel asks that work which has not begun is not begun. For collective work cancel on every rank.
 func (f *Future[T]) Cancel() error { return f.owner().with(capi.Tessera_future_cancel) }
-
-// ended gives up the memory that the work used.
-func (f *Future[T]) ended(yes bool) {
-	if yes {
-		f.once.Do(func() { releasePins(f.keep) })
-	}
-}
 
 // AnyFuture is a Future of any result.
 type AnyFuture interface{ owner() *handle }

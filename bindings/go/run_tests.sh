@@ -10,4 +10,14 @@ unformatted=$(gofmt -l . ../../examples/go)
 go vet ./...
 (cd ../../examples/go && go vet ./...)
 ./generate.sh --check || [ $? -eq 77 ]
+# Headers of another interface are refused when the package is built; pkg-config tells where they are.
+cp -r "$root/capi/include" "$package/include"
+sed -i 's/\(TESSERA_ABI_VERSION\) .*/\1 999/' "$package/include/tessera/version.h"
+sed "s|^Cflags:.*|Cflags: -I$package/include|" "$package/tessera.pc" >"$package/include/tessera.pc"
+if PKG_CONFIG_PATH=$package/include go build ./internal/capi >"$package/log" 2>&1 ||
+  ! grep -q "another TESSERA_ABI_VERSION" "$package/log"; then
+  cat "$package/log"
+  echo "headers of another interface were accepted"
+  exit 1
+fi
 OMP_NUM_THREADS=1 go test -count=1 -timeout 300s ./...

@@ -76,11 +76,9 @@ func usePins(tensors ...*Tensor) []*pins {
 	return out
 }
 
-func releasePins(keep any) {
-	if list, ok := keep.([]*pins); ok {
-		for _, p := range list {
-			p.release()
-		}
+func releasePins(list []*pins) {
+	for _, p := range list {
+		p.release()
 	}
 }
 

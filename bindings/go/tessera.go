@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"tessera/internal/capi"
@@ -61,6 +62,10 @@ func text(bytes []byte) string {
 // call runs one function of the library. The error of the call is filled in the same call, so that it does not matter on which
 // thread the goroutine goes on.
 func call(f func(e *capi.Error) int32) error {
+	// Nothing is made by a library of another interface: what makes the first objects comes through here.
+	if err := checkedABI(); err != nil {
+		return err
+	}
 	var e capi.Error
 	if status := f(&e); status != 0 {
 		return newError(status, &e)
@@ -200,13 +205,18 @@ func Version() string { return capi.Tessera_version_string() }
 // BuildInfo is what the library was built with and runs on, one "name: value" a line.
 func BuildInfo() (string, error) { return readText(capi.Tessera_build_info) }
 
-// CheckABI fails when the library that runs does not speak the interface that this package was made for.
-func CheckABI() error {
-	if have := capi.Tessera_abi_version(); have != ABIVersion {
-		return &Error{Code: ErrUnsupported, Rank: -1, Message: fmt.Sprintf("the library's abi=%d is not %d", have, ABIVersion)}
+// CheckABI fails when the library that runs does not speak the interface that this package was made for. The first object that a
+// program makes asks it too.
+func CheckABI() error { return checkABI(capi.Tessera_abi_version()) }
+
+func checkABI(library int32) error {
+	if library != ABIVersion {
+		return &Error{Code: ErrUnsupported, Rank: -1, Message: fmt.Sprintf("the library's abi=%d is not %d", library, ABIVersion)}
 	}
 	return nil
 }
+
+var checkedABI = sync.OnceValue(CheckABI)
 
 // HandleCount is the number of live native objects of a kind, to find leaks.
 func HandleCount(kind Kind) (int64, error) {

@@ -38,6 +38,9 @@ func TestAFailureHasCodeRankAndLine(t *testing.T) {
 		t.Fatal("a text with a NUL was cut")
 	}
 	check(CheckABI())
+	if err := checkABI(ABIVersion + 1); !errors.Is(err, ErrUnsupported) {
+		t.Fatal("a library of another interface was accepted: ", err)
+	}
 	if !strings.Contains(must(BuildInfo()), Version()) {
 		t.Fatal("no version in the build info")
 	}
@@ -165,6 +168,39 @@ func TestCollectives(t *testing.T) {
 	defer pinsMutex.Unlock()
 	if len(allPins) != 0 {
 		t.Fatal(len(allPins), " views are still pinned")
+	}
+}
+
+func TestFuturesThatNobodyWaitsForGiveTheirMemoryUp(t *testing.T) {
+	worlds := must(NewWorldThreads(2, oneThread))
+	first, second := must(NewMeshAsync(worlds[0], MeshOptions{})), must(NewMeshAsync(worlds[1], MeshOptions{}))
+	meshes := []*Mesh{must(first.Wait(background())), must(second.Wait(background()))}
+	begin := func(rank int) *Future[struct{}] {
+		view := must(NewTensorView(DTypeF32, []int64{2}, []float32{1, 2}))
+		defer view.Close()
+		return must(meshes[rank].AllReduceAsync("dp", view, ReduceSum))
+	}
+	pinned := func() int {
+		pinsMutex.Lock()
+		defer pinsMutex.Unlock()
+		return len(allPins)
+	}
+	check(begin(0).Close()) // cannot end before rank 1 comes
+	runtime.GC()
+	time.Sleep(20 * time.Millisecond)
+	if pinned() != 1 {
+		t.Fatal("memory of work under way was given up")
+	}
+	begin(1) // forgotten
+	for i := 0; pinned() != 0; i++ {
+		if i == 500 {
+			t.Fatal(pinned(), " views are still pinned")
+		}
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, world := range worlds {
+		world.Close()
 	}
 }
 

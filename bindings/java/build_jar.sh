@@ -8,6 +8,7 @@ cd "$(dirname "$0")"
 for tool in javac mvn swig cc; do
   command -v $tool >/dev/null || { echo "$tool is not installed"; exit 77; }
 done
+unset TESSERA_DIR
 export TESSERA_LIB_DIR=$build/lib TESSERA_INCLUDE_DIR=$PWD/../../capi/include
 target=$build/bindings/java
 mkdir -p "$target"

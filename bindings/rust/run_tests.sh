@@ -5,6 +5,7 @@ set -euo pipefail
 build=$(realpath "$1")
 cd "$(dirname "$0")"
 command -v cargo >/dev/null || { echo "cargo is not installed"; exit 77; }
+unset TESSERA_DIR
 export TESSERA_LIB_DIR=$build/lib TESSERA_INCLUDE_DIR=$PWD/../../capi/include
 export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} CARGO_TARGET_DIR=$build/bindings/rust
 export OMP_NUM_THREADS=1 CARGO_TERM_COLOR=never
@@ -49,7 +50,8 @@ refused() { # environment... ; the build must fail and say $expected
   fi
   grep -q "$expected" "$wrong/log" || { cat "$wrong/log"; exit 1; }
 }
-expected="has ABI 999, but this crate is for ABI" refused TESSERA_DIR="$wrong"
+expected="has ABI 999, but this crate is for ABI" refused TESSERA_DIR="$wrong" \
+  TESSERA_LIB_DIR="$TESSERA_LIB_DIR" TESSERA_INCLUDE_DIR="$TESSERA_INCLUDE_DIR"
 expected="has no lib/libtessera.so" refused TESSERA_DIR="$wrong/include"
 expected="libtessera was not found" refused PKG_CONFIG_LIBDIR="$wrong"
 

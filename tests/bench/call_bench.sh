@@ -15,7 +15,7 @@ cc $flags tests/bench/call/call.c -ltessera -o "$work/c"
 # shellcheck disable=SC2086
 c++ -std=c++11 $flags tests/bench/call/call.cpp -ltessera -pthread -o "$work/cpp"
 if command -v cargo >/dev/null; then
-  (cd tests/bench/call/rust && TESSERA_LIB_DIR=$build/lib TESSERA_INCLUDE_DIR=$root/capi/include CARGO_TARGET_DIR=$work/cargo \
+  (cd tests/bench/call/rust && TESSERA_DIR= TESSERA_LIB_DIR=$build/lib TESSERA_INCLUDE_DIR=$root/capi/include CARGO_TARGET_DIR=$work/cargo \
     cargo build --quiet --release)
   printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s\n' "$build/lib" "$work/cargo/release/call" >"$work/rust"
 fi

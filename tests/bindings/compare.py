@@ -27,6 +27,13 @@ MODEL = """{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab
  "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
  "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "tie_word_embeddings": false, "torch_dtype": "float32",
  "bos_token_id": 1, "eos_token_id": 2}"""
+CHAT_MODEL = MODEL.replace('"vocab_size": 64', '"vocab_size": 768')  # that of the quickstart's tokenizer
+EXPERTS = """{"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "vocab_size": 64, "hidden_size": 32,
+ "intermediate_size": 64, "moe_intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+ "num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": true,
+ "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "tie_word_embeddings": false, "torch_dtype": "float32",
+ "bos_token_id": 1, "eos_token_id": 2}"""
+QUICKSTART = ROOT / "examples" / "quickstart"
 RECIPE = f"""model: {{config: config.json}}
 data: {{path: rows.jsonl, format: tokens, seq_len: 32}}
 train: {{steps: {STEPS}, global_batch: 8, seed: 7}}
@@ -35,6 +42,19 @@ precision: {{param: fp32}}
 threads: 1
 timeout: 60
 """
+CHAT = ["model.config=chat.json", f"data.path={QUICKSTART}/data/questions.jsonl", "data.format=chat",
+        f"data.tokenizer={QUICKSTART}/model", "data.seq_len=64", "data.packing=bfd"]
+# What every language computes beside the plain runs: each way of laying ranks out, experts, and conversations in packs.
+THREADS = {
+    "1 rank": ["ranks=1"],
+    "4 rank threads": ["ranks=4"],
+    "tp=2 pp=2": ["ranks=4", "parallel.tp=2", "parallel.pp=2"],
+    "tp=2 cp=2, sequence parallel": ["ranks=4", "parallel.tp=2", "parallel.cp=2", "parallel.sequence_parallel=true"],
+    "HSDP: 2 replicas of 2 shards": ["ranks=4", "parallel.dp_replicate=2", "parallel.dp_shard=2"],
+    "experts, ep=2": ["ranks=4", "model.config=experts.json", "parallel.ep=2"],
+    "chat data in packs": ["ranks=2", *CHAT],
+    "chat data in packs, cp=2 in bf16": ["ranks=2", "parallel.cp=2", "precision.param=bf16", *CHAT],
+}
 
 
 class Failure(Exception):
@@ -43,6 +63,8 @@ class Failure(Exception):
 
 def write_inputs(folder):
     (folder / "config.json").write_text(MODEL)
+    (folder / "chat.json").write_text(CHAT_MODEL)
+    (folder / "experts.json").write_text(EXPERTS)
     (folder / "recipe.yaml").write_text(RECIPE)
     rows = ([1 + (row * 7 + i * i) % 63 for i in range(10 + row % 5)] for row in range(32))
     (folder / "rows.jsonl").write_text("".join(f'{{"input_ids": {row}}}\n' for row in rows))
@@ -119,12 +141,8 @@ def hash_of_export(folder):
 def run_cases(program, folder, name):
     """What a language computes: the losses of each layout of ranks, and the file that is exported after resuming."""
     out = f"out.{name}"
-    results = {
-        "1 rank": finish([start(program, folder, "ranks=1")]),
-        "4 rank threads": finish([start(program, folder, "ranks=4")]),
-        "4 rank threads, tp=2 pp=2": finish([start(program, folder, "ranks=4", "parallel.tp=2", "parallel.pp=2")]),
-        "2 processes": finish(start_two_processes(program, folder)),
-    }
+    results = {case: finish([start(program, folder, *settings)]) for case, settings in THREADS.items()}
+    results["2 processes"] = finish(start_two_processes(program, folder))
     if shutil.which("mpirun"):
         results["2 processes under mpirun"] = finish([start_under_mpirun(program, folder)])
         if results["2 processes under mpirun"] != results["2 processes"]:

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Writes the JNI layer: build.sh JAVA_OUT NATIVE_OUT puts the classes of SWIG and libtessera_jni.so there. Run by Maven.
-# The C library is found as by the Rust binding: TESSERA_LIB_DIR and TESSERA_INCLUDE_DIR, or TESSERA_DIR, or pkg-config.
+# The C library is found as by the Rust binding: TESSERA_DIR, or TESSERA_LIB_DIR and TESSERA_INCLUDE_DIR, or pkg-config.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 java_out=$1/org/tessera
 native_out=$2/org/tessera/native/linux-$(uname -m)
 mkdir -p "$java_out" "$native_out"
 
-if [ -n "${TESSERA_LIB_DIR:-}" ] && [ -n "${TESSERA_INCLUDE_DIR:-}" ]; then
-  include=$TESSERA_INCLUDE_DIR
-  libs=(-L"$TESSERA_LIB_DIR" -ltessera)
-elif [ -n "${TESSERA_DIR:-}" ]; then
+if [ -n "${TESSERA_DIR:-}" ]; then
   include=$TESSERA_DIR/include
   libs=(-L"$TESSERA_DIR/lib" -L"$TESSERA_DIR/lib64" -L"$TESSERA_DIR/lib/$(uname -m)-linux-gnu" -ltessera)
+elif [ -n "${TESSERA_LIB_DIR:-}" ] && [ -n "${TESSERA_INCLUDE_DIR:-}" ]; then
+  include=$TESSERA_INCLUDE_DIR
+  libs=(-L"$TESSERA_LIB_DIR" -ltessera)
 elif pkg-config --exists tessera; then
   include=$(pkg-config --variable=includedir tessera)
   libs=(-L"$(pkg-config --variable=libdir tessera)" -ltessera)

@@ -59,11 +59,11 @@ fn find() -> Result<Found, String> {
         variable("TESSERA_INCLUDE_DIR"),
     );
     match (dir, lib, include) {
-        (_, Some(lib), Some(include)) => Ok(Found { lib, include }),
         (Some(dir), _, _) => Ok(Found {
             lib: lib_folder(&dir)?,
             include: dir.join("include"),
         }),
+        (_, Some(lib), Some(include)) => Ok(Found { lib, include }),
         _ => from_pkg_config(),
     }
 }

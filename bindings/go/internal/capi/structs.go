@@ -3,6 +3,9 @@
 package capi
 
 // #include <tessera/tessera.h>
+// #if TESSERA_ABI_VERSION != 1
+// #error the headers of libtessera have another TESSERA_ABI_VERSION than the 1 that this package was made for
+// #endif
 import "C"
 
 import "unsafe"
