@@ -14,7 +14,7 @@ go vet ./...
 cp -r "$root/capi/include" "$package/include"
 sed -i 's/\(TESSERA_ABI_VERSION\) .*/\1 999/' "$package/include/tessera/version.h"
 sed "s|^Cflags:.*|Cflags: -I$package/include|" "$package/tessera.pc" >"$package/include/tessera.pc"
-if PKG_CONFIG_PATH=$package/include go build ./internal/capi >"$package/log" 2>&1 ||
+if PKG_CONFIG_PATH=$package/include CGO_CPPFLAGS="-I$package/include" go build ./internal/capi >"$package/log" 2>&1 ||
   ! grep -q "another TESSERA_ABI_VERSION" "$package/log"; then
   cat "$package/log"
   echo "headers of another interface were accepted"
