@@ -40,12 +40,43 @@ func NewModel(configJSON string) (*Model, error) {
 	return makeModel(configJSON, capi.Tessera_model_create)
 }
 
+// OpenModelPlugin is OpenModel with the architectures of a plugin, a shared library, before the built-in ones.
+func OpenModelPlugin(directory, plugin string) (*Model, error) {
+	if err := noNUL(plugin); err != nil {
+		return nil, err
+	}
+	return makeModel(directory, func(argument string, out *uint64, e *capi.Error) int32 {
+		return capi.Tessera_model_open_plugin(argument, plugin, out, e)
+	})
+}
+
+// NewModelPlugin is NewModel with the architectures of a plugin.
+func NewModelPlugin(configJSON, plugin string) (*Model, error) {
+	if err := noNUL(plugin); err != nil {
+		return nil, err
+	}
+	return makeModel(configJSON, func(argument string, out *uint64, e *capi.Error) int32 {
+		return capi.Tessera_model_create_plugin(argument, plugin, out, e)
+	})
+}
+
 // Text is the config.json as read.
 func (m *Model) Text() (string, error) { return textOf(m.owner(), capi.Tessera_model_get_text) }
 
 // ParameterCount is the number of trained values.
 func (m *Model) ParameterCount() (int64, error) {
 	return number(m.owner(), capi.Tessera_model_get_parameter_count)
+}
+
+// SetTPPlan registers a tensor-parallel plan, a JSON or YAML map of name patterns and styles, for jobs with
+// parallel.tp_plan=name.
+func (m *Model) SetTPPlan(name, plan string) error {
+	if err := noNUL(name, plan); err != nil {
+		return err
+	}
+	return m.owner().with(func(id uint64, e *capi.Error) int32 {
+		return capi.Tessera_model_set_tp_plan(id, name, plan, e)
+	})
 }
 
 // Plan is what a job will do, as text; PlanSearch and PlanSearchJson are the fastest meshes of the key cluster.

@@ -302,6 +302,7 @@ func TestAStepIsItsParts(t *testing.T) {
 		return nil
 	}))
 	check(config.Set("train.global_batch", "2"))
+	check(must(NewModel(modelJSON)).SetTPPlan("whole", `{"*": "replicate"}`))
 	for format, part := range map[TimelineFormat]string{TimelineText: "rank 0", TimelineColour: "\x1b[", TimelineSvg: "<svg", TimelineTrace: "traceEvents"} {
 		options := TimelineOptions{Format: format, Columns: 60, Backward: 3}
 		if text := must(Timeline(must(NewModel(modelJSON)), config, 2, options)); !strings.Contains(text, part) {

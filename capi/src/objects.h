@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -106,8 +107,18 @@ struct TensorObject {
 
 struct ModelObject {
   static constexpr auto kKind = TESSERA_KIND_MODEL;
-  ModelConfig config;
+  ModelConfig config;     ///< as opened; does not change
   std::string directory;  ///< empty: starts from random weights
+  mutable std::mutex mutex;
+  std::map<std::string, std::string> tp_plans;  ///< registered so far; under `mutex`
+
+  /// The config with the plans that are registered now.
+  ModelConfig snapshot() const {
+    ModelConfig copy = config;
+    const std::lock_guard lock(mutex);
+    copy.tp_plans = tp_plans;
+    return copy;
+  }
 };
 
 struct BatchObject {

@@ -21,7 +21,7 @@ tessera::TrainingPlan plan_of(const ModelObject& model, const ConfigObject& conf
   check_world(world_size);
   const tessera::Config values = config.snapshot();
   const tessera::Mesh mesh(tessera::mesh_spec(values), static_cast<int>(world_size));
-  return tessera::plan_training(model.config, tessera::trainer_options(values), mesh,
+  return tessera::plan_training(model.snapshot(), tessera::trainer_options(values), mesh,
                                 tessera::step_shape(values, mesh));
 }
 

@@ -19,11 +19,12 @@ auto start_create(tessera_mesh mesh, tessera_model model, tessera_config config)
   const tessera::TrainerOptions options = tessera::trainer_options(
       config_object ? config_object->snapshot() : tessera::Config(tessera::recipe_keys()));
   return start<std::shared_ptr<TrainerObject>>(
-      *mesh_object->world, mesh_object->use.lease("mesh"), [mesh_object, model_object, options] {
+      *mesh_object->world, mesh_object->use.lease("mesh"),
+      [mesh_object, model_object, options, model_config = model_object->snapshot()] {
         auto object = std::make_shared<TrainerObject>();
         object->mesh = mesh_object;
-        object->trainer = std::make_unique<Trainer>(mesh_object->mesh, model_object->config,
-                                                    model_object->directory, options);
+        object->trainer =
+            std::make_unique<Trainer>(mesh_object->mesh, model_config, model_object->directory, options);
         object->names = object->trainer->parameter_names();
         return object;
       });

@@ -72,16 +72,25 @@ void run_ranks(const Arguments& arguments, const std::function<void(const Seat&)
 
 Model open_model(const Arguments& arguments) {
   const std::string path = arguments.text("model.path"), config = arguments.text("model.config");
+  const std::string plugin = arguments.text("model.plugin");
   Model model;
   if (!path.empty()) {
     if (!config.empty()) throw Failure("both model.path and model.config are set: choose one");
-    check(tessera_model_open, path.c_str(), model.out());
+    if (plugin.empty()) {
+      check(tessera_model_open, path.c_str(), model.out());
+    } else {
+      check(tessera_model_open_plugin, path.c_str(), plugin.c_str(), model.out());
+    }
   } else if (!config.empty()) {
     std::ifstream file(config);
     std::stringstream text;
     text << file.rdbuf();
     if (!file) throw Failure("model.config: cannot read " + config, TESSERA_E_IO);
-    check(tessera_model_create, text.str().c_str(), model.out());
+    if (plugin.empty()) {
+      check(tessera_model_create, text.str().c_str(), model.out());
+    } else {
+      check(tessera_model_create_plugin, text.str().c_str(), plugin.c_str(), model.out());
+    }
   } else {
     throw Failure("model.path is not set");
   }

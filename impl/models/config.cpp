@@ -1,4 +1,5 @@
 // Reads a Hugging Face config.json into a ModelConfig. The file may be hostile: all values are bounded.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -32,23 +33,21 @@ std::string read_dtype(const ConfigReader& json) {
   return dtype;
 }
 
-const Family& find_family(const ConfigReader& json) {
-  const std::string known = [] {
-    std::string list;
-    for (const Family* family : families())
-      list += (list.empty() ? "" : ", ") + std::string(family->architecture);
-    return list;
-  }();
+const Family& find_family(const ConfigReader& json, const std::vector<const Family*>& plugin) {
+  std::vector<const Family*> all = plugin;
+  all.insert(all.end(), families().begin(), families().end());
+  std::string known;
+  for (const Family* family : all) known += (known.empty() ? "" : ", ") + std::string(family->architecture);
   const std::vector<std::string> architectures = json.texts("architectures", 64);
   if (architectures.empty()) {
     TESSERA_CHECK(json.has("model_type"), format, "config.json lacks architectures and model_type");
     const std::string type = json.text_or("model_type", "");
-    for (const Family* family : families()) {
+    for (const Family* family : all) {
       if (type == family->model_type) return *family;
     }
     throw Error(Code::unsupported, cat(json.show("model_type"), " is not supported: ", known, " are"));
   }
-  for (const Family* family : families()) {
+  for (const Family* family : all) {
     if (architectures[0] == family->architecture) return *family;
   }
   throw Error(Code::unsupported,
@@ -68,14 +67,15 @@ void check_heads(const ModelConfig& config) {
 
 }  // namespace
 
-ModelConfig parse_model_config(const std::string& json_text) {
+ModelConfig parse_model_config(const std::string& json_text, const std::vector<const Family*>& plugin) {
   const nlohmann::json root = parse_config_json(json_text);
   const ConfigReader json(root);
-  const Family& family = find_family(json);
+  const Family& family = find_family(json, plugin);
   refuse_what_changes_the_computation(json);
 
   ModelConfig config;
   config.architecture = family.architecture;
+  if (std::find(plugin.begin(), plugin.end(), &family) != plugin.end()) config.family = &family;
   config.model_type = family.model_type;
   config.dtype = read_dtype(json);
   config.vocab_size = json.integer("vocab_size", 1, kMaxVocab);
@@ -105,7 +105,7 @@ ModelConfig parse_model_config(const std::string& json_text) {
   return config;
 }
 
-ModelConfig load_model_config(const std::string& directory) {
+ModelConfig load_model_config(const std::string& directory, const std::vector<const Family*>& plugin) {
   const std::string path = directory + "/config.json";
   std::error_code no_status;  // opening what is not a file (a pipe) could block for ever
   TESSERA_CHECK(std::filesystem::is_regular_file(path, no_status), not_found, "model directory \"", directory,
@@ -121,7 +121,7 @@ ModelConfig load_model_config(const std::string& directory) {
   }
   TESSERA_CHECK(!file.bad(), io, "reading ", path, " failed");
   try {
-    return parse_model_config(text);
+    return parse_model_config(text, plugin);
   } catch (const Error& error) {
     throw Error(error.code(), cat(path, ": ", error.what()));
   }

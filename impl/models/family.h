@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "models/config_reader.h"
@@ -10,6 +11,9 @@
 #include "models/rope_config.h"
 
 namespace tessera {
+
+/// A parallelization strategy: name patterns and their tensor-parallel styles (models/tp_plan.h).
+using TpRules = std::vector<std::pair<const char*, const char*>>;
 
 struct Family {
   const char* architecture;  ///< as in config.json's architectures: LlamaForCausalLM
@@ -20,6 +24,8 @@ struct Family {
   std::vector<std::unique_ptr<Unit>> (*build)(const ModelConfig& config, const ParallelContext& parallel);
   /// Called after configure, when head_dim is known.
   void (*read_rope)(const ConfigReader& json, ModelConfig& config) = read_common_rope;
+  /// The plan of the architecture (level 2); null: that of the common decoder.
+  const TpRules* tp_rules = nullptr;
 };
 
 extern const Family kLlamaFamily;

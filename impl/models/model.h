@@ -1,6 +1,7 @@
 // A model: its configuration, read from a Hugging Face config.json, and the units it is made of.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -13,6 +14,8 @@
 #include "nn/unit.h"
 
 namespace tessera {
+
+struct Family;
 
 /// The mixture of experts of a model; `experts` is 0 in dense ones.
 struct MoeConfig {
@@ -89,12 +92,16 @@ struct ModelConfig {
   double initializer_range = 0.02;
   int64_t bos_token = -1;
   std::vector<int64_t> eos_tokens;
+  const Family* family = nullptr;  ///< who reads and builds it when that is a plugin; null: by `architecture`
+  /// Tensor-parallel plans that the host has registered, by name (models/tp_plan.h).
+  std::map<std::string, std::string> tp_plans;
   std::string raw;  ///< config.json as read: exported unchanged but for dtype
 };
 
 /// Reads and checks a config. Errors (format, unsupported) name the key and the value. Hostile input safe.
-ModelConfig parse_model_config(const std::string& json_text);
-ModelConfig load_model_config(const std::string& directory);
+/// `plugin` families come before the built-in ones of the same name.
+ModelConfig parse_model_config(const std::string& json_text, const std::vector<const Family*>& plugin = {});
+ModelConfig load_model_config(const std::string& directory, const std::vector<const Family*>& plugin = {});
 
 /// The units of a model on the meta device: names, shapes, placements; no memory. Unit 0 is the embedding,
 /// the last is the HeadUnit. Under tp the plan has set placements and blocks use `parallel`.

@@ -18,6 +18,7 @@ std::vector<std::string> known_architectures() {
 }
 
 std::vector<std::unique_ptr<Unit>> build_units(const ModelConfig& config, const ParallelContext& parallel) {
+  if (config.family != nullptr) return config.family->build(config, parallel);
   for (const Family* family : families()) {
     if (config.architecture == family->architecture) return family->build(config, parallel);
   }

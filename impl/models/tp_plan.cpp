@@ -19,12 +19,11 @@ namespace {
 
 constexpr size_t kMostRules = 100'000;
 constexpr size_t kMostBytes = size_t{4} << 20;
-
-using Pairs = std::vector<std::pair<const char*, const char*>>;
+constexpr size_t kMostPlans = 256;
 
 // What the common decoder is made of (models/decoder.cpp).
-const Pairs& decoder_rules() {
-  static const Pairs rules = {
+const TpRules& decoder_rules() {
+  static const TpRules rules = {
       {"model.embed_tokens", "vocab_parallel"},
       {"model.layers.*.self_attn.q_proj", "colwise"},
       {"model.layers.*.self_attn.k_proj", "colwise"},
@@ -40,8 +39,8 @@ const Pairs& decoder_rules() {
   return rules;
 }
 
-const Pairs& generic_rules() {
-  static const Pairs rules = {
+const TpRules& generic_rules() {
+  static const TpRules rules = {
       {"*embed_tokens", "vocab_parallel"},
       {"*q_proj", "colwise"},
       {"*k_proj", "colwise"},
@@ -83,7 +82,8 @@ bool is_norm(const std::string& module) {
 std::string read_text(const std::string& path) {
   std::error_code no_status;
   TESSERA_CHECK(std::filesystem::is_regular_file(path, no_status), io, "parallel.tp_plan=\"", path,
-                "\" is neither a file nor auto, architecture, checkpoint or generic nor a JSON map");
+                "\" is neither auto, architecture, checkpoint or generic nor a registered plan, a file or a "
+                "JSON map");
   TESSERA_CHECK(std::filesystem::file_size(path, no_status) <= kMostBytes, format, "parallel.tp_plan=\"",
                 path, "\" is longer than ", kMostBytes, " bytes");
   std::ifstream file(path, std::ios::binary);
@@ -91,20 +91,20 @@ std::string read_text(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// A map of strings. JSON is YAML too, so that one reader does for both.
-std::map<std::string, std::string> read_map(const std::string& text) {
+// A map of strings. JSON is YAML too, so that one reader does for both. `what` is what messages call it.
+std::map<std::string, std::string> read_map(const std::string& text, const std::string& what) {
   std::map<std::string, std::string> rules;
   try {
     const YAML::Node root = YAML::Load(text);
-    TESSERA_CHECK(root.IsMap() && root.size() <= kMostRules, format,
-                  "parallel.tp_plan is no map of name patterns and styles");
+    TESSERA_CHECK(root.IsMap() && root.size() <= kMostRules, format, what,
+                  " is no map of name patterns and styles");
     for (const auto& entry : root) {
-      TESSERA_CHECK(entry.first.IsScalar() && entry.second.IsScalar(), format,
-                    "parallel.tp_plan: an entry is no pair of texts");
+      TESSERA_CHECK(entry.first.IsScalar() && entry.second.IsScalar(), format, what,
+                    ": an entry is no pair of texts");
       rules[entry.first.Scalar()] = entry.second.Scalar();
     }
   } catch (const YAML::Exception& error) {
-    throw Error(Code::format, cat("parallel.tp_plan: ", error.what()));
+    throw Error(Code::format, cat(what, ": ", error.what()));
   }
   return rules;
 }
@@ -124,10 +124,13 @@ std::map<std::string, std::string> checkpoint_map(const ModelConfig& config) {
   return rules;
 }
 
-bool is_family(const ModelConfig& config) {
-  const auto& all = families();
-  return std::any_of(all.begin(), all.end(),
-                     [&](const Family* family) { return config.architecture == family->architecture; });
+// Who builds the model; null when nobody is known.
+const Family* family_of(const ModelConfig& config) {
+  if (config.family != nullptr) return config.family;
+  for (const Family* family : families()) {
+    if (config.architecture == family->architecture) return family;
+  }
+  return nullptr;
 }
 
 std::string sibling(const std::string& module, const std::string& name) {
@@ -187,7 +190,10 @@ TpPlan TpPlan::choose(const ModelConfig& config, const std::string& requested) {
   };
   const bool any = requested.empty() || requested == "auto";
   if (any || requested == "architecture") {
-    if (is_family(config)) return take(decoder_rules(), "architecture " + config.architecture);
+    if (const Family* family = family_of(config)) {
+      return take(family->tp_rules != nullptr ? *family->tp_rules : decoder_rules(),
+                  "architecture " + config.architecture);
+    }
     TESSERA_CHECK(any, argument, "parallel.tp_plan=architecture: ", config.architecture, " has none");
   }
   if (any || requested == "checkpoint") {
@@ -197,11 +203,30 @@ TpPlan TpPlan::choose(const ModelConfig& config, const std::string& requested) {
   }
   if (any || requested == "generic") return take(generic_rules(), "generic, by the usual names");
   plan.complete_ = true;
+  if (const auto found = config.tp_plans.find(requested); found != config.tp_plans.end()) {
+    return take(read_map(found->second, "plan " + requested), "the user's, registered as " + requested);
+  }
   const size_t first = requested.find_first_not_of(" \t\r\n");
   if (first != std::string::npos && requested[first] == '{') {
-    return take(read_map(requested), "the user's, given as text");
+    return take(read_map(requested, "parallel.tp_plan"), "the user's, given as text");
   }
-  return take(read_map(read_text(requested)), "the user's, " + requested);
+  return take(read_map(read_text(requested), "parallel.tp_plan"), "the user's, " + requested);
+}
+
+void register_tp_plan(std::map<std::string, std::string>& plans, const std::string& name,
+                      const std::string& text) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  TESSERA_CHECK(!name.empty() && name.size() <= 64 && name.find_first_not_of(kLetters) == std::string::npos,
+                argument, "name=", quoted(name), " is not 1 to 64 letters, digits, '_', '-' and '.'");
+  for (const char* level : {"auto", "architecture", "checkpoint", "generic"}) {
+    TESSERA_CHECK(name != level, argument, "name=", name, " is a level of its own");
+  }
+  TESSERA_CHECK(text.size() <= kMostBytes, format, "plan ", name, " is longer than ", kMostBytes, " bytes");
+  TESSERA_CHECK(plans.count(name) != 0 || plans.size() < kMostPlans, argument, "name=", name, ": there are ",
+                kMostPlans, " plans already");
+  TpPlan checked;
+  for (const auto& [pattern, style] : read_map(text, "plan " + name)) checked.add(pattern, style);
+  plans[name] = text;
 }
 
 const TpPlan::Rule* TpPlan::find(const std::string& module) const {

@@ -1,6 +1,7 @@
 // Tensor-parallel plans: which style each weight of a model gets, and who said so.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,7 +30,8 @@ std::string_view tp_style_name(TpStyle style);
 class TpPlan {
  public:
   /// `requested` is parallel.tp_plan: "auto" for the levels from 2 on, "architecture", "checkpoint" or
-  /// "generic" for one of them, a file (.json, .yaml or .yml), or the map itself as JSON text. Errors
+  /// "generic" for one of them, the name of a plan that the host has registered (config.tp_plans), a file
+  /// (.json, .yaml or .yml), or the map itself as JSON text. Errors
   /// (argument, format, io): a level the model does not have, a style that is not known.
   static TpPlan choose(const ModelConfig& config, const std::string& requested);
 
@@ -53,6 +55,9 @@ class TpPlan {
     bool sequence;  ///< written sequence_parallel: a norm over this rank's tokens
   };
 
+  friend void register_tp_plan(std::map<std::string, std::string>& plans, const std::string& name,
+                               const std::string& text);
+
   const Rule* find(const std::string& module) const;
   void add(const std::string& pattern, const std::string& style);
 
@@ -60,6 +65,13 @@ class TpPlan {
   std::string source_;
   bool complete_ = false;  ///< the user's: must name every matrix, and nothing that is not there
 };
+
+/// Adds a plan that `parallel.tp_plan=name` then asks for, or replaces the one of that name. `text` is the
+/// map as JSON or YAML. Whether it fits a model is checked where it is used. Errors: argument (a name that is
+/// not of letters, digits, '_', '-' and '.', or means something else; an unknown style; more than 256 plans),
+/// format (no map of texts).
+void register_tp_plan(std::map<std::string, std::string>& plans, const std::string& name,
+                      const std::string& text);
 
 /// A table of modules and styles for a person, layers that are alike in one line.
 std::string to_text(const TpPlan& plan, const std::vector<std::unique_ptr<Unit>>& units);

@@ -57,6 +57,9 @@ void add_job_keys(Keys& keys) {
   keys.push_back(
       text("model.config", "",
            "config.json for a model that starts from seeded random weights, in place of model.path."));
+  keys.push_back(
+      text("model.plugin", "",
+           "Shared library with an architecture of your own; the tessera program opens the model with it."));
   keys.push_back(flag("model.load_from_rank0", false,
                       "The checkpoint is visible to rank 0 only: it sends the weights tensor by tensor."));
 }
@@ -233,7 +236,8 @@ void add_parallel_keys(Keys& keys) {
       text("parallel.tp_plan", "auto",
            "Which weights tp cuts and how. auto: the architecture's plan, else the checkpoint's "
            "base_model_tp_plan, else by the usual names; architecture, checkpoint or generic: that one; "
-           "otherwise a .json or .yaml file, or a JSON map, of name patterns and styles (colwise, rowwise, "
+           "otherwise a plan registered on the model, a .json or .yaml file, or a JSON map, of name patterns "
+           "and styles (colwise, rowwise, "
            "vocab_parallel, replicate, sequence_parallel)."));
   keys.push_back(flag("parallel.defer_gradient_sync", true,
                       "Under accumulation gradients are reduced after the last micro-batch only."));

@@ -224,6 +224,7 @@ TEST_F(Cpp, AStepIsItsPartsAndAllResultsComeBack) {
       config.set("train.global_batch", "2");
       EXPECT_NE(ts::plan(model, config, 2).find("dp_shard"), std::string::npos);
       EXPECT_NE(ts::timeline(model, config, 2).find("rank 0"), std::string::npos);
+      model.set_tp_plan("whole", R"({"*": "replicate"})");
       ts::TimelineOptions image(TESSERA_TIMELINE_SVG);
       EXPECT_EQ(ts::timeline(model, config, 2, image).rfind("<svg", 0), 0U);
     }

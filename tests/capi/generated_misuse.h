@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 184 calls
+// 192 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -82,6 +82,14 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_model_get_text(tessera_model{0}, nullptr, 64, scratch<size_t>(), &err), "tessera_model_get_text", "buf");
   EXPECT_NULL_POINTER(tessera_model_get_text(tessera_model{0}, scratch<char>(), 64, nullptr, &err), "tessera_model_get_text", "out_len");
   EXPECT_NULL_POINTER(tessera_model_get_parameter_count(tessera_model{0}, nullptr, &err), "tessera_model_get_parameter_count", "out_count");
+  EXPECT_NULL_POINTER(tessera_model_set_tp_plan(tessera_model{0}, nullptr, "x", &err), "tessera_model_set_tp_plan", "name");
+  EXPECT_NULL_POINTER(tessera_model_set_tp_plan(tessera_model{0}, "x", nullptr, &err), "tessera_model_set_tp_plan", "plan");
+  EXPECT_NULL_POINTER(tessera_model_open_plugin(nullptr, "x", scratch<tessera_model>(), &err), "tessera_model_open_plugin", "directory");
+  EXPECT_NULL_POINTER(tessera_model_open_plugin("x", nullptr, scratch<tessera_model>(), &err), "tessera_model_open_plugin", "plugin");
+  EXPECT_NULL_POINTER(tessera_model_open_plugin("x", "x", nullptr, &err), "tessera_model_open_plugin", "out_model");
+  EXPECT_NULL_POINTER(tessera_model_create_plugin(nullptr, "x", scratch<tessera_model>(), &err), "tessera_model_create_plugin", "config_json");
+  EXPECT_NULL_POINTER(tessera_model_create_plugin("x", nullptr, scratch<tessera_model>(), &err), "tessera_model_create_plugin", "plugin");
+  EXPECT_NULL_POINTER(tessera_model_create_plugin("x", "x", nullptr, &err), "tessera_model_create_plugin", "out_model");
   EXPECT_NULL_POINTER(tessera_batch_create(nullptr, &err), "tessera_batch_create", "out_batch");
   EXPECT_NULL_POINTER(tessera_batch_push(tessera_batch{0}, nullptr, scratch<int64_t>(), 1, scratch<int64_t>(), 1, &err), "tessera_batch_push", "tokens");
   EXPECT_NULL_POINTER(tessera_batch_push(tessera_batch{0}, scratch<int64_t>(), scratch<int64_t>(), 1, nullptr, 1, &err), "tessera_batch_push", "lengths");
@@ -190,7 +198,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 102 calls
+// 103 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
@@ -229,6 +237,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_mesh_broadcast_async(tessera_mesh{0}, "x", tessera_tensor{0}, 1, scratch<tessera_future>(), &err), "tessera_mesh_broadcast_async", "mesh");
   EXPECT_NULL_HANDLE(tessera_model_get_text(tessera_model{0}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_model_get_text", "model");
   EXPECT_NULL_HANDLE(tessera_model_get_parameter_count(tessera_model{0}, scratch<int64_t>(), &err), "tessera_model_get_parameter_count", "model");
+  EXPECT_NULL_HANDLE(tessera_model_set_tp_plan(tessera_model{0}, "x", "x", &err), "tessera_model_set_tp_plan", "model");
   EXPECT_NULL_HANDLE(tessera_batch_push(tessera_batch{0}, scratch<int64_t>(), scratch<int64_t>(), 1, scratch<int64_t>(), 1, &err), "tessera_batch_push", "batch");
   EXPECT_NULL_HANDLE(tessera_batch_count(tessera_batch{0}, scratch<int64_t>(), &err), "tessera_batch_count", "batch");
   EXPECT_NULL_HANDLE(tessera_batch_count_tokens(tessera_batch{0}, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_batch_count_tokens", "batch");
@@ -296,7 +305,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 114 calls
+// 115 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -341,6 +350,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_model_destroy(tessera_model{invented(TESSERA_KIND_MODEL)}), "tessera_model_destroy", "model");
   EXPECT_STALE_HANDLE(tessera_model_get_text(tessera_model{invented(TESSERA_KIND_MODEL)}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_model_get_text", "model");
   EXPECT_STALE_HANDLE(tessera_model_get_parameter_count(tessera_model{invented(TESSERA_KIND_MODEL)}, scratch<int64_t>(), &err), "tessera_model_get_parameter_count", "model");
+  EXPECT_STALE_HANDLE(tessera_model_set_tp_plan(tessera_model{invented(TESSERA_KIND_MODEL)}, "x", "x", &err), "tessera_model_set_tp_plan", "model");
   EXPECT_STALE_HANDLE(tessera_batch_destroy(tessera_batch{invented(TESSERA_KIND_BATCH)}), "tessera_batch_destroy", "batch");
   EXPECT_STALE_HANDLE(tessera_batch_push(tessera_batch{invented(TESSERA_KIND_BATCH)}, scratch<int64_t>(), scratch<int64_t>(), 1, scratch<int64_t>(), 1, &err), "tessera_batch_push", "batch");
   EXPECT_STALE_HANDLE(tessera_batch_count(tessera_batch{invented(TESSERA_KIND_BATCH)}, scratch<int64_t>(), &err), "tessera_batch_count", "batch");
@@ -414,7 +424,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 114 calls
+// 115 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -459,6 +469,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_model_destroy(tessera_model{other_kind<tessera_model>()}), "tessera_model_destroy", "model");
   EXPECT_WRONG_HANDLE(tessera_model_get_text(tessera_model{other_kind<tessera_model>()}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_model_get_text", "model");
   EXPECT_WRONG_HANDLE(tessera_model_get_parameter_count(tessera_model{other_kind<tessera_model>()}, scratch<int64_t>(), &err), "tessera_model_get_parameter_count", "model");
+  EXPECT_WRONG_HANDLE(tessera_model_set_tp_plan(tessera_model{other_kind<tessera_model>()}, "x", "x", &err), "tessera_model_set_tp_plan", "model");
   EXPECT_WRONG_HANDLE(tessera_batch_destroy(tessera_batch{other_kind<tessera_batch>()}), "tessera_batch_destroy", "batch");
   EXPECT_WRONG_HANDLE(tessera_batch_push(tessera_batch{other_kind<tessera_batch>()}, scratch<int64_t>(), scratch<int64_t>(), 1, scratch<int64_t>(), 1, &err), "tessera_batch_push", "batch");
   EXPECT_WRONG_HANDLE(tessera_batch_count(tessera_batch{other_kind<tessera_batch>()}, scratch<int64_t>(), &err), "tessera_batch_count", "batch");
@@ -532,7 +543,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 142 calls
+// 145 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -596,6 +607,9 @@ inline void everything_null() {
   (void)tessera_model_destroy(tessera_model{0});
   (void)tessera_model_get_text(tessera_model{0}, nullptr, 0, nullptr, nullptr);
   (void)tessera_model_get_parameter_count(tessera_model{0}, nullptr, nullptr);
+  (void)tessera_model_set_tp_plan(tessera_model{0}, nullptr, nullptr, nullptr);
+  (void)tessera_model_open_plugin(nullptr, nullptr, nullptr, nullptr);
+  (void)tessera_model_create_plugin(nullptr, nullptr, nullptr, nullptr);
   (void)tessera_batch_create(nullptr, nullptr);
   (void)tessera_batch_destroy(tessera_batch{0});
   (void)tessera_batch_push(tessera_batch{0}, nullptr, nullptr, 0, nullptr, 0, nullptr);
@@ -678,7 +692,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 142 calls
+// 145 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -742,6 +756,9 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_model_destroy(tessera_model{0}), "tessera_model_destroy");
   EXPECT_STOPPED(tessera_model_get_text(tessera_model{0}, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_model_get_text");
   EXPECT_STOPPED(tessera_model_get_parameter_count(tessera_model{0}, scratch<int64_t>(), &err), "tessera_model_get_parameter_count");
+  EXPECT_STOPPED(tessera_model_set_tp_plan(tessera_model{0}, "x", "x", &err), "tessera_model_set_tp_plan");
+  EXPECT_STOPPED(tessera_model_open_plugin("x", "x", scratch<tessera_model>(), &err), "tessera_model_open_plugin");
+  EXPECT_STOPPED(tessera_model_create_plugin("x", "x", scratch<tessera_model>(), &err), "tessera_model_create_plugin");
   EXPECT_STOPPED(tessera_batch_create(scratch<tessera_batch>(), &err), "tessera_batch_create");
   EXPECT_STOPPED(tessera_batch_destroy(tessera_batch{0}), "tessera_batch_destroy");
   EXPECT_STOPPED(tessera_batch_push(tessera_batch{0}, scratch<int64_t>(), scratch<int64_t>(), 1, scratch<int64_t>(), 1, &err), "tessera_batch_push");
@@ -891,6 +908,9 @@ inline const char* const kFunctions[] = {
     "tessera_model_destroy",
     "tessera_model_get_text",
     "tessera_model_get_parameter_count",
+    "tessera_model_set_tp_plan",
+    "tessera_model_open_plugin",
+    "tessera_model_create_plugin",
     "tessera_batch_create",
     "tessera_batch_destroy",
     "tessera_batch_push",

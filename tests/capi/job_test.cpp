@@ -528,6 +528,33 @@ TEST(Job, ATimelineIsTextAnImageOrATrace) {
   EXPECT_EQ(err.code, TESSERA_E_ARGUMENT);
 }
 
+TEST(Job, ARegisteredTensorParallelPlanIsUsedByItsName) {
+  const tessera_model model = job::model();
+  const tessera_config config = job::config({{"parallel.tp", "2"}, {"parallel.tp_plan", "mine"}});
+  tessera_error err{};
+  char text[8192];
+  size_t length = 0;
+  const auto plan = [&] {
+    return tessera_plan_get_text(model, config, 2, TESSERA_PLAN_SUMMARY, text, sizeof text, &length, &err);
+  };
+  EXPECT_EQ(plan(), TESSERA_E_IO);
+  EXPECT_NE(std::strstr(err.message, "\"mine\" is neither auto"), nullptr) << err.message;
+  ASSERT_OK(tessera_model_set_tp_plan(model, "mine", R"({"*": "replicate", "layers.*.mlp.*_proj": "colwise",
+      "layers.*.mlp.down_proj": "rowwise"})",
+                                      err));
+  EXPECT_EQ(plan(), TESSERA_OK) << err.message;
+  EXPECT_NE(std::strstr(text, "tensor parallel plan: the user's, registered as mine"), nullptr) << text;
+  const tessera_model other = job::model();
+  EXPECT_EQ(tessera_plan_get_text(other, config, 2, TESSERA_PLAN_SUMMARY, text, sizeof text, &length, &err),
+            TESSERA_E_IO)
+      << "a plan belongs to one model";
+  EXPECT_EQ(tessera_model_set_tp_plan(model, "auto", "{}", &err), TESSERA_E_ARGUMENT);
+  EXPECT_EQ(tessera_model_set_tp_plan(model, "p", "[", &err), TESSERA_E_FORMAT);
+  tessera_model_destroy(other);
+  tessera_model_destroy(model);
+  tessera_config_destroy(config);
+}
+
 TEST(Job, DestroyWhileAStepRunsIsSafe) {
   const int64_t before = job::live_handles();
   for (int round = 0; round < 20; ++round) {

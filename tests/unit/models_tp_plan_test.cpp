@@ -42,6 +42,40 @@ TEST(TpPlan, TheLevelsAreTakenInOrder) {
   EXPECT_EQ(TpPlan::choose(config, "{}").source(), "the user's, given as text");
 }
 
+TEST(TpPlan, AHostRegistersPlansByName) {
+  ModelConfig config = tiny_config();
+  register_tp_plan(config.tp_plans, "mlp-only.v1", R"({"*": "replicate", "layers.*.mlp.*_proj": "colwise",
+      "layers.*.mlp.down_proj": "rowwise"})");
+  register_tp_plan(config.tp_plans, "none", "\"*\": replicate\n");
+  const TpPlan plan = TpPlan::choose(config, "mlp-only.v1");
+  EXPECT_EQ(plan.source(), "the user's, registered as mlp-only.v1");
+  EXPECT_EQ(plan.style("model.layers.0.mlp.down_proj"), TpStyle::rowwise);
+  EXPECT_EQ(plan.style("model.layers.0.self_attn.q_proj"), TpStyle::replicate);
+  EXPECT_EQ(TpPlan::choose(config, "none").style("model.layers.0.mlp.down_proj"), TpStyle::replicate);
+  EXPECT_EQ(TpPlan::choose(config, "auto").source(), "architecture LlamaForCausalLM")
+      << "only when asked for";
+
+  const auto refused = [&](const std::string& name, const std::string& text) -> std::string {
+    const auto before = config.tp_plans;
+    try {
+      register_tp_plan(config.tp_plans, name, text);
+    } catch (const Error& error) {
+      EXPECT_EQ(config.tp_plans, before);
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(refused("generic", "{}"), "name=generic is a level of its own");
+  EXPECT_NE(refused("a/b", "{}").find("is not 1 to 64 letters"), std::string::npos);
+  EXPECT_NE(refused("", "{}").find("is not 1 to 64 letters"), std::string::npos);
+  EXPECT_EQ(refused("p", "[1]"), "plan p is no map of name patterns and styles");
+  EXPECT_NE(refused("p", R"({"a": "diagonal"})").find("the style \"diagonal\" of \"a\" is not known"),
+            std::string::npos);
+  EXPECT_EQ(refused("none", "{}"), "no error") << "replaced";
+  for (int i = 0; config.tp_plans.size() < 256; ++i) register_tp_plan(config.tp_plans, cat("p", i), "{}");
+  EXPECT_EQ(refused("more", "{}"), "name=more: there are 256 plans already");
+}
+
 TEST(TpPlan, GenericAndArchitecturePlansAgreeOnTheCommonDecoder) {
   const ModelConfig config = tiny_config();
   const TpPlan architecture = TpPlan::choose(config, "architecture");

@@ -399,6 +399,12 @@ tessera_model_get_text(model, buf, cap, out_len, err) =
     ccall((:tessera_model_get_text, LIBRARY), Int32, (TesseraModel,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, buf, cap, out_len, err)
 tessera_model_get_parameter_count(model, out_count, err) =
     ccall((:tessera_model_get_parameter_count, LIBRARY), Int32, (TesseraModel,Ptr{Int64},Ptr{TesseraError},), model, out_count, err)
+tessera_model_set_tp_plan(model, name, plan, err) =
+    ccall((:tessera_model_set_tp_plan, LIBRARY), Int32, (TesseraModel,Cstring,Cstring,Ptr{TesseraError},), model, name, plan, err)
+tessera_model_open_plugin(directory, plugin, out_model, err) =
+    ccall((:tessera_model_open_plugin, LIBRARY), Int32, (Cstring,Cstring,Ptr{TesseraModel},Ptr{TesseraError},), directory, plugin, out_model, err)
+tessera_model_create_plugin(config_json, plugin, out_model, err) =
+    ccall((:tessera_model_create_plugin, LIBRARY), Int32, (Cstring,Cstring,Ptr{TesseraModel},Ptr{TesseraError},), config_json, plugin, out_model, err)
 tessera_batch_create(out_batch, err) =
     ccall((:tessera_batch_create, LIBRARY), Int32, (Ptr{TesseraBatch},Ptr{TesseraError},), out_batch, err)
 tessera_batch_destroy(batch) =

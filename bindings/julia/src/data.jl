@@ -8,8 +8,16 @@ open_model(directory::AbstractString) = Model(handle(CAPI.TesseraModel, CAPI.tes
 An architecture from the text of a config.json; trainers start it from seeded random weights. `open_model` reads a directory.
 """
 Model(config_json::AbstractString) = Model(handle(CAPI.TesseraModel, CAPI.tessera_model_create, config_json))
+"Like open_model, with the architectures of a plugin, a shared library, before the built-in ones."
+open_model(directory::AbstractString, plugin::AbstractString) =
+    Model(handle(CAPI.TesseraModel, CAPI.tessera_model_open_plugin, directory, plugin))
+Model(config_json::AbstractString, plugin::AbstractString) =
+    Model(handle(CAPI.TesseraModel, CAPI.tessera_model_create_plugin, config_json, plugin))
 Base.string(model::Model) = text(CAPI.tessera_model_get_text, model)
 parameter_count(model::Model) = value(Int64, CAPI.tessera_model_get_parameter_count, model)
+
+"Registers a tensor-parallel plan, a JSON or YAML map of name patterns and styles, for jobs with `parallel.tp_plan=name`."
+set_tp_plan!(model::Model, name, plan) = call(CAPI.tessera_model_set_tp_plan, model, name, plan)
 
 "What a job will do, as text; with part CAPI.TESSERA_PLAN_SEARCH or _JSON the fastest meshes of the key cluster."
 plan(model::Model, config::Config, world_size; part = CAPI.TESSERA_PLAN_SUMMARY) =

@@ -190,6 +190,7 @@ end
         end
         config["train.global_batch"] = 2
         @test occursin("dp_shard", plan(Model(MODEL), config, 2))
+        set_tp_plan!(Model(MODEL), "whole", "{\"*\": \"replicate\"}")
         @test occursin("rank 0", timeline(Model(MODEL), config, 2; columns = 60, backward = 3.0))
         @test startswith(timeline(Model(MODEL), config, 2; format = CAPI.TESSERA_TIMELINE_SVG), "<svg")
         @test_throws TesseraException timeline(Model(MODEL), config, 2; transfer = -1.0)

@@ -420,12 +420,18 @@ class Model(Owner):
 
     _type = capi.Model
 
-    def __init__(self, config_json):
-        super().__init__(handle(capi.Model, library.tessera_model_create, utf8(config_json)))
+    def __init__(self, config_json, plugin=None):
+        """`plugin` is a shared library with architectures of your own."""
+        if plugin is None:
+            super().__init__(handle(capi.Model, library.tessera_model_create, utf8(config_json)))
+        else:
+            super().__init__(handle(capi.Model, library.tessera_model_create_plugin, utf8(config_json), utf8(plugin)))
 
     @classmethod
-    def open(cls, directory):
-        return cls._of(handle(capi.Model, library.tessera_model_open, utf8(directory)))
+    def open(cls, directory, plugin=None):
+        if plugin is None:
+            return cls._of(handle(capi.Model, library.tessera_model_open, utf8(directory)))
+        return cls._of(handle(capi.Model, library.tessera_model_open_plugin, utf8(directory), utf8(plugin)))
 
     def __str__(self):
         return text(library.tessera_model_get_text, self)
@@ -433,6 +439,10 @@ class Model(Owner):
     @property
     def parameter_count(self):
         return number(c_int64, library.tessera_model_get_parameter_count, self)
+
+    def set_tp_plan(self, name, plan):
+        """Registers a tensor-parallel plan, a JSON or YAML map of name patterns and styles, for parallel.tp_plan=name."""
+        call(library.tessera_model_set_tp_plan, self, utf8(name), utf8(plan))
 
 
 def plan(model, config, world_size, part=capi.PLAN_SUMMARY):

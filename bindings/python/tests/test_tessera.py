@@ -206,6 +206,7 @@ class Jobs(unittest.TestCase):
             tessera.run_ranks(2, work, **ONE_THREAD)
         config["train.global_batch"] = 2
         self.assertIn("dp_shard", tessera.plan(tessera.Model(MODEL), config, 2))
+        tessera.Model(MODEL).set_tp_plan("whole", '{"*": "replicate"}')
         draw = lambda **options: tessera.timeline(tessera.Model(MODEL), config, 2, **options)
         self.assertIn("rank 0", draw(columns=60, backward=3))
         self.assertTrue(draw(format=tessera.capi.TIMELINE_SVG).startswith("<svg"))

@@ -133,12 +133,12 @@ typedef long long swig_type_103;
 typedef long long swig_type_104;
 typedef long long swig_type_105;
 typedef long long swig_type_106;
-typedef long long swig_type_107;
-typedef long long swig_type_108;
-typedef long long swig_type_109;
-typedef long long swig_type_110;
-typedef long long swig_type_111;
-typedef long long swig_type_112;
+typedef _gostring_ swig_type_107;
+typedef _gostring_ swig_type_108;
+typedef _gostring_ swig_type_109;
+typedef _gostring_ swig_type_110;
+typedef _gostring_ swig_type_111;
+typedef _gostring_ swig_type_112;
 typedef long long swig_type_113;
 typedef long long swig_type_114;
 typedef long long swig_type_115;
@@ -155,14 +155,14 @@ typedef long long swig_type_125;
 typedef long long swig_type_126;
 typedef long long swig_type_127;
 typedef long long swig_type_128;
-typedef _gostring_ swig_type_129;
+typedef long long swig_type_129;
 typedef long long swig_type_130;
 typedef long long swig_type_131;
 typedef long long swig_type_132;
 typedef long long swig_type_133;
 typedef long long swig_type_134;
 typedef long long swig_type_135;
-typedef long long swig_type_136;
+typedef _gostring_ swig_type_136;
 typedef long long swig_type_137;
 typedef long long swig_type_138;
 typedef long long swig_type_139;
@@ -205,65 +205,65 @@ typedef long long swig_type_175;
 typedef long long swig_type_176;
 typedef long long swig_type_177;
 typedef long long swig_type_178;
-typedef _gostring_ swig_type_179;
+typedef long long swig_type_179;
 typedef long long swig_type_180;
-typedef _gostring_ swig_type_181;
+typedef long long swig_type_181;
 typedef long long swig_type_182;
-typedef _gostring_ swig_type_183;
+typedef long long swig_type_183;
 typedef long long swig_type_184;
-typedef _gostring_ swig_type_185;
-typedef long long swig_type_186;
-typedef _gostring_ swig_type_187;
-typedef long long swig_type_188;
+typedef long long swig_type_185;
+typedef _gostring_ swig_type_186;
+typedef long long swig_type_187;
+typedef _gostring_ swig_type_188;
 typedef long long swig_type_189;
 typedef _gostring_ swig_type_190;
 typedef long long swig_type_191;
-typedef long long swig_type_192;
+typedef _gostring_ swig_type_192;
 typedef long long swig_type_193;
-typedef long long swig_type_194;
+typedef _gostring_ swig_type_194;
 typedef long long swig_type_195;
-typedef _gostring_ swig_type_196;
-typedef long long swig_type_197;
+typedef long long swig_type_196;
+typedef _gostring_ swig_type_197;
 typedef long long swig_type_198;
-typedef _gostring_ swig_type_199;
+typedef long long swig_type_199;
 typedef long long swig_type_200;
 typedef long long swig_type_201;
-typedef _gostring_ swig_type_202;
-typedef long long swig_type_203;
+typedef long long swig_type_202;
+typedef _gostring_ swig_type_203;
 typedef long long swig_type_204;
-typedef _gostring_ swig_type_205;
-typedef long long swig_type_206;
+typedef long long swig_type_205;
+typedef _gostring_ swig_type_206;
 typedef long long swig_type_207;
-typedef _gostring_ swig_type_208;
-typedef long long swig_type_209;
-typedef _gostring_ swig_type_210;
-typedef _gostring_ swig_type_211;
-typedef long long swig_type_212;
+typedef long long swig_type_208;
+typedef _gostring_ swig_type_209;
+typedef long long swig_type_210;
+typedef long long swig_type_211;
+typedef _gostring_ swig_type_212;
 typedef long long swig_type_213;
 typedef long long swig_type_214;
-typedef long long swig_type_215;
+typedef _gostring_ swig_type_215;
 typedef long long swig_type_216;
-typedef long long swig_type_217;
-typedef long long swig_type_218;
+typedef _gostring_ swig_type_217;
+typedef _gostring_ swig_type_218;
 typedef long long swig_type_219;
 typedef long long swig_type_220;
-typedef _gostring_ swig_type_221;
+typedef long long swig_type_221;
 typedef long long swig_type_222;
 typedef long long swig_type_223;
-typedef _gostring_ swig_type_224;
+typedef long long swig_type_224;
 typedef long long swig_type_225;
 typedef long long swig_type_226;
 typedef long long swig_type_227;
-typedef long long swig_type_228;
+typedef _gostring_ swig_type_228;
 typedef long long swig_type_229;
-typedef _gostring_ swig_type_230;
-typedef long long swig_type_231;
+typedef long long swig_type_230;
+typedef _gostring_ swig_type_231;
 typedef long long swig_type_232;
 typedef long long swig_type_233;
 typedef long long swig_type_234;
 typedef long long swig_type_235;
 typedef long long swig_type_236;
-typedef long long swig_type_237;
+typedef _gostring_ swig_type_237;
 typedef long long swig_type_238;
 typedef long long swig_type_239;
 typedef long long swig_type_240;
@@ -288,6 +288,13 @@ typedef long long swig_type_258;
 typedef long long swig_type_259;
 typedef long long swig_type_260;
 typedef long long swig_type_261;
+typedef long long swig_type_262;
+typedef long long swig_type_263;
+typedef long long swig_type_264;
+typedef long long swig_type_265;
+typedef long long swig_type_266;
+typedef long long swig_type_267;
+typedef long long swig_type_268;
 extern void _wrap_Swig_free_capi_86c7911f401be8f3(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_86c7911f401be8f3(swig_intgo arg1);
 extern swig_type_1 _wrap_tessera_status_name_capi_86c7911f401be8f3(int arg1);
@@ -356,86 +363,89 @@ extern int _wrap_tessera_model_create_capi_86c7911f401be8f3(swig_type_101 arg1, 
 extern int _wrap_tessera_model_destroy_capi_86c7911f401be8f3(swig_type_102 arg1);
 extern int _wrap_tessera_model_get_text_capi_86c7911f401be8f3(swig_type_103 arg1, swig_voidp arg2, swig_type_104 arg3, swig_voidp arg4, swig_voidp arg5);
 extern int _wrap_tessera_model_get_parameter_count_capi_86c7911f401be8f3(swig_type_105 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_model_set_tp_plan_capi_86c7911f401be8f3(swig_type_106 arg1, swig_type_107 arg2, swig_type_108 arg3, swig_voidp arg4);
+extern int _wrap_tessera_model_open_plugin_capi_86c7911f401be8f3(swig_type_109 arg1, swig_type_110 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_model_create_plugin_capi_86c7911f401be8f3(swig_type_111 arg1, swig_type_112 arg2, swig_voidp arg3, swig_voidp arg4);
 extern int _wrap_tessera_batch_create_capi_86c7911f401be8f3(swig_voidp arg1, swig_voidp arg2);
-extern int _wrap_tessera_batch_destroy_capi_86c7911f401be8f3(swig_type_106 arg1);
-extern int _wrap_tessera_batch_push_capi_86c7911f401be8f3(swig_type_107 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_108 arg4, swig_voidp arg5, swig_type_109 arg6, swig_voidp arg7);
-extern int _wrap_tessera_batch_count_capi_86c7911f401be8f3(swig_type_110 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(swig_type_111 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_batch_get_array_capi_86c7911f401be8f3(swig_type_112 arg1, swig_type_113 arg2, int arg3, swig_voidp arg4, swig_type_114 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(swig_type_115 arg1, swig_type_116 arg2, swig_type_117 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_create_capi_86c7911f401be8f3(swig_type_118 arg1, swig_type_119 arg2, swig_type_120 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(swig_type_121 arg1);
-extern int _wrap_tessera_dataset_push_capi_86c7911f401be8f3(swig_type_122 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_123 arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(swig_type_124 arg1, swig_voidp arg2);
-extern int _wrap_tessera_dataset_next_capi_86c7911f401be8f3(swig_type_125 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(swig_type_126 arg1, swig_voidp arg2, swig_type_127 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(swig_type_128 arg1, swig_type_129 arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(swig_type_130 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(swig_type_131 arg1, swig_voidp arg2, swig_type_132 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(swig_type_133 arg1, swig_voidp arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(swig_type_135 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_metrics_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_136 arg2);
-extern int _wrap_tessera_generate_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_137 arg2);
-extern int _wrap_tessera_trainer_create_capi_86c7911f401be8f3(swig_type_138 arg1, swig_type_139 arg2, swig_type_140 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(swig_type_141 arg1, swig_type_142 arg2, swig_type_143 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(swig_type_144 arg1);
-extern int _wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(swig_type_145 arg1, swig_type_146 arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_step_capi_86c7911f401be8f3(swig_type_147 arg1, swig_type_148 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(swig_type_149 arg1, swig_type_150 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(swig_type_151 arg1, swig_type_152 arg2, swig_type_153 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(swig_type_154 arg1, swig_type_155 arg2, swig_type_156 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(swig_type_157 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(swig_type_158 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(swig_type_159 arg1, swig_voidp arg2);
-extern int _wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(swig_type_160 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(swig_type_161 arg1, swig_type_162 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(swig_type_163 arg1, swig_type_164 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_generate_capi_86c7911f401be8f3(swig_type_165 arg1, swig_voidp arg2, swig_type_166 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_167 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(swig_type_168 arg1, swig_voidp arg2, swig_type_169 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(swig_type_170 arg1, swig_type_171 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(swig_type_172 arg1, swig_type_173 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(swig_type_174 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(swig_type_175 arg1, swig_type_176 arg2, swig_voidp arg3, swig_type_177 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(swig_type_178 arg1, swig_type_179 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(swig_type_180 arg1, swig_type_181 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(swig_type_182 arg1, swig_type_183 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(swig_type_184 arg1, swig_type_185 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(swig_type_186 arg1, swig_type_187 arg2, swig_type_188 arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(swig_type_189 arg1, swig_type_190 arg2, swig_type_191 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(swig_type_192 arg1, swig_type_193 arg2, swig_voidp arg3, swig_type_194 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(swig_type_195 arg1, swig_type_196 arg2, swig_type_197 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(swig_type_198 arg1, swig_type_199 arg2, swig_type_200 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(swig_type_201 arg1, swig_type_202 arg2, swig_type_203 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(swig_type_204 arg1, swig_type_205 arg2, swig_type_206 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(swig_type_207 arg1, swig_type_208 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(swig_type_209 arg1, swig_type_210 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(swig_type_211 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(swig_type_212 arg1);
-extern int _wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(swig_type_213 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(swig_type_214 arg1, swig_voidp arg2, swig_type_215 arg3, int arg4, swig_voidp arg5, swig_type_216 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(swig_type_217 arg1, swig_voidp arg2, swig_type_218 arg3, int arg4, swig_voidp arg5, swig_type_219 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(swig_type_220 arg1, swig_type_221 arg2, int arg3, swig_voidp arg4, swig_type_222 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(swig_type_223 arg1, swig_type_224 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_225 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(swig_type_226 arg1, swig_voidp arg2, swig_type_227 arg3, swig_voidp arg4, swig_type_228 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_229 arg9, swig_voidp arg10, swig_voidp arg11);
-extern int _wrap_tessera_pack_create_capi_86c7911f401be8f3(swig_type_230 arg1, swig_voidp arg2, swig_type_231 arg3, swig_type_232 arg4, swig_type_233 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_plan_get_text_capi_86c7911f401be8f3(swig_type_234 arg1, swig_type_235 arg2, swig_type_236 arg3, int arg4, swig_voidp arg5, swig_type_237 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_238 arg2);
-extern int _wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(swig_type_239 arg1, swig_type_240 arg2, swig_type_241 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_242 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_future_destroy_capi_86c7911f401be8f3(swig_type_243 arg1);
-extern int _wrap_tessera_future_poll_capi_86c7911f401be8f3(swig_type_244 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_capi_86c7911f401be8f3(swig_type_245 arg1, swig_type_246 arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_any_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_247 arg2, swig_type_248 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_cancel_capi_86c7911f401be8f3(swig_type_249 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_result_capi_86c7911f401be8f3(swig_type_250 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(swig_type_251 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(swig_type_252 arg1, swig_voidp arg2, swig_type_253 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(swig_type_254 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(swig_type_255 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(swig_type_256 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_event_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_257 arg2);
-extern int _wrap_tessera_events_create_capi_86c7911f401be8f3(swig_type_258 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_events_destroy_capi_86c7911f401be8f3(swig_type_259 arg1);
-extern int _wrap_tessera_events_next_capi_86c7911f401be8f3(swig_type_260 arg1, swig_type_261 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_batch_destroy_capi_86c7911f401be8f3(swig_type_113 arg1);
+extern int _wrap_tessera_batch_push_capi_86c7911f401be8f3(swig_type_114 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_115 arg4, swig_voidp arg5, swig_type_116 arg6, swig_voidp arg7);
+extern int _wrap_tessera_batch_count_capi_86c7911f401be8f3(swig_type_117 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(swig_type_118 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_batch_get_array_capi_86c7911f401be8f3(swig_type_119 arg1, swig_type_120 arg2, int arg3, swig_voidp arg4, swig_type_121 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(swig_type_122 arg1, swig_type_123 arg2, swig_type_124 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_create_capi_86c7911f401be8f3(swig_type_125 arg1, swig_type_126 arg2, swig_type_127 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(swig_type_128 arg1);
+extern int _wrap_tessera_dataset_push_capi_86c7911f401be8f3(swig_type_129 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_130 arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(swig_type_131 arg1, swig_voidp arg2);
+extern int _wrap_tessera_dataset_next_capi_86c7911f401be8f3(swig_type_132 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(swig_type_133 arg1, swig_voidp arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(swig_type_135 arg1, swig_type_136 arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(swig_type_137 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(swig_type_138 arg1, swig_voidp arg2, swig_type_139 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(swig_type_140 arg1, swig_voidp arg2, swig_type_141 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(swig_type_142 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_metrics_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_143 arg2);
+extern int _wrap_tessera_generate_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_144 arg2);
+extern int _wrap_tessera_trainer_create_capi_86c7911f401be8f3(swig_type_145 arg1, swig_type_146 arg2, swig_type_147 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(swig_type_148 arg1, swig_type_149 arg2, swig_type_150 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(swig_type_151 arg1);
+extern int _wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(swig_type_152 arg1, swig_type_153 arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_step_capi_86c7911f401be8f3(swig_type_154 arg1, swig_type_155 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(swig_type_156 arg1, swig_type_157 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(swig_type_158 arg1, swig_type_159 arg2, swig_type_160 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(swig_type_161 arg1, swig_type_162 arg2, swig_type_163 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(swig_type_164 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(swig_type_165 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(swig_type_166 arg1, swig_voidp arg2);
+extern int _wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(swig_type_167 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(swig_type_168 arg1, swig_type_169 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(swig_type_170 arg1, swig_type_171 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_generate_capi_86c7911f401be8f3(swig_type_172 arg1, swig_voidp arg2, swig_type_173 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_174 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(swig_type_175 arg1, swig_voidp arg2, swig_type_176 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(swig_type_177 arg1, swig_type_178 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(swig_type_179 arg1, swig_type_180 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(swig_type_181 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(swig_type_182 arg1, swig_type_183 arg2, swig_voidp arg3, swig_type_184 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(swig_type_185 arg1, swig_type_186 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(swig_type_187 arg1, swig_type_188 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(swig_type_189 arg1, swig_type_190 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(swig_type_191 arg1, swig_type_192 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(swig_type_193 arg1, swig_type_194 arg2, swig_type_195 arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(swig_type_196 arg1, swig_type_197 arg2, swig_type_198 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(swig_type_199 arg1, swig_type_200 arg2, swig_voidp arg3, swig_type_201 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(swig_type_202 arg1, swig_type_203 arg2, swig_type_204 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(swig_type_205 arg1, swig_type_206 arg2, swig_type_207 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(swig_type_208 arg1, swig_type_209 arg2, swig_type_210 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(swig_type_211 arg1, swig_type_212 arg2, swig_type_213 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(swig_type_214 arg1, swig_type_215 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(swig_type_216 arg1, swig_type_217 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(swig_type_218 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(swig_type_219 arg1);
+extern int _wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(swig_type_220 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(swig_type_221 arg1, swig_voidp arg2, swig_type_222 arg3, int arg4, swig_voidp arg5, swig_type_223 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(swig_type_224 arg1, swig_voidp arg2, swig_type_225 arg3, int arg4, swig_voidp arg5, swig_type_226 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(swig_type_227 arg1, swig_type_228 arg2, int arg3, swig_voidp arg4, swig_type_229 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(swig_type_230 arg1, swig_type_231 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_232 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(swig_type_233 arg1, swig_voidp arg2, swig_type_234 arg3, swig_voidp arg4, swig_type_235 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_236 arg9, swig_voidp arg10, swig_voidp arg11);
+extern int _wrap_tessera_pack_create_capi_86c7911f401be8f3(swig_type_237 arg1, swig_voidp arg2, swig_type_238 arg3, swig_type_239 arg4, swig_type_240 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_plan_get_text_capi_86c7911f401be8f3(swig_type_241 arg1, swig_type_242 arg2, swig_type_243 arg3, int arg4, swig_voidp arg5, swig_type_244 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_245 arg2);
+extern int _wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(swig_type_246 arg1, swig_type_247 arg2, swig_type_248 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_249 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_future_destroy_capi_86c7911f401be8f3(swig_type_250 arg1);
+extern int _wrap_tessera_future_poll_capi_86c7911f401be8f3(swig_type_251 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_capi_86c7911f401be8f3(swig_type_252 arg1, swig_type_253 arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_any_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_254 arg2, swig_type_255 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_cancel_capi_86c7911f401be8f3(swig_type_256 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_result_capi_86c7911f401be8f3(swig_type_257 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(swig_type_258 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(swig_type_259 arg1, swig_voidp arg2, swig_type_260 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(swig_type_261 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(swig_type_262 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(swig_type_263 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_event_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_264 arg2);
+extern int _wrap_tessera_events_create_capi_86c7911f401be8f3(swig_type_265 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_events_destroy_capi_86c7911f401be8f3(swig_type_266 arg1);
+extern int _wrap_tessera_events_next_capi_86c7911f401be8f3(swig_type_267 arg1, swig_type_268 arg2, swig_voidp arg3, swig_voidp arg4);
 #undef intgo
 */
 import "C"
@@ -1191,6 +1201,54 @@ func Tessera_model_get_parameter_count(arg1 uint64, arg2 *int64, arg3 *Error) (_
 	return swig_r
 }
 
+func Tessera_model_set_tp_plan(arg1 uint64, arg2 string, arg3 string, arg4 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_tessera_model_set_tp_plan_capi_86c7911f401be8f3(C.swig_type_106(_swig_i_0), *(*C.swig_type_107)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_108)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	if Swig_escape_always_false {
+		Swig_escape_val = arg3
+	}
+	return swig_r
+}
+
+func Tessera_model_open_plugin(arg1 string, arg2 string, arg3 *uint64, arg4 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_tessera_model_open_plugin_capi_86c7911f401be8f3(*(*C.swig_type_109)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_110)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	return swig_r
+}
+
+func Tessera_model_create_plugin(arg1 string, arg2 string, arg3 *uint64, arg4 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (int32)(C._wrap_tessera_model_create_plugin_capi_86c7911f401be8f3(*(*C.swig_type_111)(unsafe.Pointer(&_swig_i_0)), *(*C.swig_type_112)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	return swig_r
+}
+
 func Tessera_batch_create(arg1 *uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
@@ -1202,7 +1260,7 @@ func Tessera_batch_create(arg1 *uint64, arg2 *Error) (_swig_ret int32) {
 func Tessera_batch_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_batch_destroy_capi_86c7911f401be8f3(C.swig_type_106(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_batch_destroy_capi_86c7911f401be8f3(C.swig_type_113(_swig_i_0)))
 	return swig_r
 }
 
@@ -1215,7 +1273,7 @@ func Tessera_batch_push(arg1 uint64, arg2 *int64, arg3 *int64, arg4 int64, arg5 
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_batch_push_capi_86c7911f401be8f3(C.swig_type_107(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_108(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_109(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_batch_push_capi_86c7911f401be8f3(C.swig_type_114(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_115(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_116(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1224,7 +1282,7 @@ func Tessera_batch_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_batch_count_capi_86c7911f401be8f3(C.swig_type_110(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_batch_count_capi_86c7911f401be8f3(C.swig_type_117(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1234,7 +1292,7 @@ func Tessera_batch_count_tokens(arg1 uint64, arg2 *int64, arg3 *int64, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(C.swig_type_111(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(C.swig_type_118(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1247,7 +1305,7 @@ func Tessera_batch_get_array(arg1 uint64, arg2 int64, arg3 int32, arg4 *int64, a
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_batch_get_array_capi_86c7911f401be8f3(C.swig_type_112(_swig_i_0), C.swig_type_113(_swig_i_1), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_114(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_batch_get_array_capi_86c7911f401be8f3(C.swig_type_119(_swig_i_0), C.swig_type_120(_swig_i_1), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_121(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1258,7 +1316,7 @@ func Tessera_dataset_open(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_open_capi_86c7911f401be8f3(C.swig_type_115(_swig_i_0), C.swig_type_116(_swig_i_1), C.swig_type_117(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_open_capi_86c7911f401be8f3(C.swig_type_122(_swig_i_0), C.swig_type_123(_swig_i_1), C.swig_type_124(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1269,14 +1327,14 @@ func Tessera_dataset_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_create_capi_86c7911f401be8f3(C.swig_type_118(_swig_i_0), C.swig_type_119(_swig_i_1), C.swig_type_120(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_create_capi_86c7911f401be8f3(C.swig_type_125(_swig_i_0), C.swig_type_126(_swig_i_1), C.swig_type_127(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_dataset_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(C.swig_type_121(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(C.swig_type_128(_swig_i_0)))
 	return swig_r
 }
 
@@ -1287,7 +1345,7 @@ func Tessera_dataset_push(arg1 uint64, arg2 *int64, arg3 *int64, arg4 int64, arg
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_push_capi_86c7911f401be8f3(C.swig_type_122(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_123(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_capi_86c7911f401be8f3(C.swig_type_129(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_130(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1295,7 +1353,7 @@ func Tessera_dataset_push_end(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(C.swig_type_124(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(C.swig_type_131(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1304,7 +1362,7 @@ func Tessera_dataset_next(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_next_capi_86c7911f401be8f3(C.swig_type_125(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_next_capi_86c7911f401be8f3(C.swig_type_132(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1315,7 +1373,7 @@ func Tessera_dataset_get_state(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint6
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(C.swig_type_126(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_127(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(C.swig_type_133(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_134(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1324,7 +1382,7 @@ func Tessera_dataset_set_state(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(C.swig_type_128(_swig_i_0), *(*C.swig_type_129)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(C.swig_type_135(_swig_i_0), *(*C.swig_type_136)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1336,7 +1394,7 @@ func Tessera_dataset_count_steps(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(C.swig_type_130(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(C.swig_type_137(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1347,7 +1405,7 @@ func Tessera_dataset_get_report(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(C.swig_type_131(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_132(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(C.swig_type_138(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_139(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1358,7 +1416,7 @@ func Tessera_dataset_get_lengths(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *ui
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(C.swig_type_133(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_134(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(C.swig_type_140(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_141(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1368,7 +1426,7 @@ func Tessera_dataset_push_arrow(arg1 uint64, arg2 unsafe.Pointer, arg3 unsafe.Po
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(C.swig_type_135(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(C.swig_type_142(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1376,7 +1434,7 @@ func Tessera_metrics_init(arg1 *Metrics, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_136(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_143(_swig_i_1)))
 	return swig_r
 }
 
@@ -1384,7 +1442,7 @@ func Tessera_generate_options_init(arg1 *GenerateOptions, arg2 uint64) (_swig_re
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_137(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_144(_swig_i_1)))
 	return swig_r
 }
 
@@ -1395,7 +1453,7 @@ func Tessera_trainer_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_86c7911f401be8f3(C.swig_type_138(_swig_i_0), C.swig_type_139(_swig_i_1), C.swig_type_140(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_86c7911f401be8f3(C.swig_type_145(_swig_i_0), C.swig_type_146(_swig_i_1), C.swig_type_147(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1406,14 +1464,14 @@ func Tessera_trainer_create_async(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *u
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(C.swig_type_141(_swig_i_0), C.swig_type_142(_swig_i_1), C.swig_type_143(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(C.swig_type_148(_swig_i_0), C.swig_type_149(_swig_i_1), C.swig_type_150(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_trainer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(C.swig_type_144(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(C.swig_type_151(_swig_i_0)))
 	return swig_r
 }
 
@@ -1422,7 +1480,7 @@ func Tessera_trainer_set_events(arg1 uint64, arg2 uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(C.swig_type_145(_swig_i_0), C.swig_type_146(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(C.swig_type_152(_swig_i_0), C.swig_type_153(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1432,7 +1490,7 @@ func Tessera_trainer_step(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Error) 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_86c7911f401be8f3(C.swig_type_147(_swig_i_0), C.swig_type_148(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_86c7911f401be8f3(C.swig_type_154(_swig_i_0), C.swig_type_155(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1442,7 +1500,7 @@ func Tessera_trainer_step_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(C.swig_type_149(_swig_i_0), C.swig_type_150(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(C.swig_type_156(_swig_i_0), C.swig_type_157(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1453,7 +1511,7 @@ func Tessera_trainer_forward_backward(arg1 uint64, arg2 uint64, arg3 int64, arg4
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(C.swig_type_151(_swig_i_0), C.swig_type_152(_swig_i_1), C.swig_type_153(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(C.swig_type_158(_swig_i_0), C.swig_type_159(_swig_i_1), C.swig_type_160(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1464,7 +1522,7 @@ func Tessera_trainer_forward_backward_async(arg1 uint64, arg2 uint64, arg3 int64
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(C.swig_type_154(_swig_i_0), C.swig_type_155(_swig_i_1), C.swig_type_156(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(C.swig_type_161(_swig_i_0), C.swig_type_162(_swig_i_1), C.swig_type_163(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1473,7 +1531,7 @@ func Tessera_trainer_optimizer_step(arg1 uint64, arg2 *Metrics, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(C.swig_type_157(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(C.swig_type_164(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1482,7 +1540,7 @@ func Tessera_trainer_optimizer_step_async(arg1 uint64, arg2 *uint64, arg3 *Error
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(C.swig_type_158(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(C.swig_type_165(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1490,7 +1548,7 @@ func Tessera_trainer_zero_grad(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(C.swig_type_159(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(C.swig_type_166(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1499,7 +1557,7 @@ func Tessera_trainer_get_step_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(C.swig_type_160(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(C.swig_type_167(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1509,7 +1567,7 @@ func Tessera_trainer_evaluate(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(C.swig_type_161(_swig_i_0), C.swig_type_162(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(C.swig_type_168(_swig_i_0), C.swig_type_169(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1519,7 +1577,7 @@ func Tessera_trainer_evaluate_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(C.swig_type_163(_swig_i_0), C.swig_type_164(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(C.swig_type_170(_swig_i_0), C.swig_type_171(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1533,7 +1591,7 @@ func Tessera_trainer_generate(arg1 uint64, arg2 *int64, arg3 int64, arg4 *Genera
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_86c7911f401be8f3(C.swig_type_165(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_166(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_167(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_86c7911f401be8f3(C.swig_type_172(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_173(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_174(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1545,7 +1603,7 @@ func Tessera_trainer_generate_async(arg1 uint64, arg2 *int64, arg3 int64, arg4 *
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(C.swig_type_168(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_169(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(C.swig_type_175(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_176(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1555,7 +1613,7 @@ func Tessera_trainer_get_logits(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(C.swig_type_170(_swig_i_0), C.swig_type_171(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(C.swig_type_177(_swig_i_0), C.swig_type_178(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1565,7 +1623,7 @@ func Tessera_trainer_get_logits_async(arg1 uint64, arg2 uint64, arg3 *uint64, ar
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(C.swig_type_172(_swig_i_0), C.swig_type_173(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(C.swig_type_179(_swig_i_0), C.swig_type_180(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1574,7 +1632,7 @@ func Tessera_trainer_count_parameters(arg1 uint64, arg2 *int64, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(C.swig_type_174(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(C.swig_type_181(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1586,7 +1644,7 @@ func Tessera_trainer_get_parameter_name(arg1 uint64, arg2 int64, arg3 *byte, arg
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(C.swig_type_175(_swig_i_0), C.swig_type_176(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_177(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(C.swig_type_182(_swig_i_0), C.swig_type_183(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_184(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1596,7 +1654,7 @@ func Tessera_trainer_get_parameter(arg1 uint64, arg2 string, arg3 *uint64, arg4 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(C.swig_type_178(_swig_i_0), *(*C.swig_type_179)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(C.swig_type_185(_swig_i_0), *(*C.swig_type_186)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1609,7 +1667,7 @@ func Tessera_trainer_get_parameter_async(arg1 uint64, arg2 string, arg3 *uint64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(C.swig_type_180(_swig_i_0), *(*C.swig_type_181)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(C.swig_type_187(_swig_i_0), *(*C.swig_type_188)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1622,7 +1680,7 @@ func Tessera_trainer_get_gradient(arg1 uint64, arg2 string, arg3 *uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(C.swig_type_182(_swig_i_0), *(*C.swig_type_183)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(C.swig_type_189(_swig_i_0), *(*C.swig_type_190)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1635,7 +1693,7 @@ func Tessera_trainer_get_gradient_async(arg1 uint64, arg2 string, arg3 *uint64, 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(C.swig_type_184(_swig_i_0), *(*C.swig_type_185)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(C.swig_type_191(_swig_i_0), *(*C.swig_type_192)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1648,7 +1706,7 @@ func Tessera_trainer_set_parameter(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(C.swig_type_186(_swig_i_0), *(*C.swig_type_187)(unsafe.Pointer(&_swig_i_1)), C.swig_type_188(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(C.swig_type_193(_swig_i_0), *(*C.swig_type_194)(unsafe.Pointer(&_swig_i_1)), C.swig_type_195(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1662,7 +1720,7 @@ func Tessera_trainer_set_parameter_async(arg1 uint64, arg2 string, arg3 uint64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(C.swig_type_189(_swig_i_0), *(*C.swig_type_190)(unsafe.Pointer(&_swig_i_1)), C.swig_type_191(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(C.swig_type_196(_swig_i_0), *(*C.swig_type_197)(unsafe.Pointer(&_swig_i_1)), C.swig_type_198(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1677,7 +1735,7 @@ func Tessera_trainer_get_program(arg1 uint64, arg2 int64, arg3 *byte, arg4 uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(C.swig_type_192(_swig_i_0), C.swig_type_193(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_194(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(C.swig_type_199(_swig_i_0), C.swig_type_200(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_201(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1687,7 +1745,7 @@ func Tessera_checkpoint_save(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(C.swig_type_195(_swig_i_0), *(*C.swig_type_196)(unsafe.Pointer(&_swig_i_1)), C.swig_type_197(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(C.swig_type_202(_swig_i_0), *(*C.swig_type_203)(unsafe.Pointer(&_swig_i_1)), C.swig_type_204(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1701,7 +1759,7 @@ func Tessera_checkpoint_save_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(C.swig_type_198(_swig_i_0), *(*C.swig_type_199)(unsafe.Pointer(&_swig_i_1)), C.swig_type_200(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(C.swig_type_205(_swig_i_0), *(*C.swig_type_206)(unsafe.Pointer(&_swig_i_1)), C.swig_type_207(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1714,7 +1772,7 @@ func Tessera_checkpoint_load(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(C.swig_type_201(_swig_i_0), *(*C.swig_type_202)(unsafe.Pointer(&_swig_i_1)), C.swig_type_203(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(C.swig_type_208(_swig_i_0), *(*C.swig_type_209)(unsafe.Pointer(&_swig_i_1)), C.swig_type_210(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1728,7 +1786,7 @@ func Tessera_checkpoint_load_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(C.swig_type_204(_swig_i_0), *(*C.swig_type_205)(unsafe.Pointer(&_swig_i_1)), C.swig_type_206(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(C.swig_type_211(_swig_i_0), *(*C.swig_type_212)(unsafe.Pointer(&_swig_i_1)), C.swig_type_213(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1741,7 +1799,7 @@ func Tessera_checkpoint_export(arg1 uint64, arg2 string, arg3 *byte, arg4 *Error
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(C.swig_type_207(_swig_i_0), *(*C.swig_type_208)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(C.swig_type_214(_swig_i_0), *(*C.swig_type_215)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1755,7 +1813,7 @@ func Tessera_checkpoint_export_async(arg1 uint64, arg2 string, arg3 *byte, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(C.swig_type_209(_swig_i_0), *(*C.swig_type_210)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(C.swig_type_216(_swig_i_0), *(*C.swig_type_217)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1767,7 +1825,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(*(*C.swig_type_211)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(*(*C.swig_type_218)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1777,7 +1835,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 func Tessera_tokenizer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(C.swig_type_212(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(C.swig_type_219(_swig_i_0)))
 	return swig_r
 }
 
@@ -1786,7 +1844,7 @@ func Tessera_tokenizer_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(C.swig_type_213(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(C.swig_type_220(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1800,7 +1858,7 @@ func Tessera_tokenizer_encode(arg1 uint64, arg2 *byte, arg3 uint64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(C.swig_type_214(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_215(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_216(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(C.swig_type_221(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_222(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_223(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1814,7 +1872,7 @@ func Tessera_tokenizer_decode(arg1 uint64, arg2 *int64, arg3 int64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(C.swig_type_217(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_218(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_219(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(C.swig_type_224(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_225(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_226(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1827,7 +1885,7 @@ func Tessera_tokenizer_get_chat_text(arg1 uint64, arg2 string, arg3 int32, arg4 
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(C.swig_type_220(_swig_i_0), *(*C.swig_type_221)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_222(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(C.swig_type_227(_swig_i_0), *(*C.swig_type_228)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_229(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1843,7 +1901,7 @@ func Tessera_tokenizer_encode_chat(arg1 uint64, arg2 string, arg3 *int64, arg4 *
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(C.swig_type_223(_swig_i_0), *(*C.swig_type_224)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_225(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(C.swig_type_230(_swig_i_0), *(*C.swig_type_231)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_232(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1863,7 +1921,7 @@ func Tessera_tokenizer_encode_batch(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(C.swig_type_226(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_227(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_228(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_229(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(C.swig_type_233(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_234(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_235(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_236(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
 	return swig_r
 }
 
@@ -1877,7 +1935,7 @@ func Tessera_pack_create(arg1 string, arg2 *int64, arg3 int64, arg4 int64, arg5 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_pack_create_capi_86c7911f401be8f3(*(*C.swig_type_230)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_231(_swig_i_2), C.swig_type_232(_swig_i_3), C.swig_type_233(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_pack_create_capi_86c7911f401be8f3(*(*C.swig_type_237)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_238(_swig_i_2), C.swig_type_239(_swig_i_3), C.swig_type_240(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1894,7 +1952,7 @@ func Tessera_plan_get_text(arg1 uint64, arg2 uint64, arg3 int64, arg4 int32, arg
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_86c7911f401be8f3(C.swig_type_234(_swig_i_0), C.swig_type_235(_swig_i_1), C.swig_type_236(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_237(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_86c7911f401be8f3(C.swig_type_241(_swig_i_0), C.swig_type_242(_swig_i_1), C.swig_type_243(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_244(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1902,7 +1960,7 @@ func Tessera_timeline_options_init(arg1 *TimelineOptions, arg2 uint64) (_swig_re
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_238(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_245(_swig_i_1)))
 	return swig_r
 }
 
@@ -1916,14 +1974,14 @@ func Tessera_plan_get_timeline(arg1 uint64, arg2 uint64, arg3 int64, arg4 *Timel
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(C.swig_type_239(_swig_i_0), C.swig_type_240(_swig_i_1), C.swig_type_241(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_242(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(C.swig_type_246(_swig_i_0), C.swig_type_247(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_249(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
 func Tessera_future_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_86c7911f401be8f3(C.swig_type_243(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_86c7911f401be8f3(C.swig_type_250(_swig_i_0)))
 	return swig_r
 }
 
@@ -1932,7 +1990,7 @@ func Tessera_future_poll(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_poll_capi_86c7911f401be8f3(C.swig_type_244(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_poll_capi_86c7911f401be8f3(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1941,7 +1999,7 @@ func Tessera_future_wait(arg1 uint64, arg2 int64, arg3 *Error) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_wait_capi_86c7911f401be8f3(C.swig_type_245(_swig_i_0), C.swig_type_246(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_capi_86c7911f401be8f3(C.swig_type_252(_swig_i_0), C.swig_type_253(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1952,7 +2010,7 @@ func Tessera_future_wait_any(arg1 *uint64, arg2 int64, arg3 int64, arg4 *int64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_247(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_254(_swig_i_1), C.swig_type_255(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1960,7 +2018,7 @@ func Tessera_future_cancel(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_86c7911f401be8f3(C.swig_type_249(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_86c7911f401be8f3(C.swig_type_256(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1968,7 +2026,7 @@ func Tessera_future_get_result(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_86c7911f401be8f3(C.swig_type_250(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_86c7911f401be8f3(C.swig_type_257(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1977,7 +2035,7 @@ func Tessera_future_get_metrics(arg1 uint64, arg2 *Metrics, arg3 *Error) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(C.swig_type_258(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1988,7 +2046,7 @@ func Tessera_future_get_tokens(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(C.swig_type_252(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_253(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(C.swig_type_259(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_260(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1997,7 +2055,7 @@ func Tessera_future_get_tensor(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(C.swig_type_254(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(C.swig_type_261(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2006,7 +2064,7 @@ func Tessera_future_get_mesh(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(C.swig_type_255(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(C.swig_type_262(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2015,7 +2073,7 @@ func Tessera_future_get_trainer(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(C.swig_type_256(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(C.swig_type_263(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2023,7 +2081,7 @@ func Tessera_event_init(arg1 *Event, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_event_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_257(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_event_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_264(_swig_i_1)))
 	return swig_r
 }
 
@@ -2032,14 +2090,14 @@ func Tessera_events_create(arg1 int64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_events_create_capi_86c7911f401be8f3(C.swig_type_258(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_events_create_capi_86c7911f401be8f3(C.swig_type_265(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_events_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_86c7911f401be8f3(C.swig_type_259(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_86c7911f401be8f3(C.swig_type_266(_swig_i_0)))
 	return swig_r
 }
 
@@ -2049,6 +2107,6 @@ func Tessera_events_next(arg1 uint64, arg2 int64, arg3 *Event, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_events_next_capi_86c7911f401be8f3(C.swig_type_260(_swig_i_0), C.swig_type_261(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_events_next_capi_86c7911f401be8f3(C.swig_type_267(_swig_i_0), C.swig_type_268(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }

@@ -1625,6 +1625,98 @@ int _wrap_tessera_model_get_parameter_count_capi_86c7911f401be8f3(long long _swi
 }
 
 
+int _wrap_tessera_model_set_tp_plan_capi_86c7911f401be8f3(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, tessera_error *_swig_go_3) {
+  tessera_model arg1 ;
+  char *arg2 = (char *) 0 ;
+  char *arg3 = (char *) 0 ;
+  tessera_error *arg4 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  arg4 = (tessera_error *)_swig_go_3; 
+  
+  result = (tessera_status)tessera_model_set_tp_plan(arg1,(char const *)arg2,(char const *)arg3,arg4);
+  _swig_go_result = result; 
+  free(arg2); 
+  free(arg3); 
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_model_open_plugin_capi_86c7911f401be8f3(_gostring_ _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+  char *arg1 = (char *) 0 ;
+  char *arg2 = (char *) 0 ;
+  tessera_model *arg3 = (tessera_model *) 0 ;
+  tessera_error *arg4 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (tessera_model *)_swig_go_2; 
+  arg4 = (tessera_error *)_swig_go_3; 
+  
+  result = (tessera_status)tessera_model_open_plugin((char const *)arg1,(char const *)arg2,arg3,arg4);
+  _swig_go_result = result; 
+  free(arg1); 
+  free(arg2); 
+  
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_model_create_plugin_capi_86c7911f401be8f3(_gostring_ _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, tessera_error *_swig_go_3) {
+  char *arg1 = (char *) 0 ;
+  char *arg2 = (char *) 0 ;
+  tessera_model *arg3 = (tessera_model *) 0 ;
+  tessera_error *arg4 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (tessera_model *)_swig_go_2; 
+  arg4 = (tessera_error *)_swig_go_3; 
+  
+  result = (tessera_status)tessera_model_create_plugin((char const *)arg1,(char const *)arg2,arg3,arg4);
+  _swig_go_result = result; 
+  free(arg1); 
+  free(arg2); 
+  
+  
+  return _swig_go_result;
+}
+
+
 int _wrap_tessera_batch_create_capi_86c7911f401be8f3(long long *_swig_go_0, tessera_error *_swig_go_1) {
   tessera_batch *arg1 = (tessera_batch *) 0 ;
   tessera_error *arg2 = (tessera_error *) 0 ;

@@ -1104,6 +1104,27 @@ unsafe extern "C" {
         err: *mut tessera_error,
     ) -> tessera_status;
     #[must_use]
+    pub fn tessera_model_set_tp_plan(
+        model: tessera_model,
+        name: *const ::core::ffi::c_char,
+        plan: *const ::core::ffi::c_char,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_model_open_plugin(
+        directory: *const ::core::ffi::c_char,
+        plugin: *const ::core::ffi::c_char,
+        out_model: *mut tessera_model,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_model_create_plugin(
+        config_json: *const ::core::ffi::c_char,
+        plugin: *const ::core::ffi::c_char,
+        out_model: *mut tessera_model,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
     pub fn tessera_batch_create(
         out_batch: *mut tessera_batch,
         err: *mut tessera_error,

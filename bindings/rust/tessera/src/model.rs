@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::handle::{c_path, c_text, text, value, Owned};
+use crate::handle::{c_path, c_text, check, text, value, Owned};
 use crate::sys;
 
 /// An architecture and where its weights come from. Holds no weights; a [`Trainer`](crate::Trainer) loads each rank's part.
@@ -29,6 +29,26 @@ impl Model {
         Ok(Model { handle })
     }
 
+    /// Like [`open`](Model::open), with the architectures of a plugin, a shared library, before the built-in ones.
+    pub fn open_plugin(directory: impl AsRef<Path>, plugin: impl AsRef<Path>) -> Result<Self> {
+        let directory = c_path("directory", directory.as_ref())?;
+        let plugin = c_path("plugin", plugin.as_ref())?;
+        let handle = Owned::create(|out, error| unsafe {
+            sys::tessera_model_open_plugin(directory.as_ptr(), plugin.as_ptr(), out, error)
+        })?;
+        Ok(Model { handle })
+    }
+
+    /// Like [`from_json`](Model::from_json), with a plugin as in [`open_plugin`](Model::open_plugin).
+    pub fn from_json_plugin(config_json: &str, plugin: impl AsRef<Path>) -> Result<Self> {
+        let json = c_text("config_json", config_json)?;
+        let plugin = c_path("plugin", plugin.as_ref())?;
+        let handle = Owned::create(|out, error| unsafe {
+            sys::tessera_model_create_plugin(json.as_ptr(), plugin.as_ptr(), out, error)
+        })?;
+        Ok(Model { handle })
+    }
+
     /// The `config.json` as read.
     pub fn to_json(&self) -> Result<String> {
         text(|buffer, cap, length, error| unsafe {
@@ -39,5 +59,14 @@ impl Model {
     /// The number of trained values; shared ones (tied embeddings) count once.
     pub fn parameter_count(&self) -> Result<i64> {
         value(|out, error| unsafe { sys::tessera_model_get_parameter_count(self.handle.raw(), out, error) })
+    }
+
+    /// Registers a tensor-parallel plan, a JSON or YAML map of name patterns and styles, for jobs with
+    /// `parallel.tp_plan=name`.
+    pub fn set_tp_plan(&self, name: &str, plan: &str) -> Result<()> {
+        let (name, plan) = (c_text("name", name)?, c_text("plan", plan)?);
+        check(|error| unsafe {
+            sys::tessera_model_set_tp_plan(self.handle.raw(), name.as_ptr(), plan.as_ptr(), error)
+        })
     }
 }

@@ -183,6 +183,8 @@ fn plans_and_programs_are_text() -> Result<()> {
     assert!(tessera::plan::summary(&job.model, &config, 4)?.contains("dp_shard"));
     assert!(tessera::plan::program(&job.model, &config, 4)?.lines().count() > 10);
     assert!(tessera::plan::summary(&job.model, &config, 3).is_err());
+    job.model.set_tp_plan("whole", r#"{"*": "replicate"}"#)?;
+    assert!(job.model.set_tp_plan("auto", "{}").is_err());
     use tessera::plan::{timeline, TimelineFormat, TimelineOptions};
     let draw = |format| {
         timeline(

@@ -36,6 +36,34 @@ public final class Model extends NativeObject {
   }
 
   /**
+   * Like {@link #open(Path)}, with the architectures of a plugin before the built-in ones.
+   *
+   * @param directory the folder
+   * @param plugin a shared library
+   * @return a new model
+   */
+  public static Model open(Path directory, Path plugin) {
+    long[] out = new long[1];
+    Native.tessera_model_open_plugin(
+        Text.in("directory", directory), Text.in("plugin", plugin), out);
+    return new Model(out[0]);
+  }
+
+  /**
+   * Like {@link #ofJson(String)}, with the architectures of a plugin before the built-in ones.
+   *
+   * @param configJson the text
+   * @param plugin a shared library
+   * @return a new model
+   */
+  public static Model ofJson(String configJson, Path plugin) {
+    long[] out = new long[1];
+    Native.tessera_model_create_plugin(
+        Text.in("configJson", configJson), Text.in("plugin", plugin), out);
+    return new Model(out[0]);
+  }
+
+  /**
    * The {@code config.json} as read.
    *
    * @return its text
@@ -53,5 +81,15 @@ public final class Model extends NativeObject {
     long[] out = new long[1];
     Native.tessera_model_get_parameter_count(this, out);
     return out[0];
+  }
+
+  /**
+   * Registers a tensor-parallel plan for jobs with {@code parallel.tp_plan=name}.
+   *
+   * @param name of letters, digits, '_', '-' and '.'
+   * @param plan a JSON or YAML map of name patterns and styles
+   */
+  public void setTpPlan(String name, String plan) {
+    Native.tessera_model_set_tp_plan(this, Text.in("name", name), Text.in("plan", plan));
   }
 }

@@ -208,6 +208,8 @@ class TrainingTest {
       assertTrue(Tessera.plan(job.model, config, 4).contains("dp_shard"));
       assertTrue(Tessera.planProgram(job.model, config, 4).lines().count() > 10);
       assertThrows(TesseraException.class, () -> Tessera.plan(job.model, config, 3));
+      job.model.setTpPlan("whole", "{\"*\": \"replicate\"}");
+      assertThrows(TesseraException.class, () -> job.model.setTpPlan("auto", "{}"));
       TimelineOptions text = new TimelineOptions(TimelineOptions.Format.TEXT, 60, 3, 0, 0.1);
       assertTrue(Tessera.timeline(job.model, config, 4, text).contains("rank 0"));
       TimelineOptions image = TimelineOptions.as(TimelineOptions.Format.SVG);
