@@ -28,7 +28,8 @@ inline std::string model_plugin_build() {
   std::string text = "compiler " __VERSION__ ", LibTorch " TORCH_VERSION ", sizes";
   for (const size_t size : {sizeof(ModelConfig), sizeof(Family), sizeof(ParallelContext), sizeof(Microbatch),
                             sizeof(PackedBatch), sizeof(ParamSpec), sizeof(Saved), sizeof(HeadUnit)}) {
-    text += " " + std::to_string(size);
+    text += ' ';
+    text += std::to_string(size);
   }
   return text;
 }
