@@ -21,7 +21,11 @@ const TpRules kOwnRules = {{"model.embed_tokens", "replicate"}, {"*.self_attn.*"
                            {"*.mlp.gate_proj", "colwise"},      {"*.mlp.up_proj", "colwise"},
                            {"*.mlp.down_proj", "rowwise"},      {"lm_head", "vocab_parallel"}};
 
-const Family kOwnFamily = {"OwnForCausalLM", "own", configure_own, build_decoder, &kOwnRules};
+const Family kOwnFamily = {.architecture = "OwnForCausalLM",
+                           .model_type = "own",
+                           .configure = configure_own,
+                           .build = build_decoder,
+                           .tp_rules = &kOwnRules};
 
 constexpr const char* kOwnJson =
     R"({"architectures": ["OwnForCausalLM"], "model_type": "own", "vocab_size": 37,
