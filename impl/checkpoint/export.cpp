@@ -10,11 +10,11 @@
 
 #include "checkpoint/agreement.h"
 #include "checkpoint/box_io.h"
-#include "core/file_io.h"
 #include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "checkpoint/ownership.h"
 #include "core/error.h"
+#include "core/file_io.h"
 
 namespace tessera {
 namespace {
@@ -211,7 +211,8 @@ void export_hf(const std::string& directory, const std::vector<ShardedTensor>& t
                const ExportOptions& options, Group& group) {
   const std::string what = cat("exporting to ", directory);
   const std::string temporary = join_path(directory, kTemporary);
-  const std::vector<OwnedTensor> owned = gather_ownership(tensors, group, options.device, PartsOfRank::several);
+  const std::vector<OwnedTensor> owned =
+      gather_ownership(tensors, group, options.device, PartsOfRank::several);
 
   std::vector<ExportFile> files;
   std::vector<std::string> headers;
@@ -219,7 +220,7 @@ void export_hf(const std::string& directory, const std::vector<ShardedTensor>& t
     TESSERA_CHECK(!directory.empty(), argument, "the export directory has no name");
     std::vector<TensorEntry> entries;
     for (const OwnedTensor& tensor : owned) {
-      const bool convert = options.dtype && c10::isFloatingType(tensor.dtype);
+      const bool convert = options.dtype && !tensor.exact && c10::isFloatingType(tensor.dtype);
       entries.push_back({tensor.name, convert ? *options.dtype : tensor.dtype, tensor.shape});
     }
     files = plan_export(entries, options.max_shard_bytes);

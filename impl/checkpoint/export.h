@@ -19,7 +19,7 @@ struct ExportOptions {
   std::string config_json;
   /// Where tokenizer files, chat template and generation_config.json are copied from. Empty: none are.
   std::string source_directory;
-  /// Floating tensors are converted to it; absent: each keeps its own.
+  /// Floating tensors are converted to it, but for exact ones; absent: each keeps its own.
   std::optional<at::ScalarType> dtype;
   /// A file is closed before it would pass this size; one larger tensor has a file for itself.
   int64_t max_shard_bytes = 5'000'000'000;
@@ -28,11 +28,11 @@ struct ExportOptions {
 };
 
 /// Collective over `group`, whose ranks together own each element of each tensor exactly once (checked) and
-/// share the file system; a rank may have several parts of one. Parts with owner == false are not written. Data goes to temporary names, is
-/// flushed, and one rank renames at the end; until then an export that was there before is whole. A crash
-/// between two renames leaves either a loadable directory or, when an export in several files replaces one in
-/// as many files, one without an index: never old and new weights mixed. Errors are the same on all ranks and
-/// name the failing one.
+/// share the file system; a rank may have several parts of one. Parts with owner == false are not written.
+/// Data goes to temporary names, is flushed, and one rank renames at the end; until then an export that was
+/// there before is whole. A crash between two renames leaves either a loadable directory or, when an export
+/// in several files replaces one in as many files, one without an index: never old and new weights mixed.
+/// Errors are the same on all ranks and name the failing one.
 void export_hf(const std::string& directory, const std::vector<ShardedTensor>& tensors,
                const ExportOptions& options, Group& group);
 

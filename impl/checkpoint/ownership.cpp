@@ -14,13 +14,13 @@
 namespace tessera {
 namespace {
 
-// [name, dtype, shape, offset, size] for each tensor of this rank that it owns a part of.
+// [name, dtype, shape, offset, size, exact] for each tensor of this rank that it owns a part of.
 std::string describe(const std::vector<ShardedTensor>& tensors) {
   nlohmann::json list = nlohmann::json::array();
   for (const ShardedTensor& tensor : tensors) {
     if (!tensor.owner) continue;
     list.push_back({tensor.name, static_cast<int>(tensor.local.scalar_type()), tensor.global_shape,
-                    tensor.box.offset, tensor.box.size});
+                    tensor.box.offset, tensor.box.size, tensor.exact});
   }
   return list.dump();
 }
@@ -95,7 +95,7 @@ std::vector<OwnedTensor> gather_ownership(const std::vector<ShardedTensor>& tens
       const auto dtype = static_cast<at::ScalarType>(item[1].get<int>());
       auto shape = item[2].get<std::vector<int64_t>>();
       const auto [it, fresh] = index.emplace(name, all.size());
-      if (fresh) all.push_back({name, dtype, shape, {}});
+      if (fresh) all.push_back({name, dtype, shape, {}, item[5].get<bool>()});
       OwnedTensor& tensor = all[it->second];
       TESSERA_CHECK(tensor.shape == shape, argument, "tensor ", printable(name), " has shape ",
                     shape_text(shape), " on group rank ", rank, " and ", shape_text(tensor.shape),

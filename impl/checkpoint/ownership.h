@@ -23,6 +23,7 @@ struct OwnedTensor {
   at::ScalarType dtype = at::kFloat;
   std::vector<int64_t> shape;
   std::vector<OwnedPart> parts;  ///< not empty ones, by rank, then in the order of that rank's list
+  bool exact = false;            ///< ShardedTensor::exact
 };
 
 /// Whether one rank may hand in several parts of a tensor.

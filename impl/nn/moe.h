@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nn/expert_dispatch.h"
@@ -38,6 +39,8 @@ class Moe : public FeedForward {
 
   /// Of the backwards since it was last taken.
   RouterLoad take_load() { return std::exchange(load_, {}); }
+  /// The router's, among the unit's parameters; -1: there is none.
+  int selection_bias() const { return router_.selection_bias(); }
 
  private:
   /// Which rows of a micro-batch this rank routes.

@@ -32,6 +32,7 @@ Router::Router(const std::string& prefix, const RouterSpec& spec, const RouterLo
   bias.init = {Init::Kind::zeros, 0};
   bias.decay = false;
   bias.trainable = false;
+  bias.exact = true;
   params.push_back(std::move(bias));
 }
 

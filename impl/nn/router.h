@@ -57,6 +57,9 @@ class Router {
                       const kernels::Routing& routing, const at::Tensor& x, const Microbatch& mb,
                       RouterLoad& load, WeightGrads& grads) const;
 
+  /// Its place among the unit's parameters; -1: there is none.
+  int selection_bias() const { return selection_bias_; }
+
  private:
   at::Tensor logits(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
   at::Tensor loss_gradient(const kernels::Routing& routing, const Microbatch& mb, RouterLoad& load) const;

@@ -30,7 +30,9 @@ FsdpParam cut(const ParamSpec& spec, const std::vector<ShardPosition>& positions
   param.domain = domain_of(spec);
   TESSERA_CHECK(param.domain < positions.size(), internal, spec.name,
                 " is an expert's, but there is no place for experts");
-  const ShardPosition& position = positions[param.domain];
+  TESSERA_CHECK(!spec.exact || (!spec.trainable && param.domain == 0 && spec.tp == Placement::replicate()),
+                internal, spec.name, " cannot be exact: it is trained or cut");
+  const ShardPosition position = spec.exact ? ShardPosition{} : positions[param.domain];
   param.held = spec.ep_index < 0 || spec.ep_index == position.ep_index;
   param.part_shape = tp_box(spec, position.tp_index, position.tp_size).size;
   if (!param.held) param.part_shape[0] = 0;
@@ -63,6 +65,7 @@ Box owned_box(const ParamSpec& spec, const ShardPosition& at) {
     none.size[0] = 0;
     return none;
   }
+  if (spec.exact) return Box::whole(spec.shape);
   return owned_box(spec, at.tp_index, at.tp_size, at.shard_index, at.shards);
 }
 
@@ -82,6 +85,10 @@ std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& u
       if (!held.empty() && !held[member]) continue;
       for (const ParamSpec& spec : units[member]->params()) {
         FsdpParam param = cut(spec, positions);
+        if (spec.exact) {
+          layout.params.push_back(std::move(param));
+          continue;
+        }
         if (param.held) param.slot = slots[param.domain]++;
         append(std::move(param), layout);
       }
@@ -98,7 +105,7 @@ std::vector<FsdpLayout> domain_layouts(const std::vector<FsdpLayout>& layouts, s
     part.first_member = all.first_member;
     part.members = all.members;
     for (const FsdpParam& param : all.params) {
-      if (param.held && param.domain == domain) append(param, part);
+      if (param.held && !param.spec.exact && param.domain == domain) append(param, part);
     }
     parts.push_back(std::move(part));
   }

@@ -19,8 +19,8 @@ struct FsdpParam {
   ParamSpec spec;
   /// False for experts that other ranks of ep hold: then the part is empty.
   bool held = true;
-  size_t domain = 0;                ///< domain_of(spec)
-  size_t slot = 0;                  ///< where it is among the unit's held parameters of that domain
+  size_t domain = 0;  ///< domain_of(spec)
+  size_t slot = 0;    ///< where it is among the unit's held parameters of that domain, exact ones left out
   std::vector<int64_t> part_shape;  ///< of the tp part
   RowShard shard;                   ///< this rank's rows
   int64_t shards = 1;               ///< ranks that share the tp part
@@ -73,7 +73,8 @@ std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& u
                                      const std::vector<ShardPosition>& positions,
                                      const std::vector<bool>& held = {});
 
-/// The held parameters of one domain, by slot, in buffers of their own.
+/// The held parameters of one domain, by slot, in buffers of their own. Exact ones (ParamSpec::exact) are in
+/// no buffer.
 std::vector<FsdpLayout> domain_layouts(const std::vector<FsdpLayout>& layouts, size_t domain);
 
 }  // namespace tessera

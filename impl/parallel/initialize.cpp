@@ -190,7 +190,7 @@ void load_weights_from_rank0(ShardedModel& model, const std::string& directory) 
   for (const auto& [spec, stage] : model.known()) {
     // The master dtype holds the checkpoint's values exactly or rounded once, as when each rank reads its own
     // part.
-    at::Tensor full = at::empty(spec->shape, at::dtype(model.options().master));
+    at::Tensor full = at::empty(spec->shape, at::dtype(spec->exact ? at::kFloat : model.options().master));
     if (reads) {
       error = outcome_of([&] { read_parameter(*reader, *spec, Box::whole(spec->shape), full); });
     }

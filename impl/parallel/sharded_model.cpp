@@ -162,6 +162,7 @@ void ShardedModel::make_masters() {
     }
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];
+      if (param.spec.exact) exact_[{unit, p}] = at::zeros(param.spec.shape, at::dtype(at::kFloat));
       if (!param.held || !param.spec.trainable) continue;
       ParamShard shard;
       shard.name = param.spec.name;
@@ -195,7 +196,9 @@ std::vector<at::Tensor> ShardedModel::weights_of(int member) const {
   const auto add = [&](int owner, int weight) {
     const int unit = unit_of_member_[owner];
     const FsdpLayout& layout = layouts_[unit];
-    views.push_back(weights_->weight(unit, layout.first_param[owner - layout.first_member] + weight));
+    const auto param = static_cast<size_t>(layout.first_param[owner - layout.first_member] + weight);
+    const auto exact = exact_.find({unit, param});
+    views.push_back(exact != exact_.end() ? exact->second : weights_->weight(unit, param));
   };
   for (size_t w = 0; w < members_[member]->params().size(); ++w) add(member, static_cast<int>(w));
   for (const Unit::Borrowed& borrowed : members_[member]->borrowed()) add(borrowed.unit, borrowed.weight);
@@ -256,11 +259,14 @@ std::vector<std::string> ShardedModel::names() const {
 }
 
 at::Tensor ShardedModel::master(const ParamAddress& at) const {
+  const auto exact = exact_.find({at.unit, at.param});
+  if (exact != exact_.end()) return exact->second.view({-1});
   if (!masters_[at.unit].defined()) return weights_->own_chunk(at.unit, at.param);
   return param(at).chunk(masters_[at.unit]);
 }
 
 void ShardedModel::publish(const ParamAddress& at) {
+  if (param(at).spec.exact) return;
   if (masters_[at.unit].defined()) kernels::cast_copy(weights_->own_chunk(at.unit, at.param), master(at));
 }
 
@@ -280,7 +286,8 @@ int64_t ShardedModel::replicas(const ParamAddress& at) const {
 
 bool ShardedModel::writes(const ParamSpec& spec) const {
   const ShardDomain& domain = this->domain(spec);
-  const bool first_copy = domain.position.tp_index % spec.tp.copies(domain.position.tp_size) == 0;
+  const bool first_copy = domain.position.tp_index % spec.tp.copies(domain.position.tp_size) == 0 &&
+                          (!spec.exact || domain.position.shard_index == 0);
   return domain.replicas->rank() == 0 && first_copy && spec.primary;
 }
 
@@ -291,6 +298,7 @@ int64_t ShardedModel::storage_bytes() const {
   for (const FsdpLayout& layout : layouts_) {
     bytes += layout.shard_numel * (4 + (options_.master != options_.param ? master : 0));
     for (const FsdpParam& at : layout.params) {
+      if (at.spec.exact) continue;
       const int64_t resident = weights_->persistent() ? at.full_numel() / at.shards : at.shard.padded_numel();
       bytes += resident * param;
     }

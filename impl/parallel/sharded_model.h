@@ -5,10 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "mesh/device_mesh.h"
@@ -101,7 +103,8 @@ class ShardedModel {
   std::optional<ParamAddress> find_here(const std::string& name) const;
   std::vector<std::string> names() const;
   const FsdpParam& param(const ParamAddress& at) const { return layouts_[at.unit].params[at.param]; }
-  /// This rank's real elements in the master dtype, 1-D: writing is followed by publish().
+  /// This rank's real elements in the master dtype, 1-D: writing is followed by publish(). Exact parameters
+  /// are whole, and float32.
   at::Tensor master(const ParamAddress& at) const;
   /// Rounds the master shard into the compute weights (no-op where they are the same memory).
   void publish(const ParamAddress& at);
@@ -131,6 +134,7 @@ class ShardedModel {
   std::unique_ptr<ModelGradients> gradients_;
   std::vector<std::unique_ptr<WeightGrads>> grads_;  // per member
   std::vector<bool> bound_;
+  std::map<std::pair<int, size_t>, at::Tensor> exact_;  // by unit and parameter
   std::vector<at::Tensor> masters_;  // per unit, flat; undefined where own_chunk of the weights is the master
   std::vector<ParamShard> shards_;
   std::vector<ParamAddress> addresses_;

@@ -47,6 +47,9 @@ struct ParamSpec {
   Init init;
   bool decay = true;  ///< weight decay applies (by convention not to norms and biases)
   bool trainable = true;
+  /// Float32 and whole on every rank of its stage, whatever the precision options and the mesh: a few values
+  /// that decide and must not be rounded (a router's selection bias). Never trainable, an expert's or cut.
+  bool exact = false;
   Placement tp;  ///< on the tp axis; set by the plan, replicate by default
   /// Ranks of the tp axis that hold the same elements form partial gradients, whose sum is the gradient.
   bool tp_partial = false;
@@ -90,6 +93,8 @@ struct ShardedTensor {
   /// False on ranks that hold a copy which another rank writes (dp_replicate > 0, replicated tp): exactly one
   /// rank is the owner of each element.
   bool owner = true;
+  /// ParamSpec::exact: written in its own dtype whatever the others are converted to.
+  bool exact = false;
 };
 
 }  // namespace tessera

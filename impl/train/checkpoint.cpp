@@ -38,6 +38,7 @@ std::vector<ShardedTensor> Trainer::Impl::weight_shards() {
       tensor.box = model->box(param.spec);
       tensor.local = model->master({unit, p}).view(tensor.box.size);
       tensor.owner = model->writes(param.spec);
+      tensor.exact = param.spec.exact;
       tensors.push_back(std::move(tensor));
     }
   }
@@ -104,9 +105,7 @@ std::string Trainer::load_checkpoint(const std::string& directory) {
     agreed([&] { text = tessera::load_checkpoint(directory, impl_->training_state(), everyone); });
     impl_->model->publish_all();
     impl_->weights_written = true;
-    impl_->model->gradients().zero();
-    impl_->gradients_readable = false;
-    impl_->pending_labels = 0;
+    impl_->forget_gradients();
     return agreed([&] {  // all ranks read the same text
       const nlohmann::json metadata = nlohmann::json::parse(text, nullptr, false);
       const bool known = metadata.is_object() && metadata.value("tessera_trainer", 0) == kFormat &&

@@ -26,6 +26,7 @@ at::Tensor narrowed(at::Tensor tensor, const Box& box) {
 
 /// The whole tensor from each rank's real elements (1-D). Collective.
 at::Tensor Trainer::Impl::gather_full(const FsdpParam& param, const at::Tensor& mine) {
+  if (param.spec.exact) return mine.view(param.spec.shape).clone();
   const at::Tensor all = at::empty({param.full_numel()}, mine.options());
   const int64_t padded = param.shard.padded_numel();
   const ShardDomain& domain = model->domain(param.spec);

@@ -131,6 +131,7 @@ ExpertOptions expert_options(const Config& config) {
   options.exchange = config.text("parallel.ep_exchange");
   options.balance_loss = config.real("moe.balance_loss");
   options.z_loss = config.real("moe.z_loss");
+  options.bias_update_speed = config.real("moe.bias_update_speed");
   return options;
 }
 

@@ -256,6 +256,10 @@ void add_moe_keys(Keys& keys) {
                       "router_aux_loss_coef."));
   keys.push_back(real("moe.z_loss", "0", 0, 1e3,
                       "Weight of each layer's router z-loss, which keeps the router's logits small."));
+  keys.push_back(real("moe.bias_update_speed", "0", 0, 1e3,
+                      "What a step adds to the selection bias of experts with less than the mean load, and "
+                      "takes from those with more: balance without a loss, for models that have such a bias "
+                      "(DeepSeek-V3, GLM-4.5); 0: the bias stays."));
 }
 
 void add_precision_and_memory_keys(Keys& keys) {

@@ -141,7 +141,10 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
   }
   const Clock::time_point start = Clock::now();
   const double counted = mesh->index("tp") == 0 ? loss_sum : 0;
-  const std::vector<double> sums = sum_over(*mesh->group("world"), {counted, squares});
+  std::vector<double> values = {counted, squares};
+  loads->take(values);
+  const std::vector<double> sums = sum_over(*mesh->group("world"), values);
+  loads->add(sums.data() + 2);
   exposed.step += seconds_since(start);
   const double mine = loss_sum;
   loss_sum = sums[0];
@@ -155,9 +158,7 @@ void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
   first.fill_(here ? mesh->rank() : std::numeric_limits<int64_t>::max());
   mesh->group("world")->all_reduce({first}, ReduceOp::min)->wait();
   const auto rank = static_cast<int>(first.data_ptr<int64_t>()[0]);
-  model->gradients().zero();
-  gradients_readable = false;
-  pending_labels = 0;
+  forget_gradients();
   throw AgreedError(Error(Code::numeric,
                           cat("step ", steps + 1, ": the ", bad_loss ? "loss" : "gradient norm", " is ",
                               bad_loss ? loss_sum : grad_norm, ", first on rank ", rank,
@@ -194,10 +195,12 @@ void Trainer::Impl::update_weights() {
   // Without a single label there is no gradient: weights, decay and moments stay, only the schedule moves on.
   if (pending_labels > 0) {
     optimizer->step(model->shards(), lr, clip_coefficient(grad_norm, options.clip), step);
+    loads->update_biases(options.experts.bias_update_speed);
     weights_written = true;
   }
   steps = step;
   pending_labels = 0;
+  loads->begin_step();
 }
 
 void Trainer::Impl::begin_metering() {
@@ -224,6 +227,7 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
   out.seconds = seconds;
   out.tokens_per_s = seconds > 0 ? static_cast<double>(totals.tokens) / seconds : 0;
   out.exposed = metered_seconds();
+  out.experts = loads->metrics();
   out.communication_seconds = out.exposed.total();
   out.memory = peak_resident_bytes();
   return out;

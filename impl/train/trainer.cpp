@@ -86,6 +86,8 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   sharding.stages = pipeline->stages();
   sharding.domains = domains;
   model = std::make_unique<ShardedModel>(mesh, std::move(units), sharding);
+  loads = std::make_unique<ExpertLoads>(*model, config.moe.experts,
+                                        !options.experts.split_width || mesh->index("tp") == 0);
   executor = std::make_unique<Executor>(*model);
   traits = executor->traits();
   if (checkpoint.empty()) {
@@ -143,6 +145,14 @@ void Trainer::Impl::abandon(const std::string& reason) {
   model->gradients().abandon();
   gradients_readable = false;
   pending_labels = 0;
+  loads->clear();
+}
+
+void Trainer::Impl::forget_gradients() {
+  model->gradients().zero();
+  gradients_readable = false;
+  pending_labels = 0;
+  loads->clear();
 }
 
 Trainer::Trainer(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint,
@@ -192,9 +202,7 @@ StepMetrics Trainer::optimizer_step() {
 }
 
 void Trainer::zero_grad() {
-  impl_->model->gradients().zero();
-  impl_->gradients_readable = false;
-  impl_->pending_labels = 0;
+  impl_->forget_gradients();
 }
 
 EvalMetrics Trainer::evaluate(const std::vector<PackedBatch>& microbatches) {

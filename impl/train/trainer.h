@@ -35,6 +35,8 @@ struct ExpertOptions {
   std::string exchange = "all_to_all";  ///< or all_gather (nn/expert_dispatch.h)
   double balance_loss = 0;              ///< coefficient of the load-balancing loss, per layer (nn/router.h)
   double z_loss = 0;                    ///< coefficient of the router z-loss, per layer
+  /// What a selection bias moves per step against its expert's load; 0: not (train/expert_loads.h).
+  double bias_update_speed = 0;
 };
 
 struct TrainerOptions {
@@ -72,6 +74,15 @@ struct ExposedSeconds {
   double total() const { return dp + tp + cp + pp + step; }
 };
 
+/// How even the load of a model's experts was in a step, over all ranks. 0 for models without experts. A load
+/// is the number of tokens that chose an expert, padding left out.
+struct ExpertMetrics {
+  double load_ratio = 0;    ///< most loaded expert / mean, of the layer where that is largest
+  double idle = 0;          ///< share of all layers' experts that no token chose
+  double balance_loss = 0;  ///< mean over tokens and layers, before the coefficient; 0 when that is 0
+  double z_loss = 0;        ///< likewise
+};
+
 struct StepMetrics {
   int64_t step = 0;      ///< counts from 1
   double loss = 0;       ///< sum of token losses over all ranks / label_tokens
@@ -83,6 +94,7 @@ struct StepMetrics {
   double tokens_per_s = 0;
   double communication_seconds = 0;  ///< exposed.total()
   ExposedSeconds exposed;
+  ExpertMetrics experts;
   int64_t memory =
       0;  ///< peak bytes of this rank: resident set on CPU (shared by rank threads), allocator on GPU
 };

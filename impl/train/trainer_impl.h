@@ -10,6 +10,7 @@
 #include "parallel/sharded_model.h"
 #include "schedule/compile.h"
 #include "schedule/executor.h"
+#include "train/expert_loads.h"
 #include "train/trainer.h"
 
 namespace tessera {
@@ -58,6 +59,7 @@ struct Trainer::Impl {
   bool differs_in_model_group(double digest);
   void sum_loss_and_norm(bool with_norm);
   void update_weights();
+  void forget_gradients();
   StepMetrics metrics(const StepTotals& totals, double seconds) const;
 
   LocalBatches local_batches(const std::vector<PackedBatch>& microbatches) const;
@@ -104,6 +106,7 @@ struct Trainer::Impl {
   ExposedTimePtr tp_exposed, cp_exposed;     ///< null where the device works on its own
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<ShardedModel> model;
+  std::unique_ptr<ExpertLoads> loads;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Optimizer> optimizer;
   std::vector<UnitTraits> traits;

@@ -102,7 +102,9 @@ TrainingOutcome train(const TrainingRun& run) {
           const at::Tensor gradient = trainer.gradient(name);
           if (records) outcome.gradients[name] = gradient;
         }
-        metrics.grad_norm = trainer.optimizer_step().grad_norm;
+        const StepMetrics updated = trainer.optimizer_step();
+        metrics.grad_norm = updated.grad_norm;
+        metrics.experts = updated.experts;
       } else {
         metrics = trainer.step(batches);
       }
@@ -110,6 +112,7 @@ TrainingOutcome train(const TrainingRun& run) {
       outcome.losses.push_back(metrics.loss);
       outcome.norms.push_back(metrics.grad_norm);
       outcome.label_tokens.push_back(metrics.label_tokens);
+      outcome.experts.push_back(metrics.experts);
     }
     for (const std::string& name : trainer.parameter_names()) {
       const at::Tensor weight = trainer.parameter(name);

@@ -33,6 +33,7 @@ struct TrainingOutcome {
   std::vector<double> losses;
   std::vector<double> norms;
   std::vector<int64_t> label_tokens;
+  std::vector<ExpertMetrics> experts;
   std::map<std::string, at::Tensor> gradients;  ///< of the first step
   std::map<std::string, at::Tensor> weights;    ///< after the last step
 };
