@@ -50,7 +50,9 @@ func (q *Events) next(timeout int64) (Event, error) {
 	return Event{Type: EventType(raw.Type), Rank: int(raw.Rank), Level: LogLevel(raw.Level), Status: Code(raw.Status),
 		Time: time.Unix(0, raw.TimeNs), Dropped: raw.Dropped, Message: text(raw.Message[:]),
 		Metrics: Metrics{Step: raw.Step, Loss: raw.Loss, GradNorm: raw.GradNorm, LR: raw.Lr, Tokens: raw.Tokens,
-			LabelTokens: raw.LabelTokens, Seconds: raw.Seconds, TokensPerSecond: raw.TokensPerS, Memory: raw.Memory}}, nil
+			LabelTokens: raw.LabelTokens, Seconds: raw.Seconds, TokensPerSecond: raw.TokensPerS, Memory: raw.Memory,
+			ExpertLoadRatio: raw.ExpertLoadRatio, ExpertIdle: raw.ExpertIdle, ExpertBalanceLoss: raw.ExpertBalanceLoss,
+			ExpertZLoss: raw.ExpertZLoss}}, nil
 }
 
 // Next takes the oldest event and waits for one until the context ends. ErrCancelled: the queue was closed meanwhile.

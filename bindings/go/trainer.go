@@ -19,6 +19,11 @@ type Metrics struct {
 	TokensPerSecond      float64
 	CommunicationSeconds float64
 	Memory               int64 // peak bytes
+	// Of models with experts, over all ranks; else 0. An expert's load is the number of tokens that chose it.
+	ExpertLoadRatio   float64 // the largest load / the mean, of the layer where that is largest
+	ExpertIdle        float64 // the share of all layers' experts that no token chose
+	ExpertBalanceLoss float64 // mean over tokens and layers, before moe.balance_loss; 0 when that is 0
+	ExpertZLoss       float64 // likewise of moe.z_loss
 }
 
 func rawMetrics() *capi.Metrics {
@@ -29,7 +34,8 @@ func rawMetrics() *capi.Metrics {
 
 func newMetrics(raw *capi.Metrics) Metrics {
 	return Metrics{raw.Step, raw.Loss, raw.GradNorm, raw.Lr, raw.Tokens, raw.LabelTokens, raw.Seconds, raw.TokensPerS,
-		raw.CommunicationSeconds, raw.Memory}
+		raw.CommunicationSeconds, raw.Memory, raw.ExpertLoadRatio, raw.ExpertIdle, raw.ExpertBalanceLoss,
+		raw.ExpertZLoss}
 }
 
 // GenerateOptions says how tokens are chosen. 0 means the default in every field.

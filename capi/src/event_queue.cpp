@@ -33,6 +33,10 @@ void EventQueue::push_metrics(int rank, const StepMetrics& metrics) noexcept {
   event.seconds = metrics.seconds;
   event.tokens_per_s = metrics.tokens_per_s;
   event.memory = metrics.memory;
+  event.expert_load_ratio = metrics.experts.load_ratio;
+  event.expert_idle = metrics.experts.idle;
+  event.expert_balance_loss = metrics.experts.balance_loss;
+  event.expert_z_loss = metrics.experts.z_loss;
   push(event);
 }
 

@@ -136,6 +136,10 @@ tessera_metrics tessera::capi::to_c(const StepMetrics& metrics) {
   out.tokens_per_s = metrics.tokens_per_s;
   out.communication_seconds = metrics.communication_seconds;
   out.memory = metrics.memory;
+  out.expert_load_ratio = metrics.experts.load_ratio;
+  out.expert_idle = metrics.experts.idle;
+  out.expert_balance_loss = metrics.experts.balance_loss;
+  out.expert_z_loss = metrics.experts.z_loss;
   return out;
 }
 

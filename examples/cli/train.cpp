@@ -54,10 +54,17 @@ class MetricsFile {
     std::fprintf(file_,
                  "{\"step\": %lld, \"loss\": %.17g, \"grad_norm\": %.17g, \"lr\": %.17g, \"tokens\": %lld, "
                  "\"label_tokens\": %lld, \"tokens_per_s\": %.6g, \"seconds\": %.6g, "
-                 "\"communication_seconds\": %.6g, \"memory\": %lld}\n",
+                 "\"communication_seconds\": %.6g, \"memory\": %lld",
                  static_cast<long long>(m.step), m.loss, m.grad_norm, m.lr, static_cast<long long>(m.tokens),
                  static_cast<long long>(m.label_tokens), m.tokens_per_s, m.seconds, m.communication_seconds,
                  static_cast<long long>(m.memory));
+    if (m.expert_load_ratio > 0) {  // the model has experts
+      std::fprintf(file_,
+                   ", \"expert_load_ratio\": %.6g, \"expert_idle\": %.6g, \"expert_balance_loss\": %.9g, "
+                   "\"expert_z_loss\": %.9g",
+                   m.expert_load_ratio, m.expert_idle, m.expert_balance_loss, m.expert_z_loss);
+    }
+    std::fputs("}\n", file_);
     flush();
   }
   void write_validation(long long step, double loss, long long labels) {

@@ -223,6 +223,10 @@ mutable struct TesseraMetrics
     tokens_per_s::Float64
     communication_seconds::Float64
     memory::Int64
+    expert_load_ratio::Float64
+    expert_idle::Float64
+    expert_balance_loss::Float64
+    expert_z_loss::Float64
     TesseraMetrics() = new()
 end
 
@@ -264,6 +268,10 @@ mutable struct TesseraEvent
     tokens_per_s::Float64
     memory::Int64
     message::NTuple{512,UInt8}
+    expert_load_ratio::Float64
+    expert_idle::Float64
+    expert_balance_loss::Float64
+    expert_z_loss::Float64
     TesseraEvent() = new()
 end
 

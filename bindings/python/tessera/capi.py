@@ -238,6 +238,10 @@ class Metrics(Structure):
         ("tokens_per_s", c_double),
         ("communication_seconds", c_double),
         ("memory", c_int64),
+        ("expert_load_ratio", c_double),
+        ("expert_idle", c_double),
+        ("expert_balance_loss", c_double),
+        ("expert_z_loss", c_double),
     ]
 
 
@@ -282,6 +286,10 @@ class Event(Structure):
         ("tokens_per_s", c_double),
         ("memory", c_int64),
         ("message", c_char * 512),
+        ("expert_load_ratio", c_double),
+        ("expert_idle", c_double),
+        ("expert_balance_loss", c_double),
+        ("expert_z_loss", c_double),
     ]
 
 

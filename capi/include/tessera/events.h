@@ -37,6 +37,10 @@ typedef struct tessera_event {
     double tokens_per_s;
     int64_t memory;
     char message[512]; /* UTF-8, NUL-terminated: log line, failure or directory */
+    double expert_load_ratio; /* of a step, see tessera_metrics */
+    double expert_idle;
+    double expert_balance_loss;
+    double expert_z_loss;
 } tessera_event;
 
 /** Prepares an event struct to be filled.

@@ -24,6 +24,11 @@ typedef struct tessera_metrics {
     double tokens_per_s;          /* over all ranks */
     double communication_seconds; /* what this rank waited for others or moved data */
     int64_t memory;               /* peak bytes of this rank; ranks of one process share the number */
+    /* Of models with experts, over all ranks; else 0. An expert's load is the number of tokens that chose it. */
+    double expert_load_ratio;   /* the largest load / the mean, of the layer where that is largest */
+    double expert_idle;         /* the share of all layers' experts that no token chose */
+    double expert_balance_loss; /* mean over tokens and layers, before moe.balance_loss; 0 when that is 0 */
+    double expert_z_loss;       /* likewise of moe.z_loss */
 } tessera_metrics;
 
 /* How tokens are chosen. 0 means the default in every field. */

@@ -76,6 +76,10 @@ type Metrics struct {
 	TokensPerS           float64
 	CommunicationSeconds float64
 	Memory               int64
+	ExpertLoadRatio      float64
+	ExpertIdle           float64
+	ExpertBalanceLoss    float64
+	ExpertZLoss          float64
 }
 
 // GenerateOptions is tessera_generate_options.
@@ -100,23 +104,27 @@ type TimelineOptions struct {
 
 // Event is tessera_event.
 type Event struct {
-	StructSize  uint64
-	Type        int32
-	Rank        int32
-	Level       int32
-	Status      int32
-	TimeNs      int64
-	Dropped     int64
-	Step        int64
-	Loss        float64
-	GradNorm    float64
-	Lr          float64
-	Tokens      int64
-	LabelTokens int64
-	Seconds     float64
-	TokensPerS  float64
-	Memory      int64
-	Message     [512]byte
+	StructSize        uint64
+	Type              int32
+	Rank              int32
+	Level             int32
+	Status            int32
+	TimeNs            int64
+	Dropped           int64
+	Step              int64
+	Loss              float64
+	GradNorm          float64
+	Lr                float64
+	Tokens            int64
+	LabelTokens       int64
+	Seconds           float64
+	TokensPerS        float64
+	Memory            int64
+	Message           [512]byte
+	ExpertLoadRatio   float64
+	ExpertIdle        float64
+	ExpertBalanceLoss float64
+	ExpertZLoss       float64
 }
 
 // A header may be newer, with fields that are added at the end, but not older.

@@ -482,10 +482,14 @@ pub struct tessera_metrics {
     pub tokens_per_s: f64,
     pub communication_seconds: f64,
     pub memory: i64,
+    pub expert_load_ratio: f64,
+    pub expert_idle: f64,
+    pub expert_balance_loss: f64,
+    pub expert_z_loss: f64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of tessera_metrics"][::core::mem::size_of::<tessera_metrics>() - 88usize];
+    ["Size of tessera_metrics"][::core::mem::size_of::<tessera_metrics>() - 120usize];
     [
         "Alignment of tessera_metrics",
     ][::core::mem::align_of::<tessera_metrics>() - 8usize];
@@ -522,6 +526,18 @@ const _: () = {
     [
         "Offset of field: tessera_metrics::memory",
     ][::core::mem::offset_of!(tessera_metrics, memory) - 80usize];
+    [
+        "Offset of field: tessera_metrics::expert_load_ratio",
+    ][::core::mem::offset_of!(tessera_metrics, expert_load_ratio) - 88usize];
+    [
+        "Offset of field: tessera_metrics::expert_idle",
+    ][::core::mem::offset_of!(tessera_metrics, expert_idle) - 96usize];
+    [
+        "Offset of field: tessera_metrics::expert_balance_loss",
+    ][::core::mem::offset_of!(tessera_metrics, expert_balance_loss) - 104usize];
+    [
+        "Offset of field: tessera_metrics::expert_z_loss",
+    ][::core::mem::offset_of!(tessera_metrics, expert_z_loss) - 112usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -632,10 +648,14 @@ pub struct tessera_event {
     pub tokens_per_s: f64,
     pub memory: i64,
     pub message: [::core::ffi::c_char; 512usize],
+    pub expert_load_ratio: f64,
+    pub expert_idle: f64,
+    pub expert_balance_loss: f64,
+    pub expert_z_loss: f64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of tessera_event"][::core::mem::size_of::<tessera_event>() - 624usize];
+    ["Size of tessera_event"][::core::mem::size_of::<tessera_event>() - 656usize];
     ["Alignment of tessera_event"][::core::mem::align_of::<tessera_event>() - 8usize];
     [
         "Offset of field: tessera_event::struct_size",
@@ -688,6 +708,18 @@ const _: () = {
     [
         "Offset of field: tessera_event::message",
     ][::core::mem::offset_of!(tessera_event, message) - 112usize];
+    [
+        "Offset of field: tessera_event::expert_load_ratio",
+    ][::core::mem::offset_of!(tessera_event, expert_load_ratio) - 624usize];
+    [
+        "Offset of field: tessera_event::expert_idle",
+    ][::core::mem::offset_of!(tessera_event, expert_idle) - 632usize];
+    [
+        "Offset of field: tessera_event::expert_balance_loss",
+    ][::core::mem::offset_of!(tessera_event, expert_balance_loss) - 640usize];
+    [
+        "Offset of field: tessera_event::expert_z_loss",
+    ][::core::mem::offset_of!(tessera_event, expert_z_loss) - 648usize];
 };
 impl Default for tessera_event {
     fn default() -> Self {

@@ -168,6 +168,10 @@ impl Event {
                 tokens_per_s: raw.tokens_per_s,
                 communication_seconds: 0.0,
                 memory: raw.memory,
+                expert_load_ratio: raw.expert_load_ratio,
+                expert_idle: raw.expert_idle,
+                expert_balance_loss: raw.expert_balance_loss,
+                expert_z_loss: raw.expert_z_loss,
             }),
             sys::TESSERA_EVENT_LOG => EventKind::Log {
                 level: Level::from_raw(raw.level),

@@ -28,6 +28,15 @@ pub struct Metrics {
     pub communication_seconds: f64,
     /// Peak bytes of this rank; ranks of one process share the number.
     pub memory: i64,
+    /// The largest load of an expert over the mean, of the layer where that is largest; like the fields after it 0 for
+    /// models without experts. A load is the number of tokens, over all ranks, that chose the expert.
+    pub expert_load_ratio: f64,
+    /// The share of all layers' experts that no token chose.
+    pub expert_idle: f64,
+    /// Mean over tokens and layers, before moe.balance_loss.
+    pub expert_balance_loss: f64,
+    /// Mean over tokens and layers, before moe.z_loss.
+    pub expert_z_loss: f64,
 }
 
 impl Metrics {
@@ -52,6 +61,10 @@ impl Metrics {
             tokens_per_s: raw.tokens_per_s,
             communication_seconds: raw.communication_seconds,
             memory: raw.memory,
+            expert_load_ratio: raw.expert_load_ratio,
+            expert_idle: raw.expert_idle,
+            expert_balance_loss: raw.expert_balance_loss,
+            expert_z_loss: raw.expert_z_loss,
         })
     }
 }

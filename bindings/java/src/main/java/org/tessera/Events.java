@@ -100,7 +100,11 @@ public final class Events extends NativeObject {
         raw.getSeconds(),
         raw.getTokens_per_s(),
         0,
-        raw.getMemory());
+        raw.getMemory(),
+        raw.getExpert_load_ratio(),
+        raw.getExpert_idle(),
+        raw.getExpert_balance_loss(),
+        raw.getExpert_z_loss());
   }
 
   /** A thread that gives events to a consumer. */

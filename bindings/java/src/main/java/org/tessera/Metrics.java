@@ -15,6 +15,11 @@ import java.util.function.Consumer;
  * @param tokensPerSecond over all ranks
  * @param communicationSeconds what this rank waited for others or moved data
  * @param memory peak bytes of this rank; ranks of one process share the number
+ * @param expertLoadRatio the largest load of an expert / the mean, of the layer where that is
+ *     largest; like those after it 0 for models without experts
+ * @param expertIdle the share of all layers' experts that no token chose
+ * @param expertBalanceLoss mean over tokens and layers, before moe.balance_loss
+ * @param expertZLoss mean over tokens and layers, before moe.z_loss
  */
 public record Metrics(
     long step,
@@ -26,7 +31,11 @@ public record Metrics(
     double seconds,
     double tokensPerSecond,
     double communicationSeconds,
-    long memory) {
+    long memory,
+    double expertLoadRatio,
+    double expertIdle,
+    double expertBalanceLoss,
+    double expertZLoss) {
 
   /** Gives a struct to a call and reads what it has become. */
   static Metrics read(Consumer<MetricsStruct> call) {
@@ -43,7 +52,11 @@ public record Metrics(
           raw.getSeconds(),
           raw.getTokens_per_s(),
           raw.getCommunication_seconds(),
-          raw.getMemory());
+          raw.getMemory(),
+          raw.getExpert_load_ratio(),
+          raw.getExpert_idle(),
+          raw.getExpert_balance_loss(),
+          raw.getExpert_z_loss());
     } finally {
       raw.delete();
     }

@@ -90,7 +90,11 @@ class TrainingTest {
         times.seconds(),
         times.tokensPerSecond(),
         times.communicationSeconds(),
-        times.memory());
+        times.memory(),
+        of.expertLoadRatio(),
+        of.expertIdle(),
+        of.expertBalanceLoss(),
+        of.expertZLoss());
   }
 
   @Test
