@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes what the Go, Julia and Python bindings take from the C headers: constants, structs and the calls themselves; and the
-programs in docs/languages.md.
+"""Writes what the Go, Java, Julia and Python bindings take from the C headers: constants, structs and the calls themselves; and
+the programs in docs/languages.md.
 
     bindings/generate.py            write the files
     bindings/generate.py --check    fail when a file is not what would be written
+    bindings/generate.py --java F   what the foreign flavour of the Java binding is built from
 
 The functions of Go come from SWIG (bindings/go/generate.sh). Only the standard library is used.
 """
@@ -13,6 +14,8 @@ import importlib.util
 import pathlib
 import re
 import sys
+
+import foreign
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("capi_generate", ROOT / "capi" / "generate.py")
@@ -223,6 +226,17 @@ def make_python():
 
 # ---- docs/languages.md ----------------------------------------------------------------------------------------------
 
+# ---- Java, by foreign functions --------------------------------------------------------------------------------------
+
+def make_java():
+    kinds = dict((c.removeprefix("TESSERA_KIND_").lower(), v) for name, items in enums() if name == "kind" for c, v, _ in items)
+    functions = [f for name in capi.ORDER for f in capi.parse_header(name)]
+    sized = [(name, fields) for name, fields in structs() if fields[0].name == "struct_size"]
+    return foreign.make_java_foreign(NOTE, functions, set(HANDLES), sized, [(k, kinds[k]) for k in HANDLES], dict(macros()))
+
+
+# ---- Programs in the documentation ------------------------------------------------------------------------------------
+
 # File ending: (name for the highlighter, first line of what one rank does, its last line).
 PROGRAMS = {
     ".c": ("c", r"/\* One rank:", r"}"),
@@ -261,7 +275,11 @@ def make_languages():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--java", metavar="FILE", help="write the class NativeLayer by foreign functions, and nothing else")
     arguments = parser.parse_args()
+    if arguments.java:
+        pathlib.Path(arguments.java).write_text(make_java())
+        return
     here = ROOT / "bindings"
     outputs = {
         here / "go" / "constants.go": make_go_constants(),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the jar against a build tree: build_jar.sh BUILD_DIR [Maven arguments] writes BUILD_DIR/bindings/java/tessera-*.jar.
-# Exit status 77: a tool is missing. The first run fetches Maven's plugins, later ones need no network.
+# With -Pforeign among the arguments (Java 22 and newer) it goes to BUILD_DIR/bindings/java-foreign. Exit status 77: a tool is
+# missing. The first run fetches Maven's plugins, later ones need no network.
 set -euo pipefail
 build=$(realpath "$1")
 shift
@@ -11,6 +12,7 @@ done
 unset TESSERA_DIR
 export TESSERA_LIB_DIR=$build/lib TESSERA_INCLUDE_DIR=$PWD/../../capi/include
 target=$build/bindings/java
+case " $* " in *" -Pforeign "*) target=$build/bindings/java-foreign ;; esac
 mkdir -p "$target"
 # One build at a time: tests may run side by side.
 exec 9>"$target/.lock"

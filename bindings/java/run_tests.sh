@@ -26,15 +26,22 @@ if compgen -G "$target/surefire-reports/*dump*" >/dev/null; then
   exit 1
 fi
 
+newer=
 for jdk in /usr/lib/jvm/*; do
   version=$("$jdk/bin/java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || continue
   if [ "${version:-0}" -ge 21 ] && [ ! -L "$jdk" ]; then
     say "virtual threads, on Java $version"
     maven surefire:test -Djvm="$jdk/bin/java" -Dtest=ThreadsTest -DargLine=--enable-native-access=ALL-UNNAMED
     grep -h "Tests run" "$target/surefire-reports/org.tessera.ThreadsTest.txt"
+    [ "$version" -ge 22 ] || continue
+    say "all tests with foreign functions in the place of JNI, on Java $version"
+    newer=$version
+    JAVA_HOME=$jdk maven -Pforeign package
+    grep -h "Tests run" "$build"/bindings/java-foreign/surefire-reports/*.txt
     break
   fi
 done
+[ -n "$newer" ] || say "no Java 22 or newer: foreign functions are not tried"
 
 say "documentation"
 maven javadoc:javadoc

@@ -1,12 +1,27 @@
 #!/usr/bin/env bash
-# Writes the JNI layer: build.sh JAVA_OUT NATIVE_OUT puts the classes of SWIG and libtessera_jni.so there. Run by Maven.
+# Writes the low layer, run by Maven: build.sh jni JAVA_OUT NATIVE_OUT puts the classes of SWIG and libtessera_jni.so there;
+# build.sh foreign JAVA_OUT NATIVE_OUT the same classes without a native library, for Java 22 and newer.
 # The C library is found as by the Rust binding: TESSERA_DIR, or TESSERA_LIB_DIR and TESSERA_INCLUDE_DIR, or pkg-config.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-java_out=$1/org/tessera
-native_out=$2/org/tessera/native/linux-$(uname -m)
+flavour=$1
+java_out=$2/org/tessera
+native_out=$3/org/tessera/native/linux-$(uname -m)
 mkdir -p "$java_out" "$native_out"
+command -v swig >/dev/null || { echo "swig is not installed: it writes classes from native/tessera.i" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
+if [ "$flavour" = foreign ]; then
+  # SWIG's classes as they are, but for the one whose methods are native. The headers are those of this source tree.
+  swig -java -DSWIGWORDSIZE64 -package org.tessera -I"$here/../../../capi/include" -outdir "$work" -o "$work/unused.c" "$here/tessera.i"
+  python3 "$here/../../generate.py" --java "$work/NativeLayer.java"
+  cp "$here"/../foreign/org/tessera/*.java "$work/"
+  for file in "$work"/*.java; do
+    cmp --silent "$file" "$java_out/$(basename "$file")" || cp "$file" "$java_out/"
+  done
+  exit 0
+fi
 if [ -n "${TESSERA_DIR:-}" ]; then
   include=$TESSERA_DIR/include
   libs=(-L"$TESSERA_DIR/lib" -L"$TESSERA_DIR/lib64" -L"$TESSERA_DIR/lib/$(uname -m)-linux-gnu" -ltessera)
@@ -28,9 +43,6 @@ if [ -e "$library" ] && [ -e "$java_out/Native.java" ] &&
   [ -z "$(find "$here" "$include/tessera" -newer "$library" -type f -print -quit)" ]; then
   exit 0
 fi
-command -v swig >/dev/null || { echo "swig is not installed: it writes the JNI layer from native/tessera.i" >&2; exit 1; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 rm -f "$java_out"/*.java
 swig -java -DSWIGWORDSIZE64 -package org.tessera -I"$include" -outdir "$java_out" -o "$work/tessera_wrap.c" "$here/tessera.i"
 # SWIG stores pointers in Java longs by type punning. The library is looked for beside this one first.

@@ -5,7 +5,7 @@
  * arrays out are arrays of the caller, text is UTF-8 in byte[]. A status other than 0 throws TesseraException in the same
  * native call. Structs are proxies without finalizers, which the caller deletes.
  */
-%module Native
+%module(jniclassname="NativeLayer") Native
 
 %{
 #include <stdint.h>
@@ -51,7 +51,7 @@ static void throw_error(JNIEnv *env, tessera_status status, const tessera_error 
   if (exception != NULL) (*env)->Throw(env, (jthrowable)exception);
 }
 
-JNIEXPORT jlong JNICALL Java_org_tessera_NativeJNI_buffer_1address(JNIEnv *env, jclass type, jobject buffer) {
+JNIEXPORT jlong JNICALL Java_org_tessera_NativeLayer_buffer_1address(JNIEnv *env, jclass type, jobject buffer) {
   (void)type;
   return (jlong)(intptr_t)(*env)->GetDirectBufferAddress(env, buffer);
 }
@@ -64,8 +64,16 @@ JNIEXPORT jlong JNICALL Java_org_tessera_NativeJNI_buffer_1address(JNIEnv *env, 
 %pragma(java) moduleclassmodifiers="final class"
 %pragma(java) jniclassclassmodifiers="final class"
 %pragma(java) jniclasscode=%{
+  /** The library of this layer, between Java and libtessera. */
+  static final String LIBRARY = "libtessera_jni.so";
+
   static {
     NativeLibrary.load();
+    NativeLibrary.checkAbi();
+  }
+
+  static void openInstalled() {
+    System.loadLibrary("tessera_jni");
   }
 %}
 %typemap(javaclassmodifiers) SWIGTYPE "final class"

@@ -8,7 +8,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Finds and loads libtessera.so and the JNI layer above it, once.
+ * Finds and loads libtessera.so, and the library of the JNI layer above it where there is one,
+ * once.
  *
  * <ol>
  *   <li>The folder of the property {@code tessera.library.path} or of the variable {@code
@@ -21,7 +22,6 @@ import java.util.List;
  */
 final class NativeLibrary {
   private static final String LIBRARY = "libtessera.so";
-  private static final String LAYER = "libtessera_jni.so";
   private static boolean loaded;
 
   private NativeLibrary() {}
@@ -36,17 +36,31 @@ final class NativeLibrary {
     if (folder != null && !folder.isEmpty()) {
       loadFrom(Path.of(folder).toAbsolutePath());
     } else if (NativeLibrary.class.getResource(path(LIBRARY)) != null) {
-      loadFromJar(List.of(LIBRARY, LAYER));
+      loadFromJar(withLayer(LIBRARY));
     } else {
       loadFromSystem();
     }
-    checkAbi(NativeJNI.tessera_abi_version(), Text.ascii(NativeJNI.tessera_version_string()));
     loaded = true;
   }
 
-  /** Refuses a library whose ABI differs from that of the headers this jar was built with. */
+  private static List<String> withLayer(String... names) {
+    List<String> out = new ArrayList<>(List.of(names));
+    if (NativeLayer.LIBRARY != null) {
+      out.add(NativeLayer.LIBRARY);
+    }
+    return out;
+  }
+
+  /**
+   * Refuses the loaded library when its ABI differs from that of the headers this jar was built
+   * with.
+   */
+  static void checkAbi() {
+    checkAbi(NativeLayer.tessera_abi_version(), Text.ascii(NativeLayer.tessera_version_string()));
+  }
+
   static void checkAbi(int library, String version) {
-    int built = NativeJNI.header_abi_version();
+    int built = NativeLayer.header_abi_version();
     if (library != built) {
       throw new UnsatisfiedLinkError(
           "libtessera "
@@ -64,32 +78,41 @@ final class NativeLibrary {
       throw new UnsatisfiedLinkError("tessera.library.path=" + folder + " has no " + LIBRARY);
     }
     System.load(library.toString());
-    Path layer = folder.resolve(LAYER);
-    if (Files.exists(layer)) {
-      System.load(layer.toString());
-    } else {
-      loadFromJar(List.of(LAYER));
+    for (String name : withLayer()) {
+      Path layer = folder.resolve(name);
+      if (Files.exists(layer)) {
+        System.load(layer.toString());
+      } else {
+        loadFromJar(List.of(name));
+      }
     }
   }
 
   private static void loadFromSystem() {
     try {
-      System.loadLibrary("tessera_jni");
+      NativeLayer.openInstalled();
       return;
     } catch (UnsatisfiedLinkError notInstalled) {
+      if (NativeLayer.LIBRARY == null) {
+        throw notFound(notInstalled);
+      }
       // The common case: the layer is in the jar.
     }
     try {
-      loadFromJar(List.of(LAYER));
+      loadFromJar(List.of(NativeLayer.LIBRARY));
     } catch (UnsatisfiedLinkError missing) {
-      UnsatisfiedLinkError error =
-          new UnsatisfiedLinkError(
-              "libtessera was not found; install it, or name its folder by the property tessera.library.path"
-                  + " or the variable TESSERA_LIBRARY_PATH: "
-                  + missing.getMessage());
-      error.initCause(missing);
-      throw error;
+      throw notFound(missing);
     }
+  }
+
+  private static UnsatisfiedLinkError notFound(UnsatisfiedLinkError cause) {
+    UnsatisfiedLinkError error =
+        new UnsatisfiedLinkError(
+            "libtessera was not found; install it, or name its folder by the property tessera.library.path"
+                + " or the variable TESSERA_LIBRARY_PATH: "
+                + cause.getMessage());
+    error.initCause(cause);
+    return error;
   }
 
   private static void loadFromJar(List<String> names) {
