@@ -9,6 +9,8 @@ cd "$(dirname "$0")"
 for threads in 1 4; do
   OMP_NUM_THREADS=1 JULIA_NUM_THREADS=$threads "$julia" --startup-file=no --color=no test/runtests.jl
 done
+"$julia" --startup-file=no docs.jl --check
+"$julia" --startup-file=no docs.jl | grep "^## step!$" >/dev/null
 # A library that the system's loader finds by itself must be opened as one that is named by its path, or exceptions in it kill.
 LD_LIBRARY_PATH=$build/lib env -u TESSERA_LIBRARY "$julia" --startup-file=no -e '
   using Tessera

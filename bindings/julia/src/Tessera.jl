@@ -23,6 +23,13 @@ include("tensors.jl")
 include("data.jl")
 include("trainer.jl")
 
+# What starts work and returns a Future has a twin that waits, which says what it does.
+for name in names(@__MODULE__; all = true)
+    occursin("_async", string(name)) && !startswith(string(name), "#") || continue
+    twin = replace(string(name), "_async" => "")
+    @eval @doc $("Starts what `$twin` does and returns a [`Future`](@ref).") $name
+end
+
 export Config, World, Mesh, Model, Batch, Dataset, Tokenizer, Tensor, Trainer, Events, Future, TesseraException, WorldOptions,
     Metrics, load!, leave, abort, run_ranks, rank, step!, forward_backward!, optimizer_step!, zero_grad!, evaluate, generate,
     logits, parameter, parameter_names, gradient, set_parameter!, save, export_model, encode, encode_batch, decode, chat_text,

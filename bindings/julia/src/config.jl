@@ -21,13 +21,13 @@ load_text!(config::Config, yaml) = (call(CAPI.tessera_config_load_text, config, 
 "The keys that were set, as YAML."
 yaml(config::Config) = text(CAPI.tessera_config_get_text, config)
 
-"What is known of a key."
 function key_info(info)
     i = info[]
     return (name = text(i.name), type = i.type, min = i.has_min == 1 ? i.min : nothing,
             max = i.has_max == 1 ? i.max : nothing, default = text(i.default_value), choices = text(i.choices),
             doc = text(i.doc))
 end
+"Type, bounds, default and meaning of a key, as `keys(Config)` gives them of all."
 function describe(key)
     info = initialised(CAPI.TesseraKeyInfo, CAPI.tessera_key_info_init)
     call(CAPI.tessera_key_describe, key, info)

@@ -14,6 +14,7 @@ open_model(directory::AbstractString, plugin::AbstractString) =
 Model(config_json::AbstractString, plugin::AbstractString) =
     Model(handle(CAPI.TesseraModel, CAPI.tessera_model_create_plugin, config_json, plugin))
 Base.string(model::Model) = text(CAPI.tessera_model_get_text, model)
+"The number of parameters, tied ones once."
 parameter_count(model::Model) = value(Int64, CAPI.tessera_model_get_parameter_count, model)
 
 "Registers a tensor-parallel plan, a JSON or YAML map of name patterns and styles, for jobs with `parallel.tp_plan=name`."
@@ -77,6 +78,7 @@ The files of data.*; a loop over it takes this rank's share of each step until t
 files: `push!` documents, then `push_end!`.
 """
 Dataset(config::Config, mesh = nothing, model = nothing) = dataset(CAPI.tessera_dataset_open, config, mesh, model)
+"A dataset without files: `push!(data, tokens; labels)` documents, then `push_end!(data)`."
 pushed_dataset(config::Config, mesh = nothing, model = nothing) = dataset(CAPI.tessera_dataset_create, config, mesh, model)
 dataset(f, config, mesh, model) = GC.@preserve mesh model Dataset(
     handle(CAPI.TesseraDataset, f, config, or_null(CAPI.TesseraMesh, mesh), or_null(CAPI.TesseraModel, model)))
@@ -87,6 +89,7 @@ end
 "The rows of an Arrow record batch, by the addresses of its ArrowSchema and ArrowArray, which are released."
 push_arrow!(data::Dataset, schema, array) =
     call(CAPI.tessera_dataset_push_arrow, data, Ptr{Cvoid}(schema), Ptr{Cvoid}(array))
+"No more documents will be pushed."
 push_end!(data::Dataset) = call(CAPI.tessera_dataset_push_end, data)
 "This rank's share of the next step; nothing when the data is used up."
 function next!(data::Dataset)
@@ -101,6 +104,7 @@ Base.IteratorSize(::Type{Dataset}) = Base.SizeUnknown()
 Base.eltype(::Type{Dataset}) = Batch
 "The position in the data, as text for `set_state!`."
 state(data::Dataset) = text(CAPI.tessera_dataset_get_state, data)
+"Goes to a position that `state` gave."
 set_state!(data::Dataset, state) = call(CAPI.tessera_dataset_set_state, data, state)
 "Steps in one pass; -1 when that is not known."
 count_steps(data::Dataset) = Int(value(Int64, CAPI.tessera_dataset_count_steps, data))
@@ -112,6 +116,7 @@ lengths(data::Dataset) = array(Int64, CAPI.tessera_dataset_get_lengths, data)
 "Text to token ids and back, as the Hugging Face directory says."
 Tokenizer(directory::AbstractString) = Tokenizer(handle(CAPI.TesseraTokenizer, CAPI.tessera_tokenizer_open, directory))
 Base.length(tokenizer::Tokenizer) = Int(value(Int64, CAPI.tessera_tokenizer_count, tokenizer))
+"The token ids of a text."
 function encode(tokenizer::Tokenizer, text::AbstractString; add_special = true)
     bytes = Vector{UInt8}(codeunits(String(text)))
     push!(bytes, 0)  # the string need not end with a NUL for the library, but for Cstring
@@ -135,6 +140,7 @@ encode_batch_bytes(tokenizer, bytes, n, text_ends, count, special, id_ends, buf,
 # The text has a length of its own and may hold NULs, which Cstring refuses.
 encode_bytes(tokenizer, bytes, n, special, buf, cap, len, err) =
     CAPI.tessera_tokenizer_encode(tokenizer, Cstring(pointer(bytes)), n, special, buf, cap, len, err)
+"The text of token ids."
 decode(tokenizer::Tokenizer, ids; skip_special = false) =
     text(CAPI.tessera_tokenizer_decode, tokenizer, collect(Int64, ids), length(ids), Int32(skip_special))
 "A conversation (JSON) as the chat template prints it."

@@ -7,18 +7,43 @@ the first fetch.
 mutable struct Future <: Owner
     handle::CAPI.TesseraFuture
     take::Any  # the result, from the handle
-    Future(handle::CAPI.TesseraFuture, take) = finalizer(close, new(handle, take))
+    Future(handle::CAPI.TesseraFuture, take) = finalizer(release, new(handle, take))
 end
 
-# Host memory that work under way uses, by the future's number; it is let go when the work is seen to have ended.
-const IN_FLIGHT = Dict{UInt64,Any}()
+# Work under way that uses memory of Julia, by the future's number. The future is held too, so that no finalizer comes before
+# the end of the work; a closed one (nothing) is destroyed here. What nobody asks for is let go when the next such work starts.
+const IN_FLIGHT = Dict{UInt64,Tuple{Union{Future,Nothing},Any}}()
 const IN_FLIGHT_LOCK = ReentrantLock()
 
-"Starts `f(arguments..., future, err)`. `keep` is memory that the work uses."
+# Starts `f(arguments..., future, err)`. `keep` is memory that the work uses.
 function start(take, f, arguments...; keep = nothing)
+    keep === nothing || release_ended()
     future = Future(handle(CAPI.TesseraFuture, f, arguments...), take)
-    keep === nothing || lock(() -> IN_FLIGHT[future.handle.id] = keep, IN_FLIGHT_LOCK)
+    keep === nothing || lock(() -> IN_FLIGHT[future.handle.id] = (future, keep), IN_FLIGHT_LOCK)
     return future
+end
+
+function release_ended()
+    lock(IN_FLIGHT_LOCK) do
+        for id in collect(keys(IN_FLIGHT))
+            future = CAPI.TesseraFuture(id)
+            value(Int32, CAPI.tessera_future_poll, future) == 1 || continue
+            IN_FLIGHT[id][1] === nothing && destroy(future)
+            delete!(IN_FLIGHT, id)
+        end
+    end
+end
+
+function Base.close(future::Future)
+    id = future.handle.id
+    id == 0 && return nothing
+    lock(IN_FLIGHT_LOCK) do
+        if haskey(IN_FLIGHT, id)
+            IN_FLIGHT[id] = (nothing, IN_FLIGHT[id][2])
+            future.handle = CAPI.TesseraFuture(0)
+        end
+    end
+    return release(future)
 end
 
 function Base.isready(future::Future)
@@ -27,7 +52,7 @@ function Base.isready(future::Future)
     return done
 end
 
-"Returns true when `ready()` does; false when `timeout` seconds passed first. Lets other tasks run meanwhile."
+# Returns true when `ready()` does; false when `timeout` seconds passed first. Lets other tasks run meanwhile.
 function poll_until(ready, timeout)
     started = time()
     rounds = 0
@@ -97,7 +122,7 @@ take_tensor(future) = Tensor(handle(CAPI.TesseraTensor, CAPI.tessera_future_get_
 take_mesh(future) = Mesh(handle(CAPI.TesseraMesh, CAPI.tessera_future_get_mesh, future))
 take_trainer(future) = Trainer(handle(CAPI.TesseraTrainer, CAPI.tessera_future_get_trainer, future))
 
-"Runs work whose result is needed now: starts it, and lets other tasks run until it has ended."
+# Runs work whose result is needed now: starts it, and lets other tasks run until it has ended.
 function finish(future::Future)
     try
         return fetch(future)

@@ -27,9 +27,11 @@ abstract type Owner end
 """
     close(owner)
 
-Gives the native object up at once. It never blocks, may be called again, and is what the garbage collector calls.
+Gives the native object up at once. It never blocks and may be called again; the garbage collector does the same.
 """
-function Base.close(owner::Owner)
+Base.close(owner::Owner) = release(owner)
+# What the garbage collector calls: it takes no lock.
+function release(owner::Owner)
     handle = owner.handle
     owner.handle = typeof(handle)(0)
     handle.id == 0 || destroy(handle)
@@ -49,7 +51,7 @@ for name in (:Config, :World, :Mesh, :Model, :Batch, :Dataset, :Trainer, :Events
     @eval begin
         mutable struct $name <: Owner
             handle::CAPI.$handle
-            $name(handle::CAPI.$handle) = finalizer(close, new(handle))
+            $name(handle::CAPI.$handle) = finalizer(release, new(handle))
         end
     end
 end
@@ -59,7 +61,7 @@ for name in (:Config, :World, :Mesh, :Model, :Batch, :Dataset, :Trainer, :Events
     @eval destroy(handle::CAPI.$handle) = CAPI.$destroy_name(handle)
 end
 
-"Calls `f(arguments..., err)` and returns whether it succeeded; `accepted` is a status that is no failure."
+# Calls `f(arguments..., err)` and returns whether it succeeded; `accepted` is a status that is no failure.
 function call_or(accepted, f, arguments...)
     err = Ref(CAPI.TesseraError())
     # Owners stay alive until the call returns.
@@ -70,11 +72,11 @@ function call_or(accepted, f, arguments...)
 end
 call(f, arguments...) = (call_or(CAPI.TESSERA_OK, f, arguments...); nothing)
 
-"The handle of an owner, or the null handle for nothing."
+# The handle of an owner, or the null handle for nothing.
 or_null(::Type{H}, ::Nothing) where {H} = H(0)
 or_null(::Type{H}, owner::Owner) where {H} = raw(owner)
 
-"One value that `f` writes."
+# One value that `f` writes.
 function value(::Type{T}, f, arguments...) where {T}
     out = Ref{T}()
     call(f, arguments..., out)
@@ -82,7 +84,7 @@ function value(::Type{T}, f, arguments...) where {T}
 end
 handle(::Type{H}, f, arguments...) where {H} = (out = Ref(H(0)); call(f, arguments..., out); out[])
 
-"An array whose length is not known before; it may change between two calls. `extra` is 1 for text, whose NUL needs room."
+# An array whose length is not known before; it may change between two calls. `extra` is 1 for text, whose NUL needs room.
 function array(::Type{T}, f, arguments...; extra = 0, guess = 256) where {T}
     out = Vector{T}(undef, guess)
     while true
@@ -94,7 +96,7 @@ function array(::Type{T}, f, arguments...; extra = 0, guess = 256) where {T}
 end
 text(f, arguments...) = String(array(UInt8, f, arguments...; extra = 1))
 
-"A struct of the C interface with its defaults."
+# A struct of the C interface with its defaults.
 function initialised(::Type{S}, init) where {S}
     made = Ref(S())
     init(made, sizeof(S)) == CAPI.TESSERA_OK || error("a struct cannot be initialised")
@@ -109,6 +111,7 @@ build_info() = text(CAPI.tessera_build_info)
 handle_count(kind = CAPI.TESSERA_KIND_ANY) = value(Int64, CAPI.tessera_handle_count, kind)
 "Lines below the level are not written. It holds for the whole process."
 set_log_level(level) = call(CAPI.tessera_log_set_level, level)
+"The present level."
 log_level() = value(Int32, CAPI.tessera_log_get_level)
 "Log lines go to a queue; nothing: to stderr again."
 set_log_events(events) = call(CAPI.tessera_log_set_events, or_null(CAPI.TesseraEvents, events))

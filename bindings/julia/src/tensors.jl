@@ -19,7 +19,7 @@ after the other and Julia columns, so the elements are reordered on the way; `Ar
 mutable struct Tensor <: Owner
     handle::CAPI.TesseraTensor
     memory::Any  # of a view
-    Tensor(handle::CAPI.TesseraTensor, memory = nothing) = finalizer(close, new(handle, memory))
+    Tensor(handle::CAPI.TesseraTensor, memory = nothing) = finalizer(release, new(handle, memory))
 end
 function Tensor(values::AbstractArray{T,N}) where {T,N}
     kind = dtype_of(T)
@@ -48,6 +48,7 @@ dlpack(tensor::Tensor) = value(Ptr{Cvoid}, CAPI.tessera_tensor_get_dlpack, tenso
 # A dense array whose dimensions run the other way round.
 reversed(values::AbstractArray{T,N}) where {T,N} = N < 2 ? Array(values) : permutedims(values, N:-1:1)
 
+"The element type, a CAPI.TESSERA_DTYPE_*."
 dtype(tensor::Tensor) = value(Int32, CAPI.tessera_tensor_get_dtype, tensor)
 Base.size(tensor::Tensor) = Tuple(array(Int64, CAPI.tessera_tensor_get_dims, tensor))
 "The elements, in the tensor's shape. Those of bf16, which Julia does not have, become Float32."

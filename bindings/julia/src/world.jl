@@ -42,6 +42,7 @@ function world_threads(size::Integer, options::WorldOptions = WorldOptions())
     call(CAPI.tessera_world_create_threads, size, options, out)
     return map(World, out)
 end
+"This rank's number, from 0."
 rank(world::World) = Int(value(Int32, CAPI.tessera_world_get_rank, world))
 Base.length(world::World) = Int(value(Int32, CAPI.tessera_world_get_size, world))
 leave_async(world::World) = start(take_nothing, CAPI.tessera_world_close_async, world)

@@ -123,6 +123,23 @@ end
     @test isempty(Tessera.IN_FLIGHT)
 end
 
+@testset "memory of work that nobody waits for is given up" begin
+    worlds = Tessera.world_threads(2, ONE_THREAD)
+    meshes = map(fetch, map(Tessera.mesh_async, worlds))
+    begin_sum(mesh) = Tessera.all_reduce_async!(mesh, "dp", Tessera.tensor_view(Float32[1, 2]))
+    close(begin_sum(meshes[1]))  # cannot end before the other rank comes
+    GC.gc()
+    Tessera.release_ended()
+    @test length(Tessera.IN_FLIGHT) == 1
+    begin_sum(meshes[2])         # forgotten
+    @test Tessera.poll_until(10) do
+        GC.gc()
+        Tessera.release_ended()
+        isempty(Tessera.IN_FLIGHT)
+    end
+    foreach(close, worlds)
+end
+
 @testset "the first exception of a rank ends all ranks" begin
     for thrown in (DomainError(7, "of the host"), "a text")
         failure = try
