@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,6 +48,33 @@ func TestAFailureHasCodeRankAndLine(t *testing.T) {
 	}
 	if !strings.Contains(must(BuildInfo()), Version()) {
 		t.Fatal("no version in the build info")
+	}
+}
+
+func TestEverythingExportedIsDocumented(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	check(err)
+	set := token.NewFileSet()
+	var parsed []*ast.File
+	for _, name := range files {
+		parsed = append(parsed, must(parser.ParseFile(set, name, nil, parser.ParseComments)))
+	}
+	reference := must(doc.NewFromFiles(set, parsed, "tessera"))
+	functions := reference.Funcs
+	for _, kind := range reference.Types {
+		if kind.Doc == "" {
+			t.Error(kind.Name)
+		}
+		functions = append(append(functions, kind.Funcs...), kind.Methods...)
+	}
+	for _, function := range functions {
+		// The methods that errors have everywhere need no words.
+		if function.Doc == "" && function.Name != "Error" {
+			t.Error(function.Recv, function.Name)
+		}
+	}
+	if len(functions) < 100 {
+		t.Error("only ", len(functions), " functions were seen")
 	}
 }
 

@@ -18,18 +18,22 @@ __all__ = ["Batch", "Config", "Dataset", "Error", "Events", "Future", "Mesh", "M
 
 
 def version():
+    """The version of the library, such as "0.1.0"."""
     return library.tessera_version_string().decode()
 
 
 def build_info():
+    """What the library was built with and runs on, one "name: value" a line."""
     return text(library.tessera_build_info)
 
 
 def status_name(code):
+    """The name of a status, such as "E_ARGUMENT"."""
     return library.tessera_status_name(code).decode()
 
 
 def status_text(code):
+    """A status in plain words."""
     return library.tessera_status_string(code).decode()
 
 
@@ -39,10 +43,12 @@ def handle_count(kind=capi.KIND_ANY):
 
 
 def set_log_level(level):
+    """Lines below the level (a capi.LOG_*) are not written. Holds for the whole process."""
     call(library.tessera_log_set_level, level)
 
 
 def log_level():
+    """The present level."""
     return number(c_int32, library.tessera_log_get_level)
 
 
@@ -68,22 +74,27 @@ class Config(Owner):
         return text(library.tessera_config_get, self, utf8(key))
 
     def load(self, path):
+        """Sets keys from a YAML or JSON file, all or none."""
         call(library.tessera_config_load, self, utf8(path))
         return self
 
     def load_text(self, yaml):
+        """Sets keys from YAML or JSON, all or none."""
         call(library.tessera_config_load_text, self, utf8(yaml))
         return self
 
     def yaml(self):
+        """The keys that were set, as YAML."""
         return text(library.tessera_config_get_text, self)
 
 
 def describe_key(key):
+    """Type, bounds, default and meaning of a key, as a dict."""
     return _key_info(fill(capi.KeyInfo, library.tessera_key_info_init, library.tessera_key_describe, utf8(key)))
 
 
 def keys():
+    """All keys, in the order of the documentation."""
     return [_key_info(fill(capi.KeyInfo, library.tessera_key_info_init, library.tessera_key_get, i))
             for i in range(number(c_int64, library.tessera_key_count))]
 
@@ -119,6 +130,7 @@ class Future(Owner):
         super().__init__(handle(capi.Future, function, *arguments))
 
     def done(self):
+        """Whether the work has ended, well or not."""
         done = number(c_int32, library.tessera_future_poll, self) != 0
         self._keep = () if done else self._keep
         return done
@@ -136,6 +148,7 @@ class Future(Owner):
         return self._take(self)
 
     def cancel(self):
+        """Asks that work which has not begun is not begun. For collective work cancel on every rank."""
         call(library.tessera_future_cancel, self)
 
 
@@ -228,10 +241,12 @@ class World(Owner):
 
     @property
     def rank(self):
+        """This rank's number, from 0."""
         return number(c_int32, library.tessera_world_get_rank, self)
 
     @property
     def size(self):
+        """The number of ranks."""
         return number(c_int32, library.tessera_world_get_size, self)
 
     def leave(self):
@@ -239,6 +254,7 @@ class World(Owner):
         call(library.tessera_world_close, self)
 
     def leave_async(self):
+        """`leave` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_world_close_async, self)
 
     def abort(self, reason):
@@ -322,10 +338,12 @@ class Tensor(Owner):
 
     @property
     def dtype(self):
+        """The element type, a capi.DTYPE_*."""
         return number(c_int32, library.tessera_tensor_get_dtype, self)
 
     @property
     def dims(self):
+        """The sizes, outermost first."""
         return array(c_int64, library.tessera_tensor_get_dims, self)
 
     def data(self):
@@ -339,6 +357,7 @@ class Tensor(Owner):
         return memoryview(content).cast(_ELEMENTS[self.dtype], dims) if dims else memoryview(content).cast(_ELEMENTS[self.dtype])
 
     def set_data(self, data):
+        """Overwrites all elements from an object with the buffer protocol, in row-major order."""
         content = memoryview(data).tobytes()
         call(library.tessera_tensor_set_data, self, content, len(content))
 
@@ -364,54 +383,70 @@ class Mesh(Owner):
 
     @classmethod
     def create_async(cls, world, config=None, **degrees):
+        """`create` without waiting: a Future."""
         return Future(_take_mesh, library.tessera_mesh_create_async, world, byref(cls._options(config, degrees)))
 
     def size(self, axis):
+        """The number of ranks along an axis."""
         return number(c_int64, library.tessera_mesh_get_size, self, utf8(axis))
 
     def index(self, axis):
+        """This rank's position along an axis."""
         return number(c_int64, library.tessera_mesh_get_index, self, utf8(axis))
 
     def ranks(self, axis):
+        """The world ranks along an axis through this one."""
         return array(c_int32, library.tessera_mesh_get_ranks, self, utf8(axis))
 
     def __str__(self):
         return text(library.tessera_mesh_get_text, self)
 
     def barrier(self, axis):
+        """Returns when every rank of the axis has called."""
         call(library.tessera_mesh_barrier, self, utf8(axis))
 
     def all_reduce(self, axis, tensor, reduce=capi.REDUCE_SUM):
+        """Reduces the tensor over the axis, in place; `reduce` is a capi.REDUCE_*."""
         call(library.tessera_mesh_all_reduce, self, utf8(axis), tensor, reduce)
 
     def all_gather(self, axis, input, output):
+        """Joins the inputs of all ranks along the axis in the output of each."""
         call(library.tessera_mesh_all_gather, self, utf8(axis), input, output)
 
     def reduce_scatter(self, axis, input, output, reduce=capi.REDUCE_SUM):
+        """Reduces the inputs and leaves each rank its part."""
         call(library.tessera_mesh_reduce_scatter, self, utf8(axis), input, output, reduce)
 
     def all_to_all(self, axis, input, output):
+        """Sends part i of the input to position i of the axis."""
         call(library.tessera_mesh_all_to_all, self, utf8(axis), input, output)
 
     def broadcast(self, axis, tensor, root):
+        """Copies the tensor of position `root` to all others, in place."""
         call(library.tessera_mesh_broadcast, self, utf8(axis), tensor, root)
 
     def barrier_async(self, axis):
+        """`barrier` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_mesh_barrier_async, self, utf8(axis))
 
     def all_reduce_async(self, axis, tensor, reduce=capi.REDUCE_SUM):
+        """`all_reduce` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_mesh_all_reduce_async, self, utf8(axis), tensor, reduce)
 
     def all_gather_async(self, axis, input, output):
+        """`all_gather` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_mesh_all_gather_async, self, utf8(axis), input, output)
 
     def reduce_scatter_async(self, axis, input, output, reduce=capi.REDUCE_SUM):
+        """`reduce_scatter` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_mesh_reduce_scatter_async, self, utf8(axis), input, output, reduce)
 
     def all_to_all_async(self, axis, input, output):
+        """`all_to_all` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_mesh_all_to_all_async, self, utf8(axis), input, output)
 
     def broadcast_async(self, axis, tensor, root):
+        """`broadcast` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_mesh_broadcast_async, self, utf8(axis), tensor, root)
 
 
@@ -438,6 +473,7 @@ class Model(Owner):
 
     @property
     def parameter_count(self):
+        """The number of parameters, tied ones once."""
         return number(c_int64, library.tessera_model_get_parameter_count, self)
 
     def set_tp_plan(self, name, plan):
@@ -479,12 +515,14 @@ class Batch(Owner):
         super().__init__(handle(capi.Batch, library.tessera_batch_create))
 
     def push(self, tokens, lengths, labels=None):
+        """Appends one micro-batch; without labels the tokens are their own."""
         call(library.tessera_batch_push, self, i64(tokens), _labels(labels, tokens), len(tokens), i64(lengths), len(lengths))
 
     def __len__(self):
         return number(c_int64, library.tessera_batch_count, self)
 
     def count_tokens(self):
+        """Tokens, and labels that are trained on."""
         tokens, labels = c_int64(), c_int64()
         call(library.tessera_batch_count_tokens, self, byref(tokens), byref(labels))
         return tokens.value, labels.value
@@ -517,6 +555,7 @@ class Dataset(Owner):
         return handle(capi.Dataset, function, config, null_or(capi.Mesh, mesh), null_or(capi.Model, model))
 
     def push(self, tokens, labels=None):
+        """Appends a document to a dataset without files; without labels the tokens are their own."""
         call(library.tessera_dataset_push, self, i64(tokens), _labels(labels, tokens), len(tokens))
 
     def push_arrow(self, batch):
@@ -526,6 +565,7 @@ class Dataset(Owner):
         call(library.tessera_dataset_push_arrow, self, schema, array)
 
     def push_end(self):
+        """No more documents will be pushed."""
         call(library.tessera_dataset_push_end, self)
 
     def __iter__(self):
@@ -539,13 +579,16 @@ class Dataset(Owner):
 
     @property
     def state(self):
+        """The position in the data, as text for `set_state`."""
         return text(library.tessera_dataset_get_state, self)
 
     @state.setter
     def state(self, state):
+        """The position in the data, as text for `set_state`."""
         call(library.tessera_dataset_set_state, self, utf8(state))
 
     def count_steps(self):
+        """Steps in one pass; -1 when that is not known."""
         return number(c_int64, library.tessera_dataset_count_steps, self)
 
     def report(self):
@@ -569,6 +612,7 @@ class Tokenizer(Owner):
         return number(c_int64, library.tessera_tokenizer_count, self)
 
     def encode(self, words, add_special=True):
+        """The token ids of a text."""
         content = words.encode()
         return array(c_int64, library.tessera_tokenizer_encode, self, content, len(content), int(add_special))
 
@@ -584,9 +628,11 @@ class Tokenizer(Owner):
         return [ids[begin:end] for begin, end in zip(bounds, bounds[1:])]
 
     def decode(self, ids, skip_special=False):
+        """The text of token ids."""
         return text(library.tessera_tokenizer_decode, self, i64(ids), len(ids), int(skip_special))
 
     def chat_text(self, conversation, add_generation_prompt=False):
+        """A conversation as the chat template prints it."""
         return text(library.tessera_tokenizer_get_chat_text, self, utf8(conversation), int(add_generation_prompt))
 
     def encode_chat(self, conversation):
@@ -612,43 +658,55 @@ class Trainer(Owner):
 
     @classmethod
     def create_async(cls, mesh, model, config=None):
+        """`create` without waiting: a Future."""
         return Future(_take_trainer, library.tessera_trainer_create_async, mesh, model, null_or(capi.Config, config))
 
     def set_events(self, events):
+        """Metrics, failures and checkpoints go to a queue; None: nowhere."""
         call(library.tessera_trainer_set_events, self, null_or(capi.Events, events))
 
     def _measure(self, function, *arguments):
         return _metrics_of(fill(capi.Metrics, library.tessera_metrics_init, function, self, *arguments))
 
     def step(self, batch):
+        """One optimizer step over this rank's micro-batches; its metrics as a dict."""
         return self._measure(library.tessera_trainer_step, batch)
 
     def forward_backward(self, batch, label_tokens=0):
+        """Adds the gradients of a batch. `label_tokens` is what the loss is divided by; 0: the labels of this batch."""
         return self._measure(library.tessera_trainer_forward_backward, batch, label_tokens)
 
     def optimizer_step(self):
+        """Clips the gradients, updates the weights and forgets the gradients."""
         return self._measure(library.tessera_trainer_optimizer_step)
 
     def evaluate(self, batch):
+        """The metrics of a batch, without gradients."""
         return self._measure(library.tessera_trainer_evaluate, batch)
 
     def step_async(self, batch):
+        """`step` without waiting: a Future."""
         return Future(_take_metrics, library.tessera_trainer_step_async, self, batch)
 
     def forward_backward_async(self, batch, label_tokens=0):
+        """`forward_backward` without waiting: a Future."""
         return Future(_take_metrics, library.tessera_trainer_forward_backward_async, self, batch, label_tokens)
 
     def optimizer_step_async(self):
+        """`optimizer_step` without waiting: a Future."""
         return Future(_take_metrics, library.tessera_trainer_optimizer_step_async, self)
 
     def evaluate_async(self, batch):
+        """`evaluate` without waiting: a Future."""
         return Future(_take_metrics, library.tessera_trainer_evaluate_async, self, batch)
 
     def zero_grad(self):
+        """Forgets the gradients."""
         call(library.tessera_trainer_zero_grad, self)
 
     @property
     def step_count(self):
+        """Optimizer steps so far, also those before a checkpoint was loaded."""
         return number(c_int64, library.tessera_trainer_get_step_count, self)
 
     @staticmethod
@@ -660,54 +718,71 @@ class Trainer(Owner):
         return array(c_int64, library.tessera_trainer_generate, self, i64(prompt), len(prompt), self._generate_options(options))
 
     def generate_async(self, prompt, **options):
+        """`generate` without waiting: a Future."""
         return Future(_take_tokens, library.tessera_trainer_generate_async, self, i64(prompt), len(prompt),
                       self._generate_options(options))
 
     def logits(self, batch):
+        """Logits of a batch's first micro-batch, (tokens, vocabulary), as a Tensor."""
         return Tensor(handle(capi.Tensor, library.tessera_trainer_get_logits, self, batch))
 
     def logits_async(self, batch):
+        """`logits` without waiting: a Future."""
         return Future(_take_tensor, library.tessera_trainer_get_logits_async, self, batch)
 
     def parameter_names(self):
+        """The Hugging Face names of all parameters."""
         count = number(c_int64, library.tessera_trainer_count_parameters, self)
         return [text(library.tessera_trainer_get_parameter_name, self, i) for i in range(count)]
 
     def parameter(self, name):
+        """The full weight, gathered; a copy."""
         return Tensor(handle(capi.Tensor, library.tessera_trainer_get_parameter, self, utf8(name)))
 
     def parameter_async(self, name):
+        """`parameter` without waiting: a Future."""
         return Future(_take_tensor, library.tessera_trainer_get_parameter_async, self, utf8(name))
 
     def gradient(self, name):
+        """The full gradient of the last forward_backward; a copy."""
         return Tensor(handle(capi.Tensor, library.tessera_trainer_get_gradient, self, utf8(name)))
 
     def gradient_async(self, name):
+        """`gradient` without waiting: a Future."""
         return Future(_take_tensor, library.tessera_trainer_get_gradient_async, self, utf8(name))
 
     def set_parameter(self, name, tensor):
+        """Overwrites a weight with a full tensor of its shape, which every rank passes."""
         call(library.tessera_trainer_set_parameter, self, utf8(name), tensor)
 
     def set_parameter_async(self, name, tensor):
+        """`set_parameter` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_trainer_set_parameter_async, self, utf8(name), tensor)
 
     def program(self, microbatches):
+        """The compiled step, one instruction a line."""
         return text(library.tessera_trainer_get_program, self, microbatches)
 
     def save(self, directory, data=None):
+        """Saves weights, optimizer, step and random state, and the position of a dataset."""
         call(library.tessera_checkpoint_save, self, utf8(directory), null_or(capi.Dataset, data))
 
     def save_async(self, directory, data=None):
+        """`save` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_checkpoint_save_async, self, utf8(directory), null_or(capi.Dataset, data))
 
     def load(self, directory, data=None):
+        """Continues from a checkpoint, whatever mesh wrote it, and moves a dataset to the saved position."""
         call(library.tessera_checkpoint_load, self, utf8(directory), null_or(capi.Dataset, data))
 
     def load_async(self, directory, data=None):
+        """`load` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_checkpoint_load_async, self, utf8(directory), null_or(capi.Dataset, data))
 
     def export(self, directory, dtype=None):
+        """Writes a Hugging Face directory in fp32, bf16, fp16, or the dtype of the master weights."""
         call(library.tessera_checkpoint_export, self, utf8(directory), dtype and utf8(dtype))
 
     def export_async(self, directory, dtype=None):
+        """`export` without waiting: a Future."""
         return Future(_take_nothing, library.tessera_checkpoint_export_async, self, utf8(directory), dtype and utf8(dtype))

@@ -30,6 +30,7 @@ class Error(Exception):
 
     @property
     def name(self):
+        """The code's name, such as "E_ARGUMENT"."""
         return library.tessera_status_name(self.code).decode()
 
 
@@ -55,6 +56,7 @@ class Owner:
 
     @property
     def is_open(self):
+        """Whether it was not closed."""
         return self._finalizer.alive
 
     def close(self):

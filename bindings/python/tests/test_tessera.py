@@ -1,6 +1,7 @@
 """Tests of the Python layer. With TESSERA_TEST_RANK set this program is a rank to be killed."""
 import array
 import gc
+import inspect
 import json
 import os
 import signal
@@ -42,6 +43,15 @@ class Calls(unittest.TestCase):
             config["a\0b"] = 1
         self.assertIn(tessera.version(), tessera.build_info())
         self.assertTrue(tessera.status_text(capi.E_END) and tessera.status_name(capi.E_END))
+
+    def test_everything_public_is_documented(self):
+        owners = [one for one in vars(tessera).values() if inspect.isclass(one) and one.__module__.startswith("tessera")]
+        functions = [one for one in vars(tessera).values() if inspect.isfunction(one) and one.__module__ == "tessera"
+                     and not one.__name__.startswith("_")]
+        members = [one for owner in owners for name, one in vars(owner).items()
+                   if not name.startswith("_") and (callable(one) or isinstance(one, property))]
+        self.assertGreater(len(members), 80)
+        self.assertEqual([one for one in owners + functions + members if not one.__doc__], [])
 
     def test_a_closed_owner_raises(self):
         with tessera.Config() as config:
