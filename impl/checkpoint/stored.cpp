@@ -99,16 +99,15 @@ std::vector<ShardedTensor> stored_parts(const std::vector<ParameterPart>& parts)
       result.push_back(as_stored(part));
       continue;
     }
+    const int64_t expected = part.spec->stored->step[turning];
     std::vector<const ParameterPart*> turns;
-    for (size_t j = i; j < parts.size(); ++j) {
+    for (size_t j = i; j < parts.size() && std::ssize(turns) < expected; ++j) {
       if (done[j] || !parts[j].spec->stored || !take_turns(part, parts[j], turning)) continue;
       turns.push_back(&parts[j]);
       done[j] = true;
     }
-    const int64_t expected = part.spec->stored->step[turning];
-    TESSERA_CHECK(static_cast<int64_t>(turns.size()) == expected, internal, part.spec->name,
-                  " takes turns with ", turns.size() - 1, " parameters in ", part.spec->stored->name,
-                  ", expected ", expected - 1);
+    TESSERA_CHECK(std::ssize(turns) == expected, internal, part.spec->name, " takes turns with ",
+                  turns.size() - 1, " parameters in ", part.spec->stored->name, ", expected ", expected - 1);
     result.push_back(joined_turns(turns, turning));
   }
   return result;

@@ -1,5 +1,5 @@
-// The gated activations of MLPs (Shazeer, 2020): SwiGLU, y = silu(gate) * up, and GEGLU with the tanh
-// approximation of GELU (gelu_pytorch_tanh), y = gelu(gate) * up.
+// The gated activations of MLPs (Shazeer, 2020): SwiGLU, y = silu(gate) * up; GEGLU with the tanh
+// approximation of GELU (gelu_pytorch_tanh), y = gelu(gate) * up; and gpt-oss' clamped SwiGLU.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,6 +10,9 @@ namespace tessera {
 enum class Activation : int {
   silu = 0,
   gelu_tanh = 1,  ///< gelu_pytorch_tanh
+  /// gpt-oss (OpenAI, 2025): y = g sigmoid(1.702 g) (u + 1) with g = min(gate, 7) and u = up clamped to
+  /// [-7, 7]. Beyond a bound the gradient is 0.
+  clamped_silu = 2,
 };
 
 namespace kernels {
@@ -33,6 +36,12 @@ SwigluGrads swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, const 
 /// may alias dy, gate or up. `y` may be undefined.
 void swiglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& up,
                          const at::Tensor& dgate, const at::Tensor& dup, const at::Tensor& y);
+
+/// The same for any activation.
+at::Tensor gated(Activation activation, const at::Tensor& gate, const at::Tensor& up);
+void gated_backward_out(Activation activation, const at::Tensor& dy, const at::Tensor& gate,
+                        const at::Tensor& up, const at::Tensor& dgate, const at::Tensor& dup,
+                        const at::Tensor& y);
 
 /// The same for GEGLU.
 at::Tensor geglu(const at::Tensor& gate, const at::Tensor& up);

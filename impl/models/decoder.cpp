@@ -114,9 +114,13 @@ MoeSpec moe_spec(const ModelConfig& config, const TensorRegion& columns) {
   spec.router.init_std = spec.experts.init_std = config.initializer_range;
   spec.router.options = moe.routing;
   spec.router.float32 = moe.float32_router;
+  spec.router.bias = moe.router_bias;
   spec.router.name = moe.router_name;
   spec.router.selection_bias_name = moe.selection_bias_name;
   spec.experts.intermediate = moe.intermediate_size;
+  spec.experts.activation = moe.activation;
+  spec.experts.bias = moe.expert_bias;
+  spec.experts.stack = moe.stack;
   spec.experts.gate_name = moe.gate_name;
   spec.experts.up_name = moe.up_name;
   spec.experts.down_name = moe.down_name;

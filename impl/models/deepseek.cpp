@@ -55,29 +55,41 @@ void configure_deepseek_v3(const ConfigReader& json, ModelConfig& config) {
   config.num_kv_heads = config.num_heads;  // num_key_value_heads is not used
   config.max_positions = json.integer_or("max_position_embeddings", 4096, 1, kMaxPositions);
   config.attention_bias = json.flag_or("attention_bias", false);
-  const int64_t dense = json.integer_or("first_k_dense_replace", 3, 0, kMaxLayers);
-  if (dense >= config.num_layers) return;
-
-  read_experts(json, "n_routed_experts", 256, 8, config);
-  MoeConfig& moe = config.moe;
-  moe.intermediate_size = json.integer_or("moe_intermediate_size", 2048, 1, kMaxHidden * 16);
-  moe.shared_intermediate_size =
-      moe.intermediate_size * json.integer_or("n_shared_experts", 1, 1, kMaxExperts);
-  for (int64_t layer = 0; layer < dense; ++layer) moe.layers[layer] = false;
-  moe.routing.scoring = kernels::RoutingOptions::Scoring::sigmoid;
-  moe.routing.normalize = json.flag_or("norm_topk_prob", true);
-  moe.routing.epsilon = 1e-20;
-  moe.routing.scale = json.number_or("routed_scaling_factor", 2.5, 1e-6, 1e6);
-  moe.routing.groups = json.integer_or("n_group", 8, 1, kMaxExperts);
-  moe.routing.top_groups = json.integer_or("topk_group", 4, 1, kMaxExperts);
-  moe.float32_router = true;
-  moe.selection_bias_name = "gate.e_score_correction_bias";
-  check_groups(moe);
+  read_deepseek_experts(json,
+                        {.dense_layers = 3,
+                         .experts = 256,
+                         .top_k = 8,
+                         .width = 2048,
+                         .groups = 8,
+                         .top_groups = 4,
+                         .scale = 2.5},
+                        config);
 }
 
 }  // namespace
 
 const Family kDeepseekV3Family = {"DeepseekV3ForCausalLM", "deepseek_v3", configure_deepseek_v3,
                                   build_decoder};
+
+void read_deepseek_experts(const ConfigReader& json, const DeepseekExperts& usual, ModelConfig& config) {
+  const int64_t dense = json.integer_or("first_k_dense_replace", usual.dense_layers, 0, kMaxLayers);
+  if (dense >= config.num_layers) return;
+
+  read_experts(json, "n_routed_experts", usual.experts, usual.top_k, config);
+  MoeConfig& moe = config.moe;
+  moe.intermediate_size = json.integer_or("moe_intermediate_size", usual.width, 1, kMaxHidden * 16);
+  moe.shared_intermediate_size =
+      moe.intermediate_size * json.integer_or("n_shared_experts", 1, 1, kMaxExperts);
+  for (int64_t layer = 0; layer < dense; ++layer) moe.layers[layer] = false;
+  moe.routing.scoring = kernels::RoutingOptions::Scoring::sigmoid;
+  moe.routing.normalize = json.flag_or("norm_topk_prob", true);
+  moe.routing.epsilon = 1e-20;
+  moe.routing.scale = json.number_or("routed_scaling_factor", usual.scale, 1e-6, 1e6);
+  moe.routing.groups = json.integer_or("n_group", usual.groups, 1, kMaxExperts);
+  moe.routing.top_groups = json.integer_or("topk_group", usual.top_groups, 1, kMaxExperts);
+  moe.float32_router = true;
+  moe.selection_bias_name = "gate.e_score_correction_bias";
+  check_groups(moe);
+}
 
 }  // namespace tessera

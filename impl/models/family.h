@@ -38,6 +38,8 @@ extern const Family kPhi3Family;
 extern const Family kGemma2Family;
 extern const Family kGemma3Family;
 extern const Family kDeepseekV3Family;
+extern const Family kGptOssFamily;
+extern const Family kGlm4MoeFamily;
 
 /// All families, in the order of known_architectures().
 const std::vector<const Family*>& families();
@@ -63,11 +65,27 @@ void read_qwen_sliding_window(const ConfigReader& json, ModelConfig& config);
 void read_experts(const ConfigReader& json, const char* key, int64_t experts, int64_t top_k,
                   ModelConfig& config);
 
+/// Defaults of the keys that read_deepseek_experts reads.
+struct DeepseekExperts {
+  int64_t dense_layers;
+  int64_t experts;
+  int64_t top_k;
+  int64_t width;
+  int64_t groups;
+  int64_t top_groups;
+  double scale;
+};
+/// Reads the experts of DeepSeek-V3 and of those that have taken them over: behind the first dense layers,
+/// sigmoid routing inside limited groups with a bias for the choice, and shared experts. Errors (format):
+/// sizes that do not fit one another.
+void read_deepseek_experts(const ConfigReader& json, const DeepseekExperts& usual, ModelConfig& config);
+
 /// What Gemma 2 and 3 share: norms, activation, scales and defaults; not their windows and rotary settings.
 void configure_gemma(const ConfigReader& json, ModelConfig& config);
-/// Sets config.sliding_window from sliding_window and layer_types; without layer_types every `full_every`-th
-/// layer is full.
-void read_gemma_windows(const ConfigReader& json, int64_t full_every, ModelConfig& config);
+
+/// Sets config.sliding_window from sliding_window (`usual` when absent) and layer_types; without layer_types
+/// every `full_every`-th layer is full.
+void read_layer_windows(const ConfigReader& json, int64_t usual, int64_t full_every, ModelConfig& config);
 
 /// Embedding, `num_layers` pre-norm decoder layers and the head, under the names model.embed_tokens,
 /// model.layers.N, model.norm and lm_head: what all dense families are.

@@ -19,7 +19,7 @@ void configure_gemma2(const ConfigReader& json, ModelConfig& config) {
   config.max_positions = json.integer_or("max_position_embeddings", 8192, 1, kMaxPositions);
   config.attention_soft_cap = read_cap(json, "attn_logit_softcapping", 50.0);
   config.logit_soft_cap = read_cap(json, "final_logit_softcapping", 30.0);
-  read_gemma_windows(json, /*full_every=*/2, config);
+  read_layer_windows(json, /*usual=*/4096, /*full_every=*/2, config);
 }
 
 }  // namespace
@@ -48,9 +48,9 @@ void configure_gemma(const ConfigReader& json, ModelConfig& config) {
                 json.show("use_bidirectional_attention"), " is not supported: causal attention is");
 }
 
-void read_gemma_windows(const ConfigReader& json, int64_t full_every, ModelConfig& config) {
+void read_layer_windows(const ConfigReader& json, int64_t usual, int64_t full_every, ModelConfig& config) {
   const int64_t window =
-      json.is_null("sliding_window") ? 0 : json.integer_or("sliding_window", 4096, 1, kMaxPositions);
+      json.is_null("sliding_window") ? 0 : json.integer_or("sliding_window", usual, 1, kMaxPositions);
   std::vector<std::string> types = json.texts("layer_types", kMaxLayers);
   for (int64_t layer = 1; layer <= config.num_layers && !json.has("layer_types"); ++layer) {
     types.push_back(layer % full_every == 0 ? "full_attention" : "sliding_attention");

@@ -19,7 +19,8 @@ void configure_gemma3(const ConfigReader& json, ModelConfig& config) {
   TESSERA_CHECK(!json.has("attn_logit_softcapping"), unsupported, json.show("attn_logit_softcapping"),
                 " is not supported: null is");
   config.logit_soft_cap = json.number_or("final_logit_softcapping", 0.0, 1e-3, 1e6);
-  read_gemma_windows(json, json.integer_or("sliding_window_pattern", 6, 1, kMaxLayers), config);
+  read_layer_windows(json, /*usual=*/4096, json.integer_or("sliding_window_pattern", 6, 1, kMaxLayers),
+                     config);
 }
 
 void read_local(const ConfigReader& rope, ModelConfig& config) {

@@ -25,7 +25,10 @@ struct MoeConfig {
   std::vector<bool> layers;              ///< which layers have experts in place of the MLP
   kernels::RoutingOptions routing;
   bool float32_router = false;
-  double aux_loss_coef = 0;  ///< router_aux_loss_coef, for those who ask for the checkpoint's
+  bool router_bias = false;
+  bool expert_bias = false;
+  Activation activation = Activation::silu;  ///< of the experts
+  double aux_loss_coef = 0;                  ///< router_aux_loss_coef, for those who ask for the checkpoint's
   // Names in the checkpoint: the block, and inside it; "{}" is an expert's number.
   std::string block_name = "mlp";
   std::string router_name = "gate";
@@ -33,6 +36,7 @@ struct MoeConfig {
   std::string gate_name = "experts.{}.gate_proj";
   std::string up_name = "experts.{}.up_proj";
   std::string down_name = "experts.{}.down_proj";
+  std::string stack;  ///< ExpertsSpec::stack
 
   bool in_layer(int64_t layer) const { return experts > 0 && layers.at(layer); }
 };

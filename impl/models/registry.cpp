@@ -6,8 +6,8 @@ namespace tessera {
 
 const std::vector<const Family*>& families() {
   static const std::vector<const Family*> list = {
-      &kLlamaFamily,    &kMistralFamily, &kQwen2Family,  &kQwen3Family,  &kMixtralFamily,
-      &kQwen3MoeFamily, &kPhi3Family,    &kGemma2Family, &kGemma3Family, &kDeepseekV3Family};
+      &kLlamaFamily, &kMistralFamily, &kQwen2Family,  &kQwen3Family,      &kMixtralFamily, &kQwen3MoeFamily,
+      &kPhi3Family,  &kGemma2Family,  &kGemma3Family, &kDeepseekV3Family, &kGptOssFamily,  &kGlm4MoeFamily};
   return list;
 }
 

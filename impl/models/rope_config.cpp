@@ -88,13 +88,15 @@ void read_yarn(const ConfigReader& rope, int64_t max_positions, double theta, Ro
   scaling.attention_factor = rope.number_or("attention_factor", usual, 1e-6, kMaxFactor);
 }
 
-void read_rotary_dim(const ConfigReader& from, const std::string& key, bool allowed, ModelConfig& config) {
-  if (!from.has(key)) return;
-  const double partial = from.number(key, 0.0, kMaxFactor);
+/// `usual` counts when the key is absent; 1 leaves what was read before.
+void read_rotary_dim(const ConfigReader& from, const std::string& key, bool allowed, double usual,
+                     ModelConfig& config) {
+  if (!from.has(key) && usual == 1.0) return;
+  const double partial = from.number_or(key, usual, 0.0, kMaxFactor);
   TESSERA_CHECK(partial == 1.0 || allowed, unsupported, from.show(key), " is not supported");
   TESSERA_CHECK(partial <= 1.0, format, from.show(key), " is above 1");
   const auto dim = static_cast<int64_t>(static_cast<double>(config.head_dim) * partial);
-  TESSERA_CHECK(dim > 0 && dim % 2 == 0, unsupported, from.show(key), " rotates ", dim,
+  TESSERA_CHECK(dim > 0 && dim % 2 == 0, unsupported, key, "=", partial, " rotates ", dim,
                 " elements of head_dim=", config.head_dim, ": an even number above 0 is needed");
   config.rotary_dim = dim;
 }
@@ -104,7 +106,7 @@ void read_rotary_dim(const ConfigReader& from, const std::string& key, bool allo
 void read_rope_object(const ConfigReader& json, const std::string& key, const ConfigReader& rope,
                       const RopeRules& rules, ModelConfig& config) {
   config.rope_theta = rope.number_or("rope_theta", config.rope_theta, 1e-3, kMaxTheta);
-  read_rotary_dim(rope, "partial_rotary_factor", rules.partial, config);
+  read_rotary_dim(rope, "partial_rotary_factor", rules.partial, /*usual=*/1.0, config);
 
   std::string type = rope.text_or("rope_type", rope.text_or("type", "default"));
   if (rules.longrope_names.count(type) != 0) type = "longrope";
@@ -125,7 +127,7 @@ void read_rope_object(const ConfigReader& json, const std::string& key, const Co
 
 void read_rope(const ConfigReader& json, const RopeRules& rules, ModelConfig& config) {
   config.rope_theta = json.number_or("rope_theta", rules.theta, 1e-3, kMaxTheta);
-  read_rotary_dim(json, "partial_rotary_factor", rules.partial, config);
+  read_rotary_dim(json, "partial_rotary_factor", rules.partial, rules.partial_factor, config);
 
   std::string key;
   if (json.has_object("rope_parameters")) key = "rope_parameters";

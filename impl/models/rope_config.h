@@ -14,7 +14,8 @@ namespace tessera {
 struct RopeRules {
   double theta = 10000;  ///< when no key names it
   std::set<std::string> types = {"default", "linear", "llama3", "longrope", "yarn"};
-  bool partial = false;  ///< partial_rotary_factor may be below 1
+  bool partial = false;       ///< partial_rotary_factor may be below 1
+  double partial_factor = 1;  ///< when no key names it
   /// Names that older checkpoints have for longrope.
   std::set<std::string> longrope_names;
   /// original_max_position_embeddings beside the object when the key is absent; 0: that inside it counts.

@@ -3,9 +3,9 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/mv.h>
 
 #include "core/error.h"
-#include "kernels/activation.h"
 #include "kernels/expert_rows.h"
 
 namespace tessera {
@@ -17,6 +17,28 @@ std::string numbered(const std::string& prefix, const std::string& name, int64_t
   std::string full = name;
   full.replace(at, 2, std::to_string(expert));
   return cat(prefix, ".", full);
+}
+
+/// Where a stack has the weight or bias of expert `e`, the `turn`-th of `turns` that take turns along the
+/// outputs.
+StoredSlice in_stack(const std::string& name, const ParamSpec& param, int64_t experts, int64_t e, int turns,
+                     int turn) {
+  const int64_t out = param.shape[0] * turns;
+  if (param.shape.size() == 1) return {name + "_bias", {experts, out}, {e, turn}, {1}, {turns}};
+  return {name, {experts, param.shape[1], out}, {e, 0, turn}, {2, 1}, {turns, 1}};
+}
+
+/// Places the parameters of expert `e`, params[first] and those behind it: gate, up, their biases; down, its
+/// bias.
+void place_in_stack(const std::string& stack, const ExpertsSpec& spec, int64_t e, size_t first,
+                    std::vector<ParamSpec>& params) {
+  const size_t down = first + (spec.bias ? 4 : 2);
+  for (size_t p = first; p < params.size(); ++p) {
+    const int64_t experts = spec.placement.experts;
+    const int turn = static_cast<int>((p - first) % 2);
+    params[p].stored = p < down ? in_stack(stack + ".gate_up_proj", params[p], experts, e, 2, turn)
+                                : in_stack(stack + ".down_proj", params[p], experts, e, 1, 0);
+  }
 }
 
 }  // namespace
@@ -31,7 +53,7 @@ Experts::Experts(const std::string& prefix, const ExpertsSpec& spec, std::vector
       return LinearSpec{numbered(prefix, name, e),
                         in,
                         out,
-                        false,
+                        spec.bias,
                         spec.init_std,
                         spec.split_width ? style : Style::replicate};
     };
@@ -41,6 +63,7 @@ Experts::Experts(const std::string& prefix, const ExpertsSpec& spec, std::vector
                         params);
     Linear down(projection(spec.down_name, width, spec.hidden, Style::rowwise), params);
     experts_.push_back({std::move(gate_up), std::move(down)});
+    if (!spec.stack.empty()) place_in_stack(prefix + "." + spec.stack, spec, e, first, params);
     for (size_t p = first; p < params.size(); ++p) params[p].ep_index = e / placement.local();
   }
 }
@@ -62,8 +85,8 @@ at::Tensor Experts::forward(const std::vector<at::Tensor>& weights, const at::Te
     const int64_t count = expert_rows[e];
     if (count == 0) continue;
     const std::vector<at::Tensor> projected = own(e).gate_up.forward(weights, rows.narrow(0, first, count));
-    const at::Tensor activation = kernels::swiglu(projected[0], projected[1]);
-    results.narrow(0, first, count).copy_(own(e).down.forward(weights, activation));
+    const at::Tensor activation = kernels::gated(spec_.activation, projected[0], projected[1]);
+    results.narrow(0, first, count).copy_(own(e).down.forward(weights, activation, spec_.carries_bias));
     saved.push(projected[0]);
     saved.push(projected[1]);
     if (recompute == Recompute::none) saved.push(activation);
@@ -72,8 +95,8 @@ at::Tensor Experts::forward(const std::vector<at::Tensor>& weights, const at::Te
   return results;
 }
 
-// With y = sum_j w_j f_j(x), the gradient of w_j is dy . f_j(x) = (dy W_down) . activation, so the experts'
-// results need not be kept.
+// With y = sum_j w_j f_j(x), the gradient of w_j is dy . f_j(x) = (dy W_down) . activation + dy . b_down, so
+// the experts' results need not be kept.
 Experts::Gradients Experts::backward(const std::vector<at::Tensor>& weights, const at::Tensor& drows,
                                      const at::Tensor& factors, const at::Tensor& rows,
                                      const std::vector<int64_t>& expert_rows, Saved& saved,
@@ -94,12 +117,17 @@ Experts::Gradients Experts::backward(const std::vector<at::Tensor>& weights, con
       if (kept) activation = saved.pop();
       const at::Tensor up = saved.pop();
       const at::Tensor gate = saved.pop();
-      if (!kept) activation = kernels::swiglu(gate, up);
+      if (!kept) activation = kernels::gated(spec_.activation, gate, up);
       const at::Tensor factor = factors.narrow(0, first, count);
-      out.weights.narrow(0, first, count).copy_(kernels::row_dots(dactivation, activation));
+      const at::Tensor dweights = out.weights.narrow(0, first, count);
+      dweights.copy_(kernels::row_dots(dactivation, activation));
+      if (spec_.bias && spec_.carries_bias) {
+        const at::Tensor& bias = weights[expert.down.bias()];
+        dweights.add_(at::mv(doutput.to(at::kFloat), bias.to(at::kFloat)));
+      }
       kernels::scale_rows(dactivation, factor);
       kernels::scale_rows(doutput, factor);
-      kernels::swiglu_backward_out(dactivation, gate, up, dprojected[0], dprojected[1], {});
+      kernels::gated_backward_out(spec_.activation, dactivation, gate, up, dprojected[0], dprojected[1], {});
       out.rows.narrow(0, first, count).copy_(expert.gate_up.grad_input(weights, dprojected));
     }
     expert.down.grad_weights(activation, doutput, grads);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "nn/expert_dispatch.h"
 #include "nn/linear.h"
 #include "nn/unit.h"
@@ -17,10 +18,18 @@ struct ExpertsSpec {
   ExpertPlacement placement;
   /// The widths are cut over tp: results are partial sums.
   bool split_width = false;
+  Activation activation = Activation::silu;
+  bool bias = false;
+  /// This rank adds the biases of the down projections: of partial sums only one may have them.
+  bool carries_bias = true;
   // Names below the block's prefix, as in the family's checkpoints; "{}" is the expert's number.
   std::string gate_name = "experts.{}.gate_proj";
   std::string up_name = "experts.{}.up_proj";
   std::string down_name = "experts.{}.down_proj";
+  /// The tensors that checkpoints stack a layer's experts in (gpt-oss), below the block's prefix: `stack` +
+  /// ".gate_up_proj" [E, H, 2F], gate and up taking turns, ".down_proj" [E, F, H], and the biases
+  /// ".gate_up_proj_bias" [E, 2F] and ".down_proj_bias" [E, H]. Empty: each expert has tensors of its own.
+  std::string stack;
 };
 
 class Experts {

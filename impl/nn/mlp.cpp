@@ -42,8 +42,7 @@ at::Tensor Mlp::forward(const std::vector<at::Tensor>& weights, const at::Tensor
                         Saved& saved, Recompute recompute) const {
   const std::vector<at::Tensor> projected =
       gate_up_.forward(weights, region_.enter(x, mb.batch->tokens_count()));
-  const at::Tensor activation = activation_ == Activation::silu ? kernels::swiglu(projected[0], projected[1])
-                                                                : kernels::geglu(projected[0], projected[1]);
+  const at::Tensor activation = kernels::gated(activation_, projected[0], projected[1]);
   saved.push(projected[0]);
   saved.push(projected[1]);
   if (recompute == Recompute::none) saved.push(activation);
@@ -66,9 +65,7 @@ at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tenso
   // When the activation was not kept, the pass that forms the gradients makes it again.
   at::Tensor again;
   if (!activation.defined()) activation = again = at::empty_like(dactivation);
-  const auto backward =
-      activation_ == Activation::silu ? kernels::swiglu_backward_out : kernels::geglu_backward_out;
-  backward(dactivation, gate, up, dprojected[0], dprojected[1], again);
+  kernels::gated_backward_out(activation_, dactivation, gate, up, dprojected[0], dprojected[1], again);
 
   // The input gradient is summed over the ranks while the weight gradients are formed.
   PendingTensor dx = region_.start_enter_backward(gate_up_.grad_input(weights, dprojected));

@@ -37,6 +37,7 @@ ExpertsSpec placed(ExpertsSpec spec, const ParallelContext& parallel) {
   spec.placement.ranks = ep.size;
   spec.placement.rank = ep.group ? ep.group->rank() : 0;
   spec.split_width = cuts_width(parallel);
+  spec.carries_bias = TensorRegion(parallel, spec.split_width).carries_bias();
   TESSERA_CHECK(!spec.split_width || spec.intermediate % parallel.tp_size == 0, argument,
                 "tp=", parallel.tp_size, " does not divide moe_intermediate_size=", spec.intermediate);
   return spec;

@@ -30,6 +30,28 @@ TEST_P(GatedOn, SwigluMatchesTheCpu) {
   }
 }
 
+TEST_P(GatedOn, ClampedSwigluMatchesTheCpu) {
+  const auto kind = Activation::clamped_silu;
+  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (int64_t f : {1, 7, 64, 3000}) {
+      SCOPED_TRACE(cat(dtype, " ", f));
+      const at::Tensor fused = random_tensor({13, 2 * f}, dtype, 1, 6.0),
+                       dy = random_tensor({13, f}, dtype, 2);
+      const at::Tensor gate = fused.narrow(1, 0, f), up = fused.narrow(1, f, f), there = put(fused);
+      const at::Tensor g = there.narrow(1, 0, f), u = there.narrow(1, f, f), d = put(dy);
+      expect_close(back(here([&] { return gated(kind, g, u); })), wide(gated(kind, gate, up)),
+                   tolerance(dtype));
+      const at::Tensor dgate = at::empty_like(dy), dup = at::empty_like(dy), y = at::empty_like(dy);
+      gated_backward_out(kind, dy, gate, up, dgate, dup, y);
+      const at::Tensor dg = at::empty_like(d), du = at::empty_like(d), again = at::empty_like(d);
+      here([&] { gated_backward_out(kind, d, g, u, dg, du, again); });
+      expect_close(back(dg), wide(dgate), 2 * tolerance(dtype));
+      expect_close(back(du), wide(dup), tolerance(dtype));
+      expect_close(back(again), wide(y), tolerance(dtype));
+    }
+  }
+}
+
 TEST_P(GatedOn, BackwardMayOverwriteItsInputs) {
   const at::Tensor gate = random_tensor({5, 40}, at::kFloat, 1), up = random_tensor({5, 40}, at::kFloat, 2);
   const at::Tensor dy = random_tensor({5, 40}, at::kFloat, 3);

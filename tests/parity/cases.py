@@ -21,6 +21,13 @@ DEEPSEEK = dict(family="DeepseekV3", vocab_size=89, hidden_size=56, intermediate
                 qk_nope_head_dim=10, v_head_dim=12, first_k_dense_replace=2, tie_word_embeddings=False,
                 max_position_embeddings=64)
 
+GPT_OSS = dict(family="GptOss", vocab_size=103, hidden_size=40, intermediate_size=24, num_hidden_layers=2,
+               num_attention_heads=6, num_key_value_heads=3, head_dim=10, sliding_window=5, num_local_experts=5,
+               num_experts_per_tok=2, max_position_embeddings=64, tie_word_embeddings=False)
+GLM4_MOE = dict(family="Glm4Moe", vocab_size=107, hidden_size=48, intermediate_size=64, num_hidden_layers=3,
+                num_attention_heads=6, num_key_value_heads=2, moe_intermediate_size=20, n_routed_experts=8,
+                num_experts_per_tok=3)
+
 # name -> config arguments; "family" picks the classes ("config" that of the configuration where it has another name),
 # "documents" the lengths, "legacy" writes config.json in the style
 # of transformers 4.
@@ -109,6 +116,17 @@ CASES = {
     "deepseek_v3": DEEPSEEK | dict(
         num_hidden_layers=3, first_k_dense_replace=1, moe_intermediate_size=24, n_routed_experts=8, n_shared_experts=2,
         num_experts_per_tok=3, n_group=4, topk_group=2, routed_scaling_factor=1.7),
+    # Its own rotary settings: YaRN from 4096 positions to 32 times as many.
+    "gpt_oss": GPT_OSS,
+    "gpt_oss_legacy_tied": GPT_OSS | dict(
+        num_hidden_layers=3, num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=4, tie_word_embeddings=True,
+        attention_bias=False, layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+        rope_parameters=YARN | dict(rope_theta=150000.0, beta_fast=8.0, beta_slow=1.0, truncate=False), legacy=True),
+    "glm4_moe": GLM4_MOE | dict(use_qk_norm=True, attention_bias=True, head_dim=12, n_group=2, topk_group=1,
+                                routed_scaling_factor=2.5),
+    "glm4_moe_legacy_tied": GLM4_MOE | dict(
+        first_k_dense_replace=2, n_shared_experts=2, norm_topk_prob=False, tie_word_embeddings=True, head_dim=16,
+        rope_parameters=dict(rope_type="default", rope_theta=1000000.0, partial_rotary_factor=0.75), legacy=True),
 }
 
 DOCUMENTS = [8, 1, 21, 2, 34, 3, 13, 5]

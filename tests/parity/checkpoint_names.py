@@ -1,5 +1,5 @@
 """Tensors of a transformers model under the names and in the shapes that its checkpoints have: transformers holds the
-experts of a layer in one tensor, most families' files hold them one by one."""
+experts of a layer in one tensor, most families' files hold them one by one (gpt_oss: as transformers does)."""
 
 import re
 
@@ -9,6 +9,8 @@ MIXTRAL = dict(gate_proj="w1", up_proj="w3", down_proj="w2")
 
 def in_checkpoint(family, tensors):
     """The dict `tensors` of module names, renamed and taken apart."""
+    if family == "gpt_oss":
+        return dict(tensors)
     result = {}
     for name, tensor in tensors.items():
         match = EXPERTS.match(name)

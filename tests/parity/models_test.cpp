@@ -87,7 +87,9 @@ TEST(ParityTest, BFloat16IsAsCloseToTheTruthAsTransformers) {
       our_total.add(model.grad(name), exact);
       their_total.add(other, exact);
       // One tensor has few elements, so its error scatters more than the whole.
-      EXPECT_LT(relative_error(model.grad(name), exact), 2 * relative_error(other, exact) + 2e-3) << name;
+      const double scatter = exact.numel() < 16 ? 3 : 2;
+      EXPECT_LT(relative_error(model.grad(name), exact), scatter * relative_error(other, exact) + 2e-3)
+          << name;
     }
     EXPECT_LT(our_total.relative(), 1.5 * their_total.relative());
     report(reference, cat("logits ", ours, " (theirs ", theirs, "), gradients ", our_total.relative(),

@@ -18,7 +18,8 @@ from cases import CASES, DOCUMENTS
 from checkpoint_names import in_checkpoint
 
 STEPS = 4
-ADAMW = dict(lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
+# With the usual eps of 1e-8, elements whose gradient is but the rounding of 0 would make steps of full size.
+ADAMW = dict(lr=3e-3, betas=(0.9, 0.95), eps=1e-5)
 WEIGHT_DECAY = 0.1
 CLIP = 1.0
 IGNORED = -100
@@ -37,6 +38,8 @@ def make_model(arguments):
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() > 1:
                 value = noise * parameter.shape[-1] ** -0.5
+                if family == "GptOss" and name.endswith("experts.gate_up_proj"):
+                    value *= 4  # so that gates and ups reach their limits
             else:
                 value = noise * 0.2 + (norm_weight if name.endswith("norm.weight") else 0.0)
             parameter.copy_(value.bfloat16().float())
@@ -46,12 +49,12 @@ def make_model(arguments):
     return model
 
 
-def load(directory, dtype, attention="eager"):
+def load(directory, dtype, attention="eager", experts="eager"):
     # Loaded rather than cast: casting a model would round the rotary frequencies as well.
     auto = transformers.AutoModelForCausalLM
     # Grouped products want widths that are multiples of 16 bytes; eager experts take any.
     return auto.from_pretrained(directory, dtype=dtype, attn_implementation=attention,
-                                experts_implementation="eager").eval()
+                                experts_implementation=experts).eval()
 
 
 def make_documents(lengths, vocab, generator):
@@ -93,8 +96,10 @@ def go_on(model, prompt):
 
 
 def train(model, batches):
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    rest = [p for p in model.parameters() if p.dim() <= 1]
+    # Biases of stacked experts are matrices, but biases all the same.
+    is_matrix = {name: p.dim() > 1 and not name.endswith("bias") for name, p in model.named_parameters()}
+    decay = [p for name, p in model.named_parameters() if is_matrix[name]]
+    rest = [p for name, p in model.named_parameters() if not is_matrix[name]]
     optimizer = torch.optim.AdamW([dict(params=decay, weight_decay=WEIGHT_DECAY), dict(params=rest, weight_decay=0.0)],
                                   **ADAMW)
     losses, norms = [], []
@@ -118,6 +123,8 @@ def to_transformers_4_style(path):
         rope = rope["full_attention"]
     config["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     config["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
     config["torch_dtype"] = config.pop("dtype")
     path.write_text(json.dumps(config, indent=2))
@@ -125,7 +132,8 @@ def to_transformers_4_style(path):
     if "full_attention" in before.rope_parameters:
         assert before.rope_parameters == after.rope_parameters, (before.rope_parameters, after.rope_parameters)
         return
-    expected = {key: before.rope_parameters[key] for key in ("rope_type", "rope_theta")}
+    keys = {"rope_type", "rope_theta", "partial_rotary_factor"} & before.rope_parameters.keys()
+    expected = {key: before.rope_parameters[key] for key in keys}
     assert expected.items() <= after.rope_parameters.items(), (expected, after.rope_parameters)
 
 
@@ -161,8 +169,9 @@ def write_case(directory, arguments):
         tensors[f"train.weight.{name}"] = parameter.detach()
     # The same once more with sums in another order. AdamW divides a gradient by its own size, so where one is nothing but
     # rounding, so is the step: what these two runs differ by is what the arithmetic leaves open.
-    capped = getattr(model.config, "attn_logit_softcapping", None)  # which sdpa leaves out
-    again = load(directory, torch.float32, "eager" if capped else "sdpa")
+    # sdpa leaves out soft caps and has no sinks.
+    eager = getattr(model.config, "attn_logit_softcapping", None) or model.config.model_type == "gpt_oss"
+    again = load(directory, torch.float32, "eager" if eager else "sdpa", experts="batched_mm")
     train(again, [documents[::-1] for documents in batches])
     for name, parameter in in_checkpoint(model.config.model_type, dict(again.named_parameters())).items():
         tensors[f"train.again.{name}"] = parameter.detach()

@@ -22,16 +22,11 @@ namespace {
 constexpr int kSteps = 4;
 constexpr double kLearningRate = 3e-3;
 constexpr double kClip = 1.0;
+constexpr double kEps = 1e-5;
 
 /// The bias of a router's choice is a buffer in transformers, and no gradient reaches it.
 bool is_learned(const std::string& name) {
   return name.find("e_score_correction_bias") == std::string::npos;
-}
-
-/// Cases whose two runs in PyTorch differ too little to say what the arithmetic leaves open: their gradients
-/// are compared (models_test.cpp), their AdamW updates are not.
-bool updates_are_open(const Reference& reference) {
-  return reference.name() == "llama_yarn" || reference.name() == "deepseek_v3";
 }
 
 /// What training changed in the weights is what it changed in PyTorch, as far as the arithmetic fixes it.
@@ -42,7 +37,6 @@ void expect_pytorch_updates(const Reference& reference, const std::map<std::stri
   std::map<std::string, double> errors;
   std::map<std::string, double> noise;
   EXPECT_EQ(after.size(), reference.parameters().size());
-  if (updates_are_open(reference)) return;
   for (const auto& [name, weight] : after) {
     // Not the weights themselves: the updates are a hundredth of them.
     const at::Tensor expected = reference.of("train.weight.", name).sub(before.at(name));
@@ -60,7 +54,7 @@ void expect_pytorch_updates(const Reference& reference, const std::map<std::stri
     EXPECT_LT(error, 1e-4 + 4 * std::max(noise[name], total_noise.relative())) << name;
     worst = std::max(worst, error);
   }
-  EXPECT_LT(total.relative(), 2e-5 + 3 * total_noise.relative());
+  EXPECT_LT(total.relative(), 4e-5 + 3 * total_noise.relative());
   report(reference, cat("updates ", total.relative(), " (PyTorch with itself ", total_noise.relative(),
                         "), worst tensor ", worst));
 }
@@ -77,7 +71,7 @@ TEST(ParityTest, WeightsAfterAdamWStepsAreThoseOfPyTorch) {
       start.push_back(weight.clone());
       shards.push_back({name, weight.view({-1}), {}, {}, weight.dim() > 1});
     }
-    const auto optimizer = make_optimizer({"adamw", 0.9, 0.95, 1e-8, 0.1, 0});
+    const auto optimizer = make_optimizer({"adamw", 0.9, 0.95, kEps, 0.1, 0});
 
     for (int step = 1; step <= kSteps; ++step) {
       const PackedBatch batch = reference.batch(step - 1, 1);
@@ -114,7 +108,7 @@ void train_and_compare(const Reference& reference, const DeviceMeshPtr& mesh, Re
   const bool records = mesh->world()->rank() == 0;
   TrainerOptions options;
   options.precision = {at::kFloat, at::kFloat, at::kFloat, at::kFloat};
-  options.optimizer = {"adamw", 0.9, 0.95, 1e-8, 0.1, 0};
+  options.optimizer = {"adamw", 0.9, 0.95, kEps, 0.1, 0};
   options.lr = kLearningRate;
   options.clip = kClip;
   options.recompute = recompute;

@@ -1,4 +1,4 @@
-// SwiGLU and GEGLU against float64 formulas.
+// SwiGLU, GEGLU and clamped SwiGLU against float64 formulas.
 #include "kernels/activation.h"
 
 #include <ATen/ops/empty.h>
@@ -60,6 +60,43 @@ TEST(Geglu, MatchesFloat64ForwardAndBackward) {
         EXPECT_TRUE(same_bits(again, y));
       }
     }
+  });
+}
+
+TEST(ClampedSwiglu, MatchesFloat64OnBothSidesOfItsBounds) {
+  for_each_isa([] {
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (auto [rows, f] : {std::pair<int64_t, int64_t>{0, 8}, {1, 1}, {3, 17}, {65, 100}, {7, 256}}) {
+        SCOPED_TRACE(cat(dtype, " ", rows, " x ", f));
+        const double tol = dtype == at::kHalf ? 1e-3 : tolerance(dtype);
+        const at::Tensor fused = random_tensor({rows, 2 * f}, dtype, 1, 6.0),
+                         dy = random_tensor({rows, f}, dtype, 2);
+        const at::Tensor gate = fused.narrow(1, 0, f), up = fused.narrow(1, f, f);
+        const at::Tensor g = wide(gate).clamp_max(7), u = wide(up).clamp(-7, 7) + 1, d = wide(dy);
+        const at::Tensor s = at::sigmoid(g * 1.702);
+        const at::Tensor y = gated(Activation::clamped_silu, gate, up);
+        expect_close(y, u * g * s, tol);
+        const at::Tensor dgate = at::empty_like(dy), dup = at::empty_like(dy), again = at::empty_like(dy);
+        gated_backward_out(Activation::clamped_silu, dy, gate, up, dgate, dup, again);
+        const at::Tensor slope = s + g * s * (s * -1 + 1) * 1.702;
+        expect_close(dgate, (d * u * slope).masked_fill(wide(gate) > 7, 0), tol);
+        expect_close(dup, (d * g * s).masked_fill(wide(up).abs() > 7, 0), tol);
+        EXPECT_TRUE(same_bits(again, y));
+      }
+    }
+  });
+}
+
+TEST(ClampedSwiglu, SaturatesAndKeepsNan) {
+  for_each_isa([] {
+    const at::Tensor gate = at::tensor({-1e30f, -100.f, 0.f, 7.f, 1e30f}).unsqueeze(0);
+    const at::Tensor up = at::tensor({3.f, 1e30f, 1e30f, -1e30f, 1e30f}).unsqueeze(0);
+    const at::Tensor y = gated(Activation::clamped_silu, gate, up);
+    const double most = 7 * 8 / (1 + std::exp(-7 * 1.702));
+    expect_close(y, at::tensor({0., 0., 0., -6. / 8 * most, most}).unsqueeze(0), 1e-6);
+    const at::Tensor bad = at::ones({1, 5}) * std::nanf(""), one = at::ones({1, 5});
+    EXPECT_TRUE(gated(Activation::clamped_silu, bad, one).isnan().all().item<bool>());
+    EXPECT_TRUE(gated(Activation::clamped_silu, one, bad).isnan().all().item<bool>());
   });
 }
 

@@ -1,4 +1,5 @@
-// Gated activations: y = f(gate) * up with f = silu (SwiGLU) or gelu (GeGLU), and both gradients in one pass.
+// Gated activations: y = f(gate) * up with f = silu (SwiGLU) or gelu (GeGLU), gpt-oss' clamped SwiGLU, and
+// both gradients in one pass.
 #include "device.h"
 #include "kernels.h"
 
@@ -40,6 +41,27 @@ __device__ __forceinline__ Activated activate(GatedActivation activation, float 
   return {g * half, half + 0.5f * g * (1.0f - t * t) * kScale * (1.0f + 3.0f * kCubic * g * g)};
 }
 
+/// The factors of y = value * factor, and their derivatives by gate and by up.
+struct Gated {
+  float value, slope;
+  float factor, factor_slope;
+};
+
+template <class T>
+__device__ __forceinline__ Gated gate_up(GatedActivation activation, float g, float u) {
+  if (activation != GatedActivation::clamped_silu) {
+    const Activated a = activate<T>(activation, g);
+    return {a.value, a.slope, u, 1.0f};
+  }
+  constexpr float kLimit = 7.0f, kAlpha = 1.702f;
+  const bool high = g > kLimit, beyond = u > kLimit || u < -kLimit;  // NaNs pass
+  if (high) g = kLimit;
+  if (beyond) u = u > 0.0f ? kLimit : -kLimit;
+  const float s = sigmoid<T>(g * kAlpha);
+  const float slope = s * (1.0f + g * kAlpha * (1.0f - s));
+  return {g * s, high ? 0.0f : slope, u + 1.0f, beyond ? 0.0f : 1.0f};
+}
+
 template <class T, int V>
 __global__ void gated_kernel(GatedActivation activation, const T* gate, int64_t gate_stride, const T* up,
                              int64_t up_stride, T* y, int64_t y_stride, int64_t f, int64_t row_blocks) {
@@ -50,7 +72,10 @@ __global__ void gated_kernel(GatedActivation activation, const T* gate, int64_t 
   load<V>(gate + row * gate_stride + i, g);
   load<V>(up + row * up_stride + i, u);
 #pragma unroll
-  for (int j = 0; j < V; ++j) u[j] *= activate<T>(activation, g[j]).value;
+  for (int j = 0; j < V; ++j) {
+    const Gated a = gate_up<T>(activation, g[j], u[j]);
+    u[j] = a.value * a.factor;
+  }
   store<V>(y + row * y_stride + i, u);
 }
 
@@ -69,10 +94,10 @@ __global__ void gated_backward_kernel(GatedActivation activation, const T* dy, i
   load<V>(up + row * up_stride + i, u);
 #pragma unroll
   for (int j = 0; j < V; ++j) {
-    const Activated a = activate<T>(activation, g[j]);
-    again[j] = a.value * u[j];
-    g[j] = d[j] * u[j] * a.slope;
-    d[j] *= a.value;
+    const Gated a = gate_up<T>(activation, g[j], u[j]);
+    again[j] = a.value * a.factor;
+    g[j] = d[j] * a.factor * a.slope;
+    d[j] *= a.value * a.factor_slope;
   }
   store<V>(dgate + row * dgate_stride + i, g);
   store<V>(dup + row * dup_stride + i, d);

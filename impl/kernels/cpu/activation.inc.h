@@ -30,6 +30,30 @@ TESSERA_INLINE Activated activate(GeluTanh, Vf x) {
   return {x * s, s + bend};
 }
 
+/// The factors of a gated activation, y = value * factor, and their derivatives by gate and by up.
+struct Gated {
+  Vf value, slope;
+  Vf factor, factor_slope;
+};
+
+template <class Activation>
+TESSERA_INLINE Gated gate_up(Activation kind, Vf gate, Vf up) {
+  const Activated a = activate(kind, gate);
+  return {a.value, a.slope, up, splat(1.0f)};
+}
+
+/// Of gpt-oss: both are clamped, the sigmoid is sharper, and 1 is added to up. NaNs pass.
+struct ClampedSilu {};
+TESSERA_INLINE Gated gate_up(ClampedSilu, Vf gate, Vf up) {
+  constexpr float kLimit = 7.0f, kAlpha = 1.702f;
+  const Vi high = (Vi)(gate > kLimit), above = (Vi)(up > kLimit), below = (Vi)(up < -kLimit);
+  const Vf g = select(high, splat(kLimit), gate);
+  const Vf u = select(above, splat(kLimit), select(below, splat(-kLimit), up));
+  const Vf s = sigmoid(g * kAlpha);
+  const Vf slope = s * (1.0f + g * kAlpha * (1.0f - s));
+  return {g * s, select(high, Vf{}, slope), u + 1.0f, select(above | below, Vf{}, splat(1.0f))};
+}
+
 template <class T, class Activation>
 void gated(Activation kind, const void* gate_, int64_t gate_stride, const void* up_, int64_t up_stride,
            void* y_, int64_t f, int64_t begin, int64_t end) {
@@ -38,7 +62,8 @@ void gated(Activation kind, const void* gate_, int64_t gate_stride, const void* 
     const T* up = static_cast<const T*>(up_) + row * up_stride;
     T* y = static_cast<T*>(y_) + row * f;
     for_vectors(f, [&](auto io, int64_t i, int64_t n) {
-      io.put(y + i, activate(kind, io.get(gate + i, n)).value * io.get(up + i, n), n);
+      const Gated a = gate_up(kind, io.get(gate + i, n), io.get(up + i, n));
+      io.put(y + i, a.value * a.factor, n);
     });
   }
 }
@@ -56,11 +81,11 @@ void gated_backward(Activation kind, const void* dy_, int64_t dy_stride, const v
     T* dup = static_cast<T*>(dup_) + row * dup_stride;
     T* y = y_ ? static_cast<T*>(y_) + row * y_stride : nullptr;
     for_vectors(f, [&](auto io, int64_t i, int64_t n) {
-      const Vf d = io.get(dy + i, n), u = io.get(up + i, n);
-      const Activated a = activate(kind, io.get(gate + i, n));
-      io.put(dgate + i, d * u * a.slope, n);
-      io.put(dup + i, d * a.value, n);
-      if (y) io.put(y + i, a.value * u, n);
+      const Vf d = io.get(dy + i, n);
+      const Gated a = gate_up(kind, io.get(gate + i, n), io.get(up + i, n));
+      io.put(dgate + i, d * a.factor * a.slope, n);
+      io.put(dup + i, d * a.value * a.factor_slope, n);
+      if (y) io.put(y + i, a.value * a.factor, n);
     });
   }
 }
@@ -90,5 +115,20 @@ void geglu_backward(const void* dy, int64_t dy_stride, const void* gate, int64_t
                     int64_t up_stride, void* dgate, int64_t dgate_stride, void* dup, int64_t dup_stride,
                     void* y, int64_t y_stride, int64_t f, int64_t begin, int64_t end) {
   gated_backward<T>(GeluTanh{}, dy, dy_stride, gate, gate_stride, up, up_stride, dgate, dgate_stride, dup,
+                    dup_stride, y, y_stride, f, begin, end);
+}
+
+template <class T>
+void clamped_swiglu(const void* gate, int64_t gate_stride, const void* up, int64_t up_stride, void* y,
+                    int64_t f, int64_t begin, int64_t end) {
+  gated<T>(ClampedSilu{}, gate, gate_stride, up, up_stride, y, f, begin, end);
+}
+
+template <class T>
+void clamped_swiglu_backward(const void* dy, int64_t dy_stride, const void* gate, int64_t gate_stride,
+                             const void* up, int64_t up_stride, void* dgate, int64_t dgate_stride, void* dup,
+                             int64_t dup_stride, void* y, int64_t y_stride, int64_t f, int64_t begin,
+                             int64_t end) {
+  gated_backward<T>(ClampedSilu{}, dy, dy_stride, gate, gate_stride, up, up_stride, dgate, dgate_stride, dup,
                     dup_stride, y, y_stride, f, begin, end);
 }

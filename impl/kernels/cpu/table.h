@@ -107,6 +107,8 @@ struct CpuTable {
   ByDtype<SwigluBackward> swiglu_backward;
   ByDtype<Swiglu> geglu;
   ByDtype<SwigluBackward> geglu_backward;
+  ByDtype<Swiglu> clamped_swiglu;
+  ByDtype<SwigluBackward> clamped_swiglu_backward;
 
   /// Elements: x = cap * tanh(x / cap).
   using SoftCap = void(void* x, float cap, int64_t begin, int64_t end);

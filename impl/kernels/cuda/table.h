@@ -15,7 +15,7 @@ namespace tessera::kernels {
 
 enum class CudaType : int32_t { f32 = 0, bf16 = 1 };
 
-enum class GatedActivation : int32_t { silu = 0, gelu_tanh = 1, gelu_erf = 2 };
+enum class GatedActivation : int32_t { silu = 0, gelu_tanh = 1, gelu_erf = 2, clamped_silu = 3 };
 
 /// One tensor of a pass over many; the lists are in host memory and not read after the call.
 struct CudaCopy {
@@ -160,6 +160,6 @@ struct CudaTable {
 };
 
 /// Grows with every change of CudaTable; a plugin of another version is not used.
-inline constexpr int32_t kCudaTableVersion = 2;
+inline constexpr int32_t kCudaTableVersion = 3;
 
 }  // namespace tessera::kernels
