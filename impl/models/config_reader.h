@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -51,6 +52,10 @@ class ConfigReader {
 
 /// A string from the file for errors: quoted, escaped to one line of ASCII, and shortened.
 std::string quoted(const std::string& text);
+/// So that std::quoted, which escapes no line ends, is never the better match.
+inline std::string quoted(std::string& text) {
+  return quoted(std::as_const(text));
+}
 
 /// Parses JSON from an untrusted source: at most 16 MiB, at most 64 levels, and an object on top.
 nlohmann::json parse_config_json(const std::string& text);
