@@ -76,7 +76,7 @@ def camel(text):
 
 GO_TYPES = {"int32_t": "int32", "int64_t": "int64", "size_t": "uint64", "double": "float64",
             "const char *": "unsafe.Pointer"}
-GO_ENUMS = {"status_code": "Code", "batch_array": "BatchArray", "key_type": "KeyType", "event_type": "EventType",
+GO_ENUMS = {"status_code": "Code", "batch_array": "BatchArray", "batch_form": "BatchForm", "key_type": "KeyType", "event_type": "EventType",
             "log_level": "LogLevel", "plan_part": "PlanPart", "dtype": "DType"}
 
 

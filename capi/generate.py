@@ -108,8 +108,8 @@ def check(functions):
                 problems.append(f"{f.name}: collective, but has no _async twin")
     if problems:
         sys.exit("\n".join(problems))
-    if len(functions) >= 150:
-        sys.exit(f"{len(functions)} functions: the interface has fewer than 150")
+    if len(functions) >= 160:
+        sys.exit(f"{len(functions)} functions: the interface has fewer than 160")
 
 
 def make_map(functions):

@@ -142,6 +142,18 @@ const (
 	BatchPositions       BatchArray = 2 // [T] from 0 in each document
 	BatchCuSeqlens       BatchArray = 3 // [n+1] sums of the documents' lengths
 	BatchCuSeqlensPadded BatchArray = 4 // [n+1] where documents start, with padding; the last is T
+	BatchSegments        BatchArray = 5 // [T] 1 for the first document, 2 for the next ...; 0 on padding
+)
+
+// BatchForm is the enumeration tessera_batch_form of the C interface.
+type BatchForm int32
+
+const (
+	BatchFormLengths   BatchForm = 0 // tokens end to end; index [n]: the documents' lengths. The library pads.
+	BatchFormRows      BatchForm = 1 // padded rows [B, S] (BSHD); index [B]: real tokens at the start of each row
+	BatchFormPositions BatchForm = 2 // index [T]: position ids, 0 where a document starts
+	BatchFormSegments  BatchForm = 3 // index [T] or [B, S]: equal numbers on a document's tokens, 0 on padding
+	BatchFormCuSeqlens BatchForm = 4 // index [n+1] or [2, n+1]: cu_seqlens, and cu_seqlens_padded behind it (THD)
 )
 
 // PlanPart is the enumeration tessera_plan_part of the C interface.

@@ -123,6 +123,29 @@ func Pack(packer string, lengths []int64, capacity, seed int64) (packs []int64, 
 	return packs[:len(lengths)], *out, err
 }
 
+// Piece is a document, or a part of it, in a row of PackPieces; all count from 0.
+type Piece struct {
+	Row, Document int64
+	Begin         int64 // its first token in the document
+	Length        int64
+}
+
+// PackPieces is the rows that a dataset with these keys makes of documents of the given lengths.
+func PackPieces(config *Config, lengths []int64) ([]Piece, error) {
+	given := lengths
+	if len(given) == 0 {
+		given = []int64{0} // the interface wants memory, also of no lengths
+	}
+	numbers, err := arrayOf(config.owner(), uint64(6*len(lengths)+64), 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+		return capi.Tessera_pack_get_pieces(id, in(given), int64(len(lengths)), buf, size, n, e)
+	})
+	pieces := make([]Piece, len(numbers)/4)
+	for i := range pieces {
+		pieces[i] = Piece{numbers[4*i], numbers[4*i+1], numbers[4*i+2], numbers[4*i+3]}
+	}
+	return pieces, err
+}
+
 // Batch is one rank's share of a step.
 type Batch struct{ *handle }
 
@@ -178,6 +201,51 @@ func (b *Batch) Array(index int64, array BatchArray) ([]int64, error) {
 	return arrayOf(b.owner(), 256, 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
 		return capi.Tessera_batch_get_array(id, index, int32(array), buf, size, n, e)
 	})
+}
+
+// FormOptions are what PushForm may be told beside the documents.
+type FormOptions struct {
+	Labels        []int64 // nil: the tokens are their own
+	LabelsShifted bool    // Labels[t] is the token that should follow token t
+	Extent        int64   // of segments: tokens of a row; of positions: tokens before the padding; 0: all
+	Layout        *Config // how documents are aligned; nil: not at all
+}
+
+// PushForm appends one micro-batch from another form of packed documents, which index tells.
+func (b *Batch) PushForm(form BatchForm, tokens, index []int64, options FormOptions) error {
+	if err := sameLength(tokens, options.Labels); err != nil {
+		return err
+	}
+	shifted := int32(0)
+	if options.LabelsShifted {
+		shifted = 1
+	}
+	return b.owner().with(func(id uint64, e *capi.Error) int32 {
+		return capi.Tessera_batch_push_form(id, options.Layout.owner().raw(), int32(form), in(tokens), in(options.Labels),
+			int64(len(tokens)), shifted, in(index), int64(len(index)), options.Extent, e)
+	}, options.Layout)
+}
+
+// PaddedRows is documents as rows of equal length (BSHD), each array row after row.
+type PaddedRows struct {
+	Rows, RowLength                          int64
+	Tokens, Labels, Positions, AttentionMask []int64 // labels in the positions of the tokens
+}
+
+// Rows is micro-batch index as one padded row for each document; rowLength 0: as long as the longest.
+func (b *Batch) Rows(index, rowLength, padToken int64) (*PaddedRows, error) {
+	bounds, err := b.Array(index, BatchCuSeqlens)
+	if err != nil {
+		return nil, err
+	}
+	all, err := arrayOf(b.owner(), 1024, 0, func(id uint64, buf *int64, size uint64, n *uint64, e *capi.Error) int32 {
+		return capi.Tessera_batch_get_rows(id, index, rowLength, padToken, buf, size, n, e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	part, rows := len(all)/4, int64(len(bounds)-1)
+	return &PaddedRows{rows, int64(part) / rows, all[:part], all[part : 2*part], all[2*part : 3*part], all[3*part:]}, nil
 }
 
 // Dataset is where batches come from.

@@ -425,6 +425,24 @@ func TestPushedDocuments(t *testing.T) {
 	if packs, count, err := Pack("ffd", []int64{6, 5, 4, 3}, 10, 0); len(packs) != 4 || count != 2 || err != nil {
 		t.Fatal(packs, count, err)
 	}
+	settings := must(NewConfig())
+	for key, value := range map[string]string{"data.seq_len": "10", "data.packing": "next_fit_split"} {
+		check(settings.Set(key, value))
+	}
+	if pieces := must(PackPieces(settings, []int64{6, 5})); len(pieces) != 3 || pieces[2] != (Piece{1, 1, 4, 1}) {
+		t.Fatal(pieces)
+	}
+	if pieces := must(PackPieces(settings, nil)); len(pieces) != 0 {
+		t.Fatal(pieces)
+	}
+	forms := must(NewBatch())
+	check(forms.PushForm(BatchFormRows, []int64{5, 6, 7, 0, 8, 9, 0, 0}, []int64{3, 2}, FormOptions{}))
+	if rows := must(forms.Rows(0, 4, 1)); rows.RowLength != 4 || rows.Tokens[3] != 1 || rows.Labels[1] != 6 || rows.AttentionMask[6] != 0 {
+		t.Fatal(rows)
+	}
+	if err := forms.PushForm(BatchFormPositions, []int64{5, 6}, []int64{0, 2}, FormOptions{}); codeOf(err) != ErrArgument {
+		t.Fatal(err)
+	}
 }
 
 func TestTokenizer(t *testing.T) {

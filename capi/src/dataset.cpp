@@ -24,6 +24,7 @@ DatasetOptions read_dataset_options(tessera_config config, tessera_mesh mesh, te
     dp_size = mesh_object->mesh->size("dp");
   }
   DatasetOptions options = tessera::dataset_options(values, dp_rank, dp_size);
+  if (mesh_object != nullptr && values.flag("data.pad_cp")) options.cp = mesh_object->mesh->size("cp");
   if (model_object != nullptr) {
     options.vocab_size = model_object->config.vocab_size;
     if (options.tokenizer.empty()) options.tokenizer = model_object->directory;

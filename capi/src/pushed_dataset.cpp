@@ -2,6 +2,7 @@
 #include "pushed_dataset.h"
 
 #include "core/error.h"
+#include "data/dataset_options.h"
 
 namespace tessera::capi {
 namespace {
@@ -20,8 +21,9 @@ std::vector<int32_t> narrow(std::span<const int64_t> values, const char* name) {
 }  // namespace
 
 PushedDataset::PushedDataset(DatasetOptions options)
-    : options_(std::move(options)),
-      builder_(options_.seq_len, parse_long_documents(options_.long_documents)) {}
+    : options_(with_pairs(options)),
+      builder_(options_.seq_len, parse_long_documents(options_.long_documents, "tokens", options_.group), {},
+               {options_.group, 1, document_groups(options_).alignment}) {}
 
 void PushedDataset::push(std::span<const int64_t> tokens, std::span<const int64_t> labels) {
   push({TokenRow{narrow(tokens, "tokens"), narrow(labels, "labels")}});
@@ -42,7 +44,8 @@ void PushedDataset::push(const std::vector<TokenRow>& rows) {
 
 void PushedDataset::end() {
   TESSERA_CHECK(dataset_ == nullptr, state, "the documents were ended before");
-  TESSERA_CHECK(builder_.size() > 0, state, "no document was pushed");
+  builder_.check_complete();
+  TESSERA_CHECK(builder_.size() > 0, state, "no document was pushed, or none was kept");
   dataset_ = open_documents(options_, builder_.finish());
 }
 

@@ -94,4 +94,9 @@ inline std::string_view text_in(const char* text, const char* name) {
   return text;
 }
 
+inline bool flag_in(int32_t value, const char* name) {
+  TESSERA_CHECK(value == 0 || value == 1, argument, name, "=", value, " is not 0 or 1");
+  return value == 1;
+}
+
 }  // namespace tessera::capi

@@ -4,9 +4,9 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "core/json_depth.h"
 #include "data/chat.h"
 #include "data/packed_batch.h"
-#include "data/packing.h"
 #include "objects.h"
 
 using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
@@ -32,14 +32,10 @@ struct TokenizerObject {
 };
 
 nlohmann::ordered_json parse_conversation(const char* text) {
+  tessera::check_json_depth(text);
   auto conversation = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   TESSERA_CHECK(!conversation.is_discarded(), format, "conversation is not JSON");
   return conversation;
-}
-
-bool flag_in(int32_t value, const char* name) {
-  TESSERA_CHECK(value == 0 || value == 1, argument, name, "=", value, " is not 0 or 1");
-  return value == 1;
 }
 
 }  // namespace
@@ -156,29 +152,5 @@ tessera_status tessera_tokenizer_encode_chat(tessera_tokenizer tokenizer, const 
     }
     write_array(chat.ids, tokens, cap, out_len);
     write_array(targets, labels, cap, out_len);
-  });
-}
-
-tessera_status tessera_pack_create(const char* packer, const int64_t* lengths, int64_t n_lengths,
-                                   int64_t capacity, int64_t seed, int64_t* out_packs,
-                                   int64_t* out_pack_count, tessera_error* err) {
-  return guard(err, [&] {
-    TESSERA_NOT_NULL(packer);
-    TESSERA_NOT_NULL(lengths);
-    TESSERA_NOT_NULL(out_packs);
-    TESSERA_NOT_NULL(out_pack_count);
-    TESSERA_CHECK(n_lengths >= 0 && n_lengths <= int64_t{1} << 40, argument, "n_lengths=", n_lengths,
-                  " is out of range");
-    tessera::PackOptions options;
-    options.packer = tessera::parse_packer(packer);
-    TESSERA_CHECK(options.packer != tessera::Packer::next_fit_split, unsupported,
-                  "packer=next_fit_split splits documents, which this function cannot tell");
-    options.capacity = capacity;
-    options.seed = seed;
-    const tessera::Packing packing = tessera::pack({lengths, static_cast<size_t>(n_lengths)}, options);
-    for (int64_t p = 0; p < packing.packs(); ++p) {
-      for (const int64_t document : packing.pack(p)) out_packs[document] = p;
-    }
-    *out_pack_count = packing.packs();
   });
 }

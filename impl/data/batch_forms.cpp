@@ -187,6 +187,65 @@ PackedBatch batch_from_segments(const at::Tensor& tokens, const at::Tensor& labe
   return scanner.finish();
 }
 
+PackedBatch batch_from_boundaries(const at::Tensor& tokens, const at::Tensor& labels,
+                                  const at::Tensor& cu_seqlens, const at::Tensor& cu_seqlens_padded) {
+  check_ids(tokens, "tokens");
+  TESSERA_CHECK(tokens.dim() == 1, argument, "tokens must have 1 dim, not ", tokens.dim());
+  check_same_shape(labels, "labels", tokens);
+  check_ids(cu_seqlens, "cu_seqlens");
+  check_same_shape(cu_seqlens_padded, "cu_seqlens_padded", cu_seqlens);
+  TESSERA_CHECK(cu_seqlens.dim() == 1 && cu_seqlens.numel() >= 2, argument,
+                "cu_seqlens must list the borders of at least one document");
+  const at::Tensor real_borders = cu_seqlens.contiguous();
+  const at::Tensor padded_borders = cu_seqlens_padded.contiguous();
+  const int64_t* real = real_borders.const_data_ptr<int64_t>();
+  const int64_t* padded = padded_borders.const_data_ptr<int64_t>();
+  const int64_t documents = cu_seqlens.numel() - 1;
+  const int64_t count = tokens.numel();
+  TESSERA_CHECK(real[0] == 0 && padded[0] == 0, argument, "cu_seqlens must begin with 0");
+  TESSERA_CHECK(padded[documents] == count, argument, "cu_seqlens_padded ends with ", padded[documents],
+                ", not with the token count ", count);
+  SlotScanner scanner(tokens, labels);
+  for (int64_t i = 0; i < documents; ++i) {
+    for (const auto& [borders, name] :
+         {std::pair{real, "cu_seqlens"}, std::pair{padded, "cu_seqlens_padded"}})
+      TESSERA_CHECK(borders[i + 1] > borders[i] && borders[i + 1] <= count, argument, name, "[", i + 1,
+                    "]=", borders[i + 1], " is not between ", borders[i], " and the token count ", count);
+    const int64_t length = real[i + 1] - real[i];
+    TESSERA_CHECK(length <= padded[i + 1] - padded[i], argument, "document ", i, " of ", length,
+                  " tokens does not fit into its ", padded[i + 1] - padded[i], " of cu_seqlens_padded");
+    scanner.add(length, padded[i + 1] - padded[i]);
+  }
+  return scanner.finish();
+}
+
+PackedBatch with_unshifted_labels(const PackedBatch& batch, const at::Tensor& labels) {
+  check_same_shape(labels, "labels", batch.tokens);
+  PackedBatch out = batch;
+  out.labels = at::full({batch.tokens_count()}, kIgnoredLabel, batch.tokens.options());
+  out.label_count = 0;
+  const at::Tensor source = labels.contiguous();
+  const int64_t* from = source.const_data_ptr<int64_t>();
+  int64_t* to = out.labels.mutable_data_ptr<int64_t>();
+  const int32_t* real = batch.cu_seqlens.const_data_ptr<int32_t>();
+  const int32_t* padded = batch.cu_seqlens_padded.const_data_ptr<int32_t>();
+  for (int64_t i = 0; i < batch.documents(); ++i) {
+    const int64_t last = padded[i] + real[i + 1] - real[i] - 1;
+    std::copy(from + padded[i] + 1, from + last + 1, to + padded[i]);
+    out.label_count +=
+        std::count_if(to + padded[i], to + last, [](int64_t label) { return label != kIgnoredLabel; });
+  }
+  validate(out, 0);
+  return out;
+}
+
+void check_alignment(const PackedBatch& batch, int64_t alignment) {
+  const int32_t* padded = batch.cu_seqlens_padded.const_data_ptr<int32_t>();
+  for (int64_t i = 0; i < batch.documents(); ++i)
+    TESSERA_CHECK(padded[i + 1] % alignment == 0, argument, "document ", i, " ends, with its padding, at ",
+                  padded[i + 1], ", which is no multiple of the alignment ", alignment);
+}
+
 at::Tensor segment_ids(const PackedBatch& batch) {
   at::Tensor out = at::zeros({batch.tokens_count()}, at::TensorOptions().dtype(at::kInt));
   int32_t* ids = out.mutable_data_ptr<int32_t>();

@@ -39,6 +39,18 @@ PackedBatch batch_from_positions(const at::Tensor& tokens, const at::Tensor& lab
 /// anew. Labels already shifted. A row must begin with a document.
 PackedBatch batch_from_segments(const at::Tensor& tokens, const at::Tensor& labels,
                                 const at::Tensor& segment_ids);
+/// THD form: document i is the first cu_seqlens[i+1] - cu_seqlens[i] tokens of cu_seqlens_padded[i] ..
+/// cu_seqlens_padded[i+1]. int64 [n+1] each, the last of cu_seqlens_padded is T. Labels already shifted.
+PackedBatch batch_from_boundaries(const at::Tensor& tokens, const at::Tensor& labels,
+                                  const at::Tensor& cu_seqlens, const at::Tensor& cu_seqlens_padded);
+
+/// The batch with other labels, int64 [T] in the positions of the tokens: they are shifted within each
+/// document.
+PackedBatch with_unshifted_labels(const PackedBatch& batch, const at::Tensor& labels);
+
+/// Throws Error(argument) naming the first document that does not start and end at a multiple of `alignment`.
+void check_alignment(const PackedBatch& batch, int64_t alignment);
+
 /// int32 [T]: 1 + the number of the document in the batch on real tokens, 0 on padding.
 at::Tensor segment_ids(const PackedBatch& batch);
 

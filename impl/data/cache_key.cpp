@@ -8,7 +8,7 @@
 
 #include "core/content_hash.h"
 #include "core/error.h"
-#include "data/document_store.h"
+#include "data/dataset_options.h"
 #include "data/parallel_for.h"
 #include "data/row_reader.h"
 
@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Raised whenever the same files and settings give other tokens than before.
-constexpr int kTokenisation = 1;
+constexpr int kTokenisation = 2;
 
 /// How the name decides on the reading of a file.
 const char* kind_of(const std::string& path) {
@@ -48,17 +48,22 @@ nlohmann::json tokenizer_files(const std::string& directory) {
 }  // namespace
 
 std::string cache_key(const std::vector<std::string>& files, const DatasetOptions& o) {
-  nlohmann::json key = {
-      {"tokenisation", kTokenisation},
-      {"format", o.format},
-      {"vocab_size", o.vocab_size},
-      {"seq_len", o.seq_len},
-      {"long_documents", static_cast<int>(parse_long_documents(o.long_documents, o.format))},
-      {"on_error", o.on_error},
-      {"max_line_bytes", o.max_line_bytes}};
+  nlohmann::json key = {{"tokenisation", kTokenisation},
+                        {"format", o.format},
+                        {"vocab_size", o.vocab_size},
+                        {"seq_len", o.seq_len},
+                        {"long_documents", static_cast<int>(long_documents_rule(o))},
+                        {"on_error", o.on_error},
+                        {"max_line_bytes", o.max_line_bytes}};
+  if (o.group > 1) {
+    const DocumentGroups groups = document_groups(o);
+    key["groups"] = {groups.documents, groups.alignment};
+  }
   if (o.format != "tokens") {
     key["tokenizer"] = tokenizer_files(o.tokenizer);
-    key["columns"] = {o.column_prompt, o.column_completion, o.column_text, o.column_messages};
+    key["columns"] = {o.column_prompt,   o.column_completion, o.column_text,
+                      o.column_messages, o.column_chosen,     o.column_rejected};
+    key["preference"] = o.preference;
     key["chat_template"] = o.chat_template;
     key["train_roles"] = o.train_roles;
     key["last_turn_only"] = o.last_turn_only;

@@ -26,11 +26,6 @@ class PreparedDataset : public Dataset {
  public:
   PreparedDataset(const DatasetOptions& options, Corpus corpus)
       : options_(options), corpus_(std::move(corpus)), layout_(row_layout(options)) {
-    const PrepareCounts& counts = corpus_.counts();
-    TESSERA_CHECK(
-        options_.group == 1 || counts.bad_rows + counts.dropped + counts.split + counts.unlabelled == 0,
-        argument, "data.group=", options_.group, " needs every document, but ",
-        counts.bad_rows + counts.dropped + counts.split + counts.unlabelled, " were left out or split");
     TESSERA_CHECK(corpus_.size() > 0, format, "no document to train on");
     start_epoch(0);
   }

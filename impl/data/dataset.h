@@ -39,7 +39,7 @@ struct DatasetOptions {
   bool streaming = false;         ///< data.streaming: read while training instead of before
   int64_t stream_buffer = 4096;   ///< data.stream_buffer: rows of a window of a stream
   int64_t prefetch = 0;           ///< data.prefetch: steps that a thread prepares ahead; 0: no thread
-  std::string format = "tokens";  ///< tokens | text | chat | sharegpt | alpaca | prompt
+  std::string format = "tokens";  ///< tokens | text | chat | sharegpt | alpaca | prompt | preference
   std::string tokenizer;          ///< directory with tokenizer.json; needed for all formats but tokens
   int64_t vocab_size = 0;         ///< bounds token ids; 0: not checked
   int64_t seq_len = 1024;         ///< longest document, and the capacity of a pack
@@ -69,13 +69,16 @@ struct DatasetOptions {
       "auto";            ///< data.order: auto | short_first | long_first: of the rows; auto follows shuffle
   bool balance = false;  ///< data.balance: the rows of a step get nearly equal sums of squared lengths
   int64_t balance_window = 0;  ///< data.balance_window: steps among which rows are exchanged; 0: the epoch
-  int64_t group = 1;           ///< data.group: so many documents stay in one row (2: preference pairs)
+  int64_t group = 1;  ///< data.group: so many documents stay in one row; format preference makes it 2
   int64_t packing_group_size =
       100000;                      ///< data.packing_group_size: first_fit packs so many documents at a time
   int64_t packing_bin_size = 200;  ///< data.packing_bin_size: first_fit: most documents in a pack
   int64_t packing_effort = 100'000'000;  ///< data.packing_effort: search steps of packing=optimal
   std::string column_prompt = "prompt";  ///< data.columns.prompt: format prompt: text, or list of messages
   std::string column_completion = "completion";  ///< data.columns.completion
+  std::string column_chosen = "chosen";          ///< data.columns.chosen: format preference
+  std::string column_rejected = "rejected";      ///< data.columns.rejected
+  std::string preference = "chosen";             ///< data.preference: chosen | both: whose labels are learnt
   std::string column_text = "text";              ///< data.columns.text: format text
   std::string column_messages = "messages";      ///< data.columns.messages: format chat
   std::string

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "data/batch_builder.h"
 #include "data/corpus.h"
 #include "data/epoch_plan.h"
 #include "data/mixture.h"
@@ -27,6 +28,20 @@ void check_steps(const DatasetOptions& o) {
       argument, "train.global_batch=", o.global_batch,
       " is not a multiple of train.micro_batch*dp=", o.micro_batch, "*", o.dp_size);
   TESSERA_CHECK(o.epochs >= 0, argument, "data.epochs=", o.epochs, " must not be negative");
+}
+
+bool has_pairs(const DatasetOptions& o) {
+  return o.formats.empty() ? o.format == "preference" : o.formats.front() == "preference";
+}
+
+void check_pairs(const DatasetOptions& o) {
+  TESSERA_CHECK(one_of(o.preference, {"chosen", "both"}), argument, "data.preference=", o.preference,
+                " must be chosen or both");
+  const auto pairs = std::count(o.formats.begin(), o.formats.end(), "preference");
+  TESSERA_CHECK(pairs == 0 || pairs == static_cast<int64_t>(o.formats.size()), argument,
+                "data.formats: preference pairs cannot be mixed with formats of single documents");
+  TESSERA_CHECK(!has_pairs(o) || o.group == 1 || o.group == 2, argument, "data.group=", o.group,
+                " does not suit data.format=preference, whose rows are pairs");
 }
 
 void check_sources(const DatasetOptions& o) {
@@ -61,13 +76,16 @@ void check_dataset_options(const DatasetOptions& o) {
                 " must be at least 1");
   TESSERA_CHECK(o.prefetch >= 0 && o.prefetch <= 1024, argument, "data.prefetch=", o.prefetch,
                 " must be between 0 and 1024");
-  parse_long_documents(o.long_documents, o.format);
   check_plan_options(o);
   row_layout(o);
+  check_pairs(o);
+  const DatasetOptions paired = with_pairs(o);
+  long_documents_rule(paired);
+  check_groups(document_groups(paired), paired.seq_len);
 }
 
 DatasetOptions options_of_part(const DatasetOptions& options) {
-  DatasetOptions out = options;
+  DatasetOptions out = with_pairs(options);
   if (out.part == "train") return out;
   out.weights.clear();
   out.shuffle = false;
@@ -77,6 +95,24 @@ DatasetOptions options_of_part(const DatasetOptions& options) {
     out.formats.clear();
   }
   return out;
+}
+
+DatasetOptions with_pairs(const DatasetOptions& options) {
+  DatasetOptions out = options;
+  if (has_pairs(out)) out.group = 2;
+  return out;
+}
+
+DocumentGroups document_groups(const DatasetOptions& options) {
+  return {options.group, options.group / rows_of_group(options), row_layout(options).alignment()};
+}
+
+int64_t rows_of_group(const DatasetOptions& options) {
+  return has_pairs(options) ? 1 : options.group;
+}
+
+LongDocuments long_documents_rule(const DatasetOptions& options) {
+  return parse_long_documents(options.long_documents, options.format, options.group);
 }
 
 }  // namespace tessera

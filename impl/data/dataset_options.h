@@ -2,6 +2,7 @@
 #pragma once
 
 #include "data/dataset.h"
+#include "data/long_documents.h"
 
 namespace tessera {
 
@@ -11,5 +12,17 @@ void check_dataset_options(const DatasetOptions& options);
 /// The options by which the wanted part is read. Validation is one pass over its documents in the order of
 /// the files, without weights; from data.validation_path, or from what data.validation_split sets apart.
 DatasetOptions options_of_part(const DatasetOptions& options);
+
+/// With data.format=preference each row is a pair: data.group is 2.
+DatasetOptions with_pairs(const DatasetOptions& options);
+
+/// Which documents stay in one row; of options that went through with_pairs().
+DocumentGroups document_groups(const DatasetOptions& options);
+
+/// Rows of the data that make a group.
+int64_t rows_of_group(const DatasetOptions& options);
+
+/// data.long_documents for documents of data.format.
+LongDocuments long_documents_rule(const DatasetOptions& options);
 
 }  // namespace tessera

@@ -2,6 +2,8 @@
 #include "data/document_store.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "data/packed_batch.h"
@@ -23,16 +25,6 @@ class MemoryStore : public DocumentStore {
   std::vector<int32_t> data_;
 };
 }  // namespace
-
-LongDocuments parse_long_documents(const std::string& name, const std::string& format) {
-  if (name == "auto") return format == "text" ? LongDocuments::split : LongDocuments::truncate;
-  if (name == "drop") return LongDocuments::drop;
-  if (name == "truncate") return LongDocuments::truncate;
-  if (name == "split") return LongDocuments::split;
-  TESSERA_CHECK(name == "error", argument, "data.long_documents=", name,
-                " must be auto, drop, truncate, split or error");
-  return LongDocuments::error;
-}
 
 bool DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
                                   int32_t next_label) {
@@ -60,6 +52,45 @@ bool DocumentStoreBuilder::append(std::span<const int32_t> tokens, std::span<con
 
 void DocumentStoreBuilder::add(std::span<const int32_t> tokens, std::span<const int32_t> labels,
                                LongDocuments rule) {
+  if (groups_.documents == 1) return add_one(tokens, labels, rule);
+  ++seen_;
+  held_.push_back({{tokens.begin(), tokens.end()}, {labels.begin(), labels.end()}});
+  if (static_cast<int64_t>(held_.size()) == groups_.documents) add_held(rule);
+}
+
+void DocumentStoreBuilder::add_held(LongDocuments rule) {
+  std::vector<int64_t> lengths;
+  for (const Held& held : held_)
+    if (!held.tokens.empty()) lengths.push_back(static_cast<int64_t>(held.tokens.size()));
+  const bool whole = lengths.size() == held_.size();
+  const bool fits = whole && fit_together(lengths, seq_len_, groups_.alignment);
+  if (whole && !fits && rule == LongDocuments::error) {
+    // The last row is the bad one: add_bad_row() may take its place.
+    held_.resize(held_.size() - static_cast<size_t>(groups_.documents_per_row));
+    seen_ -= groups_.documents_per_row;
+    throw Error(Code::format,
+                cat("documents of ", std::accumulate(lengths.begin(), lengths.end(), int64_t{0}),
+                    " tokens that stay together do not fit into data.seq_len=", seq_len_));
+  }
+  const std::vector<Held> group = std::exchange(held_, {});
+  counts_.rows += groups_.documents / groups_.documents_per_row;
+  if (!whole || (!fits && rule == LongDocuments::drop)) {
+    counts_.dropped += static_cast<int64_t>(lengths.size());
+    return;
+  }
+  TESSERA_CHECK(fits || rule == LongDocuments::truncate, argument,
+                "data.long_documents=split would cut a group apart");
+  const std::vector<int64_t> kept = fits ? lengths : cut_to_fit(lengths, seq_len_, groups_.alignment);
+  for (size_t i = 0; i < group.size(); ++i) {
+    const auto length = static_cast<size_t>(kept[i]);
+    counts_.truncated += kept[i] < lengths[i];
+    append(std::span(group[i].tokens).first(length), std::span(group[i].labels).first(length), Part::whole,
+           kIgnored);
+  }
+}
+
+void DocumentStoreBuilder::add_one(std::span<const int32_t> tokens, std::span<const int32_t> labels,
+                                   LongDocuments rule) {
   const auto limit = static_cast<size_t>(seq_len_);
   if (tokens.size() <= limit) {
     ++counts_.rows;
@@ -98,6 +129,8 @@ void DocumentStoreBuilder::append_text_piece(size_t count, int32_t next_label) {
 }
 
 void DocumentStoreBuilder::extend_text(std::span<const int32_t> tokens) {
+  TESSERA_CHECK(groups_.documents == 1, argument, "data.group=", groups_.documents,
+                " needs rows: a plain text is cut into documents of their own");
   const auto limit = static_cast<size_t>(seq_len_);
   while (!tokens.empty()) {
     const size_t count = std::min(tokens.size(), limit + 1 - text_.size());
@@ -119,15 +152,30 @@ void DocumentStoreBuilder::end_text() {
 }
 
 void DocumentStoreBuilder::add_bad_row() {
-  ++counts_.rows;
   ++counts_.bad_rows;
+  if (groups_.documents == 1) {
+    ++counts_.rows;
+    return;
+  }
+  for (int64_t k = 0; k < groups_.documents_per_row; ++k) {
+    ++seen_;
+    held_.emplace_back();
+    if (static_cast<int64_t>(held_.size()) == groups_.documents) add_held(rule_);
+  }
+}
+
+void DocumentStoreBuilder::check_complete() const {
+  TESSERA_CHECK(held_.empty(), argument, "data.group=", groups_.documents, " does not divide ", seen_,
+                " documents");
 }
 
 std::shared_ptr<const DocumentStore> DocumentStoreBuilder::finish() {
+  check_complete();
   return std::make_shared<MemoryStore>(std::move(index_), counts_, std::move(data_));
 }
 
 DocumentIndex DocumentStoreBuilder::finish_index() {
+  check_complete();
   if (!data_.empty()) sink_(data_);
   data_.clear();
   return std::move(index_);

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "data/long_documents.h"
+
 namespace tessera {
 
 struct DocumentView {
@@ -19,8 +21,8 @@ struct DocumentView {
 struct PrepareCounts {
   int64_t rows = 0;        ///< rows read, bad ones included
   int64_t bad_rows = 0;    ///< skipped under data.on_error=skip
-  int64_t dropped = 0;     ///< longer than seq_len and dropped
-  int64_t truncated = 0;   ///< cut at seq_len
+  int64_t dropped = 0;     ///< documents too long for a row, or of a group that is left out
+  int64_t truncated = 0;   ///< documents cut to fit
   int64_t split = 0;       ///< cut into several documents
   int64_t unlabelled = 0;  ///< pieces of split documents left out because they have no label
   int64_t tokens = 0;      ///< of the documents kept
@@ -66,31 +68,35 @@ class DocumentStore {
   PrepareCounts counts_;
 };
 
-enum class LongDocuments { drop, truncate, split, error };
-/// `auto` is split for format text and truncate for the others.
-LongDocuments parse_long_documents(const std::string& name, const std::string& format = "tokens");
-
 /// Takes the data of a store while it is built, so that it need not be held in memory.
 using DataSink = std::function<void(std::span<const int32_t> data)>;
 
 /// Collects documents and applies the rule for over-long ones. Not thread-safe.
 class DocumentStoreBuilder {
  public:
-  DocumentStoreBuilder(int64_t seq_len, LongDocuments rule, DataSink sink = {})
-      : seq_len_(seq_len), rule_(rule), sink_(std::move(sink)) {}
+  DocumentStoreBuilder(int64_t seq_len, LongDocuments rule, DataSink sink = {},
+                       const DocumentGroups& groups = {})
+      : seq_len_(seq_len), rule_(rule), sink_(std::move(sink)), groups_(groups) {
+    check_groups(groups_, seq_len_);
+  }
 
-  /// Adds one row; labels in the positions of the tokens, already checked. Throws Error(format) under the
-  /// rule error.
+  /// Adds one document; labels in the positions of the tokens, already checked. Throws Error(format) under
+  /// the rule error. The documents of a group are held until it is complete: together they are dropped, cut
+  /// (the longer ones, to the same length) or an error when they do not fit into one row.
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels) { add(tokens, labels, rule_); }
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
   /// A plain text in parts, split where it is longer than seq_len: its pieces stand for themselves, not for
   /// one row.
   void extend_text(std::span<const int32_t> tokens);
   void end_text();
+  /// Counts a row that brought no document. Its group is left out with it, and the others of it count as
+  /// dropped.
   void add_bad_row();
   int64_t size() const { return index_.size(); }
   const PrepareCounts& counts() const { return counts_; }
-  /// A store in memory. The builder is spent afterwards.
+  /// Throws Error(argument) unless the documents made whole groups.
+  void check_complete() const;
+  /// A store in memory. The builder is spent afterwards, unless check_complete() threw.
   std::shared_ptr<const DocumentStore> finish();
   /// With a sink: hands over the rest of the data. The builder is spent afterwards.
   DocumentIndex finish_index();
@@ -101,12 +107,21 @@ class DocumentStoreBuilder {
   bool append(std::span<const int32_t> tokens, std::span<const int32_t> labels, Part part,
               int32_t next_label);
 
+  struct Held {
+    std::vector<int32_t> tokens, labels;  ///< none: a bad row stood here
+  };
+  void add_one(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
+  void add_held(LongDocuments rule);
+
   /// Takes `count` tokens from the front of the text as a piece.
   void append_text_piece(size_t count, int32_t next_label);
 
   int64_t seq_len_;
   LongDocuments rule_;
   DataSink sink_;
+  DocumentGroups groups_;
+  std::vector<Held> held_;  ///< of a group that is not complete
+  int64_t seen_ = 0;        ///< documents added, those of bad rows included
   DocumentIndex index_;
   std::vector<int32_t> data_;  ///< what the sink has not got yet
   std::vector<int32_t> text_;  ///< of a plain text what is no piece yet

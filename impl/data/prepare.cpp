@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "data/dataset_options.h"
 #include "data/parallel_for.h"
 #include "data/row_formats.h"
 #include "data/row_reader.h"
@@ -154,7 +155,7 @@ void read_documents(const std::vector<std::string>& files, const DatasetOptions&
 
 std::shared_ptr<const DocumentStore> prepare_documents(const std::vector<std::string>& files,
                                                        const DatasetOptions& options) {
-  DocumentStoreBuilder builder(options.seq_len, parse_long_documents(options.long_documents, options.format));
+  DocumentStoreBuilder builder(options.seq_len, long_documents_rule(options), {}, document_groups(options));
   read_documents(files, options, make_row_format(options), builder);
   return builder.finish();
 }

@@ -3,68 +3,16 @@
 
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/json_depth.h"
-#include "data/chat.h"
 #include "data/line_reader.h"
-#include "data/packed_batch.h"
-#include "data/tokenizer.h"
+#include "data/preference_rows.h"
+#include "data/row_parts.h"
 
 namespace tessera {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-Json parse_object(std::string_view text) {
-  check_json_depth(text);
-  Json row;
-  try {
-    row = Json::parse(text);
-  } catch (const nlohmann::json::parse_error& error) {
-    std::string reason = error.what();
-    if (const size_t start = reason.find(": "); start != std::string::npos) reason = reason.substr(start + 2);
-    throw Error(Code::format, cat("bad JSON at byte ", error.byte, ": ", printable(reason, 160)));
-  } catch (const nlohmann::json::out_of_range&) {
-    throw Error(Code::format, "bad JSON: a number is too large");
-  }
-  TESSERA_CHECK(row.is_object(), format, "the row is not a JSON object but ", row.type_name());
-  return row;
-}
-
-std::string text_field(const Json& row, const std::string& name) {
-  const auto found = row.find(name);
-  TESSERA_CHECK(found != row.end(), format, "field ", name, " is missing");
-  TESSERA_CHECK(found->is_string(), format, "field ", name, " is not text but ", found->type_name());
-  return found->get<std::string>();
-}
-
-/// Empty when the field is absent or null.
-std::string optional_text(const Json& row, const std::string& name) {
-  const auto found = row.find(name);
-  return found == row.end() || found->is_null() ? std::string() : text_field(row, name);
-}
-
-Json message(const char* role, Json content) {
-  return {{"role", role}, {"content", std::move(content)}};
-}
-
-/// What the template reads beside the messages.
-void copy_extras(const Json& row, Json& conversation) {
-  for (const char* name : {"tools", "documents", "chat_template_kwargs"}) {
-    const auto found = row.find(name);
-    if (found == row.end() || found->is_null()) continue;
-    conversation[name] = *found;
-    // Datasets often hold the list of tools as JSON text.
-    if (found->is_string()) {
-      const auto text = found->get<std::string>();
-      check_json_depth(text);
-      conversation[name] = Json::parse(text, nullptr, false);
-    }
-    TESSERA_CHECK(!conversation[name].is_discarded(), format, "field ", name, " is text that is no JSON");
-  }
-}
+using namespace rows;  // NOLINT: the vocabulary of this file
 
 Json chat_messages(const Json& row, const DatasetOptions& options) {
   const auto found = row.find(options.column_messages);
@@ -141,31 +89,9 @@ Json prompt_messages(const Json& row, const DatasetOptions& options) {
   if (const std::string system = optional_text(row, "system"); !system.empty())
     messages.push_back(message("system", system));
   append_side(messages, row, options.column_prompt, "user");
+  for (Json& entry : messages) keep_from_training(entry);
   append_side(messages, row, options.column_completion, "assistant");
   return messages;
-}
-
-TokenRow row_of(const ChatTokens& chat) {
-  TokenRow row{chat.ids, chat.ids};
-  for (size_t i = 0; i < row.labels.size(); ++i)
-    if (chat.train[i] == 0) row.labels[i] = static_cast<int32_t>(kIgnoredLabel);
-  return row;
-}
-
-std::vector<TokenRow> one(TokenRow row) {
-  std::vector<TokenRow> rows;
-  rows.push_back(std::move(row));
-  return rows;
-}
-
-std::shared_ptr<const Tokenizer> open_tokenizer(const DatasetOptions& options) {
-  TESSERA_CHECK(!options.tokenizer.empty(), argument, "data.format=", options.format,
-                " needs data.tokenizer");
-  auto tokenizer = Tokenizer::open(options.tokenizer);
-  TESSERA_CHECK(options.vocab_size == 0 || tokenizer->max_id() < options.vocab_size, argument,
-                "data.tokenizer=", options.tokenizer, " has ids up to ", tokenizer->max_id(),
-                ", the model's vocabulary is ", options.vocab_size);
-  return tokenizer;
 }
 
 RowFormat token_format(const DatasetOptions& options) {
@@ -203,32 +129,17 @@ RowFormat text_format(const DatasetOptions& options) {
 }
 
 RowFormat conversation_format(const DatasetOptions& options) {
-  const auto tokenizer = open_tokenizer(options);
-  ChatOptions chat;
-  chat.chat_template = options.chat_template;
-  chat.mask.train_roles = options.train_roles;
-  chat.mask.last_turn_only = options.last_turn_only;
-  chat.mask.eos = parse_eos_policy(options.train_on_eos);
-  const auto chat_template = std::make_shared<const ChatTemplate>(tokenizer, chat);
+  const auto chat_template = make_chat_template(options, open_tokenizer(options));
   const auto shared = std::make_shared<const DatasetOptions>(options);
   RowFormat out;
   out.row = [chat_template, shared](std::string_view text) {
     const Json row = parse_object(text);
-    Json conversation = Json::object();
     const std::string& format = shared->format;
-    conversation["messages"] = format == "chat"       ? chat_messages(row, *shared)
-                               : format == "sharegpt" ? sharegpt_messages(row)
-                               : format == "alpaca"   ? alpaca_messages(row)
-                                                      : prompt_messages(row, *shared);
-    copy_extras(row, conversation);
-    TokenRow tokens = row_of(chat_template->tokenize(conversation));
-    check_token_row(tokens, shared->vocab_size);
-    // Token rows say themselves what they train on; a conversation that trains on nothing is a mistake in the
-    // data.
-    const bool learns = std::any_of(tokens.labels.begin() + 1, tokens.labels.end(),
-                                    [](int32_t label) { return label != kIgnoredLabel; });
-    TESSERA_CHECK(learns, format, "no label to learn from: all ", tokens.labels.size(), " tokens are masked");
-    return one(std::move(tokens));
+    Json messages = format == "chat"       ? chat_messages(row, *shared)
+                    : format == "sharegpt" ? sharegpt_messages(row)
+                    : format == "alpaca"   ? alpaca_messages(row)
+                                           : prompt_messages(row, *shared);
+    return one(conversation_row(*chat_template, row, std::move(messages), shared->vocab_size));
   };
   return out;
 }
@@ -240,8 +151,9 @@ RowFormat make_row_format(const DatasetOptions& options) {
   if (options.format == "text") return text_format(options);
   for (const char* name : {"chat", "sharegpt", "alpaca", "prompt"})
     if (options.format == name) return conversation_format(options);
-  throw Error(Code::argument,
-              cat("data.format=", options.format, " must be tokens, text, chat, sharegpt, alpaca or prompt"));
+  if (options.format == "preference") return preference_format(options);
+  throw Error(Code::argument, cat("data.format=", options.format,
+                                  " must be tokens, text, chat, sharegpt, alpaca, prompt or preference"));
 }
 
 }  // namespace tessera

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "data/dataset_options.h"
 #include "data/random.h"
 
 namespace tessera {
@@ -46,8 +47,8 @@ bool RowStream::open_file() {
 bool RowStream::wanted() const {
   if (options_.validation_split == 0) return true;
   const auto source_file = static_cast<uint64_t>(order_[at_.file]);
-  SplitMix64 random =
-      seeded(options_.seed, kSplitPurpose + (stream_ << 8) + (source_file << 24), at_.row / options_.group);
+  SplitMix64 random = seeded(options_.seed, kSplitPurpose + (stream_ << 8) + (source_file << 24),
+                             at_.row / rows_of_group(options_));
   const bool validates =
       std::ldexp(static_cast<double>(random.next() >> 11), -53) < options_.validation_split;
   return validates == (options_.part == "validation");
@@ -98,16 +99,17 @@ bool RowStream::next(std::vector<StreamRow>& rows) {
     }
     const bool chosen = wanted();
     const bool mine = chosen && at_.unit % shards_ == shard_;
-    rows.resize(mine ? static_cast<size_t>(options_.group) : 0);
+    rows.resize(mine ? static_cast<size_t>(rows_of_group(options_)) : 0);
     int64_t read = 0;
-    while (read < options_.group && read_row(mine ? &rows[static_cast<size_t>(read)] : nullptr)) ++read;
+    while (read < rows_of_group(options_) && read_row(mine ? &rows[static_cast<size_t>(read)] : nullptr))
+      ++read;
     if (read == 0) {
       reader_.reset();
       ++at_.file;
       at_.row = 0;
       continue;
     }
-    TESSERA_CHECK(read == options_.group, argument, "data.group=", options_.group,
+    TESSERA_CHECK(read == rows_of_group(options_), argument, "data.group=", rows_of_group(options_),
                   " does not divide the rows of ", file().path);
     at_.row += read;
     if (chosen) ++at_.unit;

@@ -10,6 +10,7 @@
 #include "core/json_depth.h"
 #include "data/batch_builder.h"
 #include "data/corpus.h"
+#include "data/dataset_options.h"
 #include "data/epoch_plan.h"
 #include "data/line_reader.h"
 #include "data/mixture.h"
@@ -164,13 +165,9 @@ class Shard {
       converted[i] =
           convert_row(row.text, row.too_long, options_, row.plain ? row.format->plain_text : row.format->row);
     });
-    DocumentStoreBuilder builder(options_.seq_len, LongDocuments::truncate);
+    DocumentStoreBuilder builder(options_.seq_len, LongDocuments::truncate, {}, document_groups(options_));
     for (size_t i = 0; i < rows.size(); ++i) add_documents(rows[i], converted[i], builder);
-    const PrepareCounts& counts = builder.counts();
-    const int64_t lost = counts.bad_rows + counts.dropped + counts.split + counts.unlabelled;
-    TESSERA_CHECK(options_.group == 1 || lost == 0, argument, "data.group=", options_.group,
-                  " needs every document, but ", lost, " were left out or split");
-    count(counts, builder.size());
+    count(builder.counts(), builder.size());
     if (builder.size() == 0) return;
     std::vector<CorpusSource> sources;
     sources.push_back({"the window", builder.finish(), false, {}});
@@ -402,7 +399,7 @@ std::unique_ptr<Dataset> open_stream(const DatasetOptions& options) {
   for (size_t k = 0; k < options.paths.size(); ++k) {
     DatasetOptions own = options;
     if (!options.formats.empty()) own.format = options.formats[k];
-    const LongDocuments rule = parse_long_documents(options.long_documents, own.format);
+    const LongDocuments rule = long_documents_rule(own);
     if (format == nullptr || !options.formats.empty()) {
       format = std::make_shared<const RowFormat>(make_row_format(own));
     }

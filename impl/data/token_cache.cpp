@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "data/cache_key.h"
 #include "data/cache_lock.h"
+#include "data/dataset_options.h"
 #include "data/prepare.h"
 #include "data/row_formats.h"
 
@@ -176,15 +177,17 @@ std::shared_ptr<const DocumentStore> write_cache(const std::string& path, const 
     };
     std::unique_ptr<TokenCacheWriter> writer;
     saved([&] { writer = std::make_unique<TokenCacheWriter>(path); });
-    DocumentStoreBuilder builder(options.seq_len,
-                                 parse_long_documents(options.long_documents, options.format),
-                                 [&](std::span<const int32_t> data) { saved([&] { writer->write(data); }); });
+    DocumentStoreBuilder builder(
+        options.seq_len, long_documents_rule(options),
+        [&](std::span<const int32_t> data) { saved([&] { writer->write(data); }); },
+        document_groups(options));
     DatasetOptions alive = options;
     alive.progress = [&](const PrepareProgress& progress) {
       lock.touch();
       if (options.progress) options.progress(progress);
     };
     read_documents(files, alive, make_row_format(options), builder);
+    builder.check_complete();
     saved([&] {
       const DocumentIndex index = builder.finish_index();
       TESSERA_CHECK(cache_key(files, options) == key, io, "the files changed while they were read");

@@ -1,6 +1,8 @@
 // The recipe keys one by one.
 #include "train/recipe.h"
 
+#include <algorithm>
+
 #include <charconv>
 #include <cmath>
 #include <fstream>
@@ -228,6 +230,9 @@ DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp
   options.epochs = config.integer("data.epochs");
   options.column_prompt = config.text("data.columns.prompt");
   options.column_completion = config.text("data.columns.completion");
+  options.column_chosen = config.text("data.columns.chosen");
+  options.column_rejected = config.text("data.columns.rejected");
+  options.preference = config.text("data.preference");
   options.column_text = config.text("data.columns.text");
   options.column_messages = config.text("data.columns.messages");
   if (config.has("data.chat_template")) options.chat_template = config.text("data.chat_template");
@@ -244,6 +249,8 @@ DatasetOptions dataset_options(const Config& config, int64_t dp_rank, int64_t dp
   options.group = config.integer("data.group");
   options.pad_rows = config.text("data.pad_rows");
   options.pad_multiple = config.integer("data.pad_multiple");
+  // -1 is for a mesh to tell.
+  if (config.flag("data.pad_cp")) options.cp = std::max<int64_t>(1, config.integer("parallel.cp"));
   options.pad_token = config.integer("data.pad_token");
   options.last_step = config.text("data.last_step");
   options.max_line_bytes = config.integer("data.max_line_bytes");

@@ -92,14 +92,21 @@ void add_data_keys(Keys& keys) {
               "Rows that each micro-batch of a step has in memory, shuffled and packed together."));
   keys.push_back(
       integer("data.prefetch", "2", 0, 1024, "Steps whose batches a thread prepares ahead; 0: no thread."));
-  keys.push_back(
-      choice("data.format", "tokens", {"tokens", "text", "chat", "sharegpt", "alpaca", "prompt"},
-             "What a row holds. tokens: {\"input_ids\": [...], \"labels\": [...]}, labels in the positions "
-             "of input_ids."));
+  keys.push_back(choice(
+      "data.format", "tokens", {"tokens", "text", "chat", "sharegpt", "alpaca", "prompt", "preference"},
+      "What a row holds. tokens: {\"input_ids\": [...], \"labels\": [...]}, labels in the positions "
+      "of input_ids."));
   keys.push_back(text("data.tokenizer", "", "Directory with tokenizer.json; absent: model.path."));
-  keys.push_back(text("data.columns.prompt", "prompt", "Field of the question when data.format=prompt."));
+  keys.push_back(
+      text("data.columns.prompt", "prompt", "Field of the question when data.format=prompt, or preference."));
   keys.push_back(
       text("data.columns.completion", "completion", "Field of the answer when data.format=prompt."));
+  keys.push_back(
+      text("data.columns.chosen", "chosen", "Field of the better answer when data.format=preference."));
+  keys.push_back(
+      text("data.columns.rejected", "rejected", "Field of the worse answer when data.format=preference."));
+  keys.push_back(choice("data.preference", "chosen", {"chosen", "both"},
+                        "Which answers of data.format=preference have labels; both are in the batch."));
   keys.push_back(text("data.columns.text", "text", "Field of the text when data.format=text."));
   keys.push_back(text("data.columns.messages", "messages", "Field of the messages when data.format=chat."));
   keys.push_back(
@@ -131,12 +138,15 @@ void add_data_keys(Keys& keys) {
   keys.push_back(integer("data.balance_window", "0", 0, kMaxCount,
                          "Steps among which data.balance exchanges rows; 0: the epoch."));
   keys.push_back(integer("data.group", "1", 1, 1 << 20,
-                         "Consecutive documents that stay in one row; 2: preference pairs."));
+                         "Consecutive documents that stay in one row; data.format=preference makes it 2."));
   keys.push_back(
       choice("data.pad_rows", "auto", {"auto", "yes", "no"},
              "Whether rows are padded to data.seq_len. auto: packs are, single documents are not."));
   keys.push_back(
       integer("data.pad_multiple", "1", 1, 1 << 20, "Each document is aligned to a multiple of this."));
+  keys.push_back(flag("data.pad_cp", false,
+                      "Each document is also aligned to 2*parallel.cp, so that the ranks of a sequence have "
+                      "equal parts of it."));
   keys.push_back(integer("data.pad_token", "0", 0, 2147483647, "Token id of the padding."));
   keys.push_back(
       choice("data.last_step", "fill", {"fill", "drop"},

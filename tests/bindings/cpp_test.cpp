@@ -253,6 +253,20 @@ TEST_F(Cpp, PushedDocumentsBecomeBatchesAndTheirPositionIsKept) {
   int64_t packs = 0;
   EXPECT_EQ(ts::pack("ffd", {6, 5, 4, 3}, 10, 0, &packs).size(), 4u);
   EXPECT_EQ(packs, 2);
+  ts::Config settings;
+  settings.set("data.seq_len", "10");
+  settings.set("data.packing", "next_fit_split");
+  const std::vector<ts::Piece> pieces = ts::pack_pieces(settings, {6, 5});
+  ASSERT_EQ(pieces.size(), 3u);
+  EXPECT_EQ(pieces[2].row + pieces[2].document + pieces[2].begin + pieces[2].length, 1 + 1 + 4 + 1);
+  EXPECT_TRUE(ts::pack_pieces(settings, {}).empty());
+  ts::Batch forms;
+  forms.push_form(TESSERA_BATCH_FORM_ROWS, {5, 6, 7, 0, 8, 9, 0, 0}, {3, 2});
+  EXPECT_EQ(forms.array(0, TESSERA_BATCH_SEGMENTS), (std::vector<std::int64_t>{1, 1, 1, 0, 2, 2, 0, 0}));
+  const ts::PaddedRows rows = forms.rows(0, 4, 1);
+  EXPECT_EQ(rows.row_length, 4);
+  EXPECT_EQ(rows.tokens, (std::vector<std::int64_t>{5, 6, 7, 1, 8, 9, 1, 1}));
+  EXPECT_THROW(forms.push_form(TESSERA_BATCH_FORM_POSITIONS, {5, 6}, {0, 2}), ts::Error);
 }
 
 TEST_F(Cpp, TextBecomesTokensAndBack) {

@@ -2,7 +2,7 @@
 // clang-format off
 #pragma once
 
-// 192 calls
+// 199 calls
 inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_handle_count(1, nullptr, &err), "tessera_handle_count", "out_count");
   EXPECT_NULL_POINTER(tessera_build_info(nullptr, 64, scratch<size_t>(), &err), "tessera_build_info", "buf");
@@ -98,6 +98,10 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_batch_count_tokens(tessera_batch{0}, scratch<int64_t>(), nullptr, &err), "tessera_batch_count_tokens", "out_labels");
   EXPECT_NULL_POINTER(tessera_batch_get_array(tessera_batch{0}, 1, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_batch_get_array", "buf");
   EXPECT_NULL_POINTER(tessera_batch_get_array(tessera_batch{0}, 1, 1, scratch<int64_t>(), 64, nullptr, &err), "tessera_batch_get_array", "out_len");
+  EXPECT_NULL_POINTER(tessera_batch_push_form(tessera_batch{0}, tessera_config{0}, 1, nullptr, scratch<int64_t>(), 1, 1, scratch<int64_t>(), 1, 1, &err), "tessera_batch_push_form", "tokens");
+  EXPECT_NULL_POINTER(tessera_batch_push_form(tessera_batch{0}, tessera_config{0}, 1, scratch<int64_t>(), scratch<int64_t>(), 1, 1, nullptr, 1, 1, &err), "tessera_batch_push_form", "index");
+  EXPECT_NULL_POINTER(tessera_batch_get_rows(tessera_batch{0}, 1, 1, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_batch_get_rows", "buf");
+  EXPECT_NULL_POINTER(tessera_batch_get_rows(tessera_batch{0}, 1, 1, 1, scratch<int64_t>(), 64, nullptr, &err), "tessera_batch_get_rows", "out_len");
   EXPECT_NULL_POINTER(tessera_dataset_open(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, nullptr, &err), "tessera_dataset_open", "out_dataset");
   EXPECT_NULL_POINTER(tessera_dataset_create(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, nullptr, &err), "tessera_dataset_create", "out_dataset");
   EXPECT_NULL_POINTER(tessera_dataset_push(tessera_dataset{0}, nullptr, scratch<int64_t>(), 1, &err), "tessera_dataset_push", "tokens");
@@ -179,6 +183,9 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_pack_create("x", nullptr, 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create", "lengths");
   EXPECT_NULL_POINTER(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, nullptr, scratch<int64_t>(), &err), "tessera_pack_create", "out_packs");
   EXPECT_NULL_POINTER(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), nullptr, &err), "tessera_pack_create", "out_pack_count");
+  EXPECT_NULL_POINTER(tessera_pack_get_pieces(tessera_config{0}, nullptr, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_pack_get_pieces", "lengths");
+  EXPECT_NULL_POINTER(tessera_pack_get_pieces(tessera_config{0}, scratch<int64_t>(), 1, nullptr, 64, scratch<size_t>(), &err), "tessera_pack_get_pieces", "buf");
+  EXPECT_NULL_POINTER(tessera_pack_get_pieces(tessera_config{0}, scratch<int64_t>(), 1, scratch<int64_t>(), 64, nullptr, &err), "tessera_pack_get_pieces", "out_len");
   EXPECT_NULL_POINTER(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, nullptr, 64, scratch<size_t>(), &err), "tessera_plan_get_text", "buf");
   EXPECT_NULL_POINTER(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, nullptr, &err), "tessera_plan_get_text", "out_len");
   EXPECT_NULL_POINTER(tessera_timeline_options_init(nullptr, 64), "tessera_timeline_options_init", "options");
@@ -198,7 +205,7 @@ inline void every_pointer_null_in_turn() {
   EXPECT_NULL_POINTER(tessera_events_next(tessera_events{0}, 1, nullptr, &err), "tessera_events_next", "out_event");
 }
 
-// 103 calls
+// 106 calls
 inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_config_set(tessera_config{0}, "x", "x", &err), "tessera_config_set", "config");
   EXPECT_NULL_HANDLE(tessera_config_get(tessera_config{0}, "x", scratch<char>(), 64, scratch<size_t>(), &err), "tessera_config_get", "config");
@@ -242,6 +249,8 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_batch_count(tessera_batch{0}, scratch<int64_t>(), &err), "tessera_batch_count", "batch");
   EXPECT_NULL_HANDLE(tessera_batch_count_tokens(tessera_batch{0}, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_batch_count_tokens", "batch");
   EXPECT_NULL_HANDLE(tessera_batch_get_array(tessera_batch{0}, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_array", "batch");
+  EXPECT_NULL_HANDLE(tessera_batch_push_form(tessera_batch{0}, tessera_config{0}, 1, scratch<int64_t>(), scratch<int64_t>(), 1, 1, scratch<int64_t>(), 1, 1, &err), "tessera_batch_push_form", "batch");
+  EXPECT_NULL_HANDLE(tessera_batch_get_rows(tessera_batch{0}, 1, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_rows", "batch");
   EXPECT_NULL_HANDLE(tessera_dataset_open(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_open", "config");
   EXPECT_NULL_HANDLE(tessera_dataset_create(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_create", "config");
   EXPECT_NULL_HANDLE(tessera_dataset_push(tessera_dataset{0}, scratch<int64_t>(), scratch<int64_t>(), 1, &err), "tessera_dataset_push", "dataset");
@@ -291,6 +300,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_tokenizer_get_chat_text(tessera_tokenizer{0}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
   EXPECT_NULL_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
+  EXPECT_NULL_HANDLE(tessera_pack_get_pieces(tessera_config{0}, scratch<int64_t>(), 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_pack_get_pieces", "config");
   EXPECT_NULL_HANDLE(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_NULL_HANDLE(tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "model");
   EXPECT_NULL_HANDLE(tessera_future_poll(tessera_future{0}, scratch<int32_t>(), &err), "tessera_future_poll", "future");
@@ -305,7 +315,7 @@ inline void every_handle_null() {
   EXPECT_NULL_HANDLE(tessera_events_next(tessera_events{0}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 115 calls
+// 118 calls
 inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_log_set_events(tessera_events{invented(TESSERA_KIND_EVENTS)}, &err), "tessera_log_set_events", "events");
   EXPECT_STALE_HANDLE(tessera_config_destroy(tessera_config{invented(TESSERA_KIND_CONFIG)}), "tessera_config_destroy", "config");
@@ -356,6 +366,8 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_batch_count(tessera_batch{invented(TESSERA_KIND_BATCH)}, scratch<int64_t>(), &err), "tessera_batch_count", "batch");
   EXPECT_STALE_HANDLE(tessera_batch_count_tokens(tessera_batch{invented(TESSERA_KIND_BATCH)}, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_batch_count_tokens", "batch");
   EXPECT_STALE_HANDLE(tessera_batch_get_array(tessera_batch{invented(TESSERA_KIND_BATCH)}, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_array", "batch");
+  EXPECT_STALE_HANDLE(tessera_batch_push_form(tessera_batch{invented(TESSERA_KIND_BATCH)}, tessera_config{0}, 1, scratch<int64_t>(), scratch<int64_t>(), 1, 1, scratch<int64_t>(), 1, 1, &err), "tessera_batch_push_form", "batch");
+  EXPECT_STALE_HANDLE(tessera_batch_get_rows(tessera_batch{invented(TESSERA_KIND_BATCH)}, 1, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_rows", "batch");
   EXPECT_STALE_HANDLE(tessera_dataset_open(tessera_config{invented(TESSERA_KIND_CONFIG)}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_open", "config");
   EXPECT_STALE_HANDLE(tessera_dataset_create(tessera_config{invented(TESSERA_KIND_CONFIG)}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_create", "config");
   EXPECT_STALE_HANDLE(tessera_dataset_destroy(tessera_dataset{invented(TESSERA_KIND_DATASET)}), "tessera_dataset_destroy", "dataset");
@@ -408,6 +420,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_tokenizer_get_chat_text(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
   EXPECT_STALE_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{invented(TESSERA_KIND_TOKENIZER)}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
+  EXPECT_STALE_HANDLE(tessera_pack_get_pieces(tessera_config{invented(TESSERA_KIND_CONFIG)}, scratch<int64_t>(), 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_pack_get_pieces", "config");
   EXPECT_STALE_HANDLE(tessera_plan_get_text(tessera_model{invented(TESSERA_KIND_MODEL)}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_STALE_HANDLE(tessera_plan_get_timeline(tessera_model{invented(TESSERA_KIND_MODEL)}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "model");
   EXPECT_STALE_HANDLE(tessera_future_destroy(tessera_future{invented(TESSERA_KIND_FUTURE)}), "tessera_future_destroy", "future");
@@ -424,7 +437,7 @@ inline void every_handle_invented() {
   EXPECT_STALE_HANDLE(tessera_events_next(tessera_events{invented(TESSERA_KIND_EVENTS)}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 115 calls
+// 118 calls
 inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_log_set_events(tessera_events{other_kind<tessera_events>()}, &err), "tessera_log_set_events", "events");
   EXPECT_WRONG_HANDLE(tessera_config_destroy(tessera_config{other_kind<tessera_config>()}), "tessera_config_destroy", "config");
@@ -475,6 +488,8 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_batch_count(tessera_batch{other_kind<tessera_batch>()}, scratch<int64_t>(), &err), "tessera_batch_count", "batch");
   EXPECT_WRONG_HANDLE(tessera_batch_count_tokens(tessera_batch{other_kind<tessera_batch>()}, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_batch_count_tokens", "batch");
   EXPECT_WRONG_HANDLE(tessera_batch_get_array(tessera_batch{other_kind<tessera_batch>()}, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_array", "batch");
+  EXPECT_WRONG_HANDLE(tessera_batch_push_form(tessera_batch{other_kind<tessera_batch>()}, tessera_config{0}, 1, scratch<int64_t>(), scratch<int64_t>(), 1, 1, scratch<int64_t>(), 1, 1, &err), "tessera_batch_push_form", "batch");
+  EXPECT_WRONG_HANDLE(tessera_batch_get_rows(tessera_batch{other_kind<tessera_batch>()}, 1, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_rows", "batch");
   EXPECT_WRONG_HANDLE(tessera_dataset_open(tessera_config{other_kind<tessera_config>()}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_open", "config");
   EXPECT_WRONG_HANDLE(tessera_dataset_create(tessera_config{other_kind<tessera_config>()}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_create", "config");
   EXPECT_WRONG_HANDLE(tessera_dataset_destroy(tessera_dataset{other_kind<tessera_dataset>()}), "tessera_dataset_destroy", "dataset");
@@ -527,6 +542,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_tokenizer_get_chat_text(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_get_chat_text", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_tokenizer_encode_chat(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat", "tokenizer");
   EXPECT_WRONG_HANDLE(tessera_tokenizer_encode_batch(tessera_tokenizer{other_kind<tessera_tokenizer>()}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch", "tokenizer");
+  EXPECT_WRONG_HANDLE(tessera_pack_get_pieces(tessera_config{other_kind<tessera_config>()}, scratch<int64_t>(), 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_pack_get_pieces", "config");
   EXPECT_WRONG_HANDLE(tessera_plan_get_text(tessera_model{other_kind<tessera_model>()}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text", "model");
   EXPECT_WRONG_HANDLE(tessera_plan_get_timeline(tessera_model{other_kind<tessera_model>()}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline", "model");
   EXPECT_WRONG_HANDLE(tessera_future_destroy(tessera_future{other_kind<tessera_future>()}), "tessera_future_destroy", "future");
@@ -543,7 +559,7 @@ inline void every_handle_of_another_kind() {
   EXPECT_WRONG_HANDLE(tessera_events_next(tessera_events{other_kind<tessera_events>()}, 1, Initialised<tessera_event>::get(tessera_event_init), &err), "tessera_events_next", "events");
 }
 
-// 145 calls
+// 148 calls
 inline void everything_null() {
   (void)tessera_handle_count(0, nullptr, nullptr);
   (void)tessera_build_info(nullptr, 0, nullptr, nullptr);
@@ -616,6 +632,8 @@ inline void everything_null() {
   (void)tessera_batch_count(tessera_batch{0}, nullptr, nullptr);
   (void)tessera_batch_count_tokens(tessera_batch{0}, nullptr, nullptr, nullptr);
   (void)tessera_batch_get_array(tessera_batch{0}, 0, 0, nullptr, 0, nullptr, nullptr);
+  (void)tessera_batch_push_form(tessera_batch{0}, tessera_config{0}, 0, nullptr, nullptr, 0, 0, nullptr, 0, 0, nullptr);
+  (void)tessera_batch_get_rows(tessera_batch{0}, 0, 0, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_dataset_open(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, nullptr, nullptr);
   (void)tessera_dataset_create(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, nullptr, nullptr);
   (void)tessera_dataset_destroy(tessera_dataset{0});
@@ -672,6 +690,7 @@ inline void everything_null() {
   (void)tessera_tokenizer_encode_chat(tessera_tokenizer{0}, nullptr, nullptr, nullptr, 0, nullptr, nullptr);
   (void)tessera_tokenizer_encode_batch(tessera_tokenizer{0}, nullptr, 0, nullptr, 0, 0, nullptr, nullptr, 0, nullptr, nullptr);
   (void)tessera_pack_create(nullptr, nullptr, 0, 0, 0, nullptr, nullptr, nullptr);
+  (void)tessera_pack_get_pieces(tessera_config{0}, nullptr, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 0, 0, nullptr, 0, nullptr, nullptr);
   (void)tessera_timeline_options_init(nullptr, 0);
   (void)tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 0, nullptr, nullptr, 0, nullptr, nullptr);
@@ -692,7 +711,7 @@ inline void everything_null() {
   (void)tessera_events_next(tessera_events{0}, 0, nullptr, nullptr);
 }
 
-// 145 calls
+// 148 calls
 inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_handle_count(1, scratch<int64_t>(), &err), "tessera_handle_count");
   EXPECT_STOPPED(tessera_build_info(scratch<char>(), 64, scratch<size_t>(), &err), "tessera_build_info");
@@ -765,6 +784,8 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_batch_count(tessera_batch{0}, scratch<int64_t>(), &err), "tessera_batch_count");
   EXPECT_STOPPED(tessera_batch_count_tokens(tessera_batch{0}, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_batch_count_tokens");
   EXPECT_STOPPED(tessera_batch_get_array(tessera_batch{0}, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_array");
+  EXPECT_STOPPED(tessera_batch_push_form(tessera_batch{0}, tessera_config{0}, 1, scratch<int64_t>(), scratch<int64_t>(), 1, 1, scratch<int64_t>(), 1, 1, &err), "tessera_batch_push_form");
+  EXPECT_STOPPED(tessera_batch_get_rows(tessera_batch{0}, 1, 1, 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_batch_get_rows");
   EXPECT_STOPPED(tessera_dataset_open(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_open");
   EXPECT_STOPPED(tessera_dataset_create(tessera_config{0}, tessera_mesh{0}, tessera_model{0}, scratch<tessera_dataset>(), &err), "tessera_dataset_create");
   EXPECT_STOPPED(tessera_dataset_destroy(tessera_dataset{0}), "tessera_dataset_destroy");
@@ -821,6 +842,7 @@ inline void every_function_throwing() {
   EXPECT_STOPPED(tessera_tokenizer_encode_chat(tessera_tokenizer{0}, "x", scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_chat");
   EXPECT_STOPPED(tessera_tokenizer_encode_batch(tessera_tokenizer{0}, "x", 64, scratch<int64_t>(), 1, 1, scratch<int64_t>(), scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_tokenizer_encode_batch");
   EXPECT_STOPPED(tessera_pack_create("x", scratch<int64_t>(), 1, 1, 1, scratch<int64_t>(), scratch<int64_t>(), &err), "tessera_pack_create");
+  EXPECT_STOPPED(tessera_pack_get_pieces(tessera_config{0}, scratch<int64_t>(), 1, scratch<int64_t>(), 64, scratch<size_t>(), &err), "tessera_pack_get_pieces");
   EXPECT_STOPPED(tessera_plan_get_text(tessera_model{0}, tessera_config{0}, 1, 1, scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_text");
   EXPECT_STOPPED(tessera_timeline_options_init(scratch<tessera_timeline_options>(), 64), "tessera_timeline_options_init");
   EXPECT_STOPPED(tessera_plan_get_timeline(tessera_model{0}, tessera_config{0}, 1, scratch<tessera_timeline_options>(), scratch<char>(), 64, scratch<size_t>(), &err), "tessera_plan_get_timeline");
@@ -917,6 +939,8 @@ inline const char* const kFunctions[] = {
     "tessera_batch_count",
     "tessera_batch_count_tokens",
     "tessera_batch_get_array",
+    "tessera_batch_push_form",
+    "tessera_batch_get_rows",
     "tessera_dataset_open",
     "tessera_dataset_create",
     "tessera_dataset_destroy",
@@ -973,6 +997,7 @@ inline const char* const kFunctions[] = {
     "tessera_tokenizer_encode_chat",
     "tessera_tokenizer_encode_batch",
     "tessera_pack_create",
+    "tessera_pack_get_pieces",
     "tessera_plan_get_text",
     "tessera_timeline_options_init",
     "tessera_plan_get_timeline",

@@ -33,8 +33,8 @@ end
 export Config, World, Mesh, Model, Batch, Dataset, Tokenizer, Tensor, Trainer, Events, Future, TesseraException, WorldOptions,
     Metrics, load!, leave, abort, run_ranks, rank, step!, forward_backward!, optimizer_step!, zero_grad!, evaluate, generate,
     logits, parameter, parameter_names, gradient, set_parameter!, save, export_model, encode, encode_batch, decode, chat_text,
-    encode_chat, plan, set_tp_plan!, timeline, pack, all_reduce!, all_gather!, reduce_scatter!, all_to_all!, barrier,
-    push_arrow!, push_end!, count_steps, report, lengths
+    encode_chat, plan, set_tp_plan!, timeline, pack, pack_pieces, push_form!, padded_rows, all_reduce!, all_gather!,
+    reduce_scatter!, all_to_all!, barrier, push_arrow!, push_end!, count_steps, report, lengths
 
 "The path of the library: TESSERA_LIBRARY, or what the system's loader finds."
 library_path() = get(ENV, "TESSERA_LIBRARY", CAPI.LIBRARY)

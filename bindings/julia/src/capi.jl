@@ -97,6 +97,14 @@ const TESSERA_BATCH_LABELS = Int32(1)
 const TESSERA_BATCH_POSITIONS = Int32(2)
 const TESSERA_BATCH_CU_SEQLENS = Int32(3)
 const TESSERA_BATCH_CU_SEQLENS_PADDED = Int32(4)
+const TESSERA_BATCH_SEGMENTS = Int32(5)
+
+# enum tessera_batch_form
+const TESSERA_BATCH_FORM_LENGTHS = Int32(0)
+const TESSERA_BATCH_FORM_ROWS = Int32(1)
+const TESSERA_BATCH_FORM_POSITIONS = Int32(2)
+const TESSERA_BATCH_FORM_SEGMENTS = Int32(3)
+const TESSERA_BATCH_FORM_CU_SEQLENS = Int32(4)
 
 # enum tessera_plan_part
 const TESSERA_PLAN_SUMMARY = Int32(0)
@@ -425,6 +433,10 @@ tessera_batch_count_tokens(batch, out_tokens, out_labels, err) =
     ccall((:tessera_batch_count_tokens, LIBRARY), Int32, (TesseraBatch,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), batch, out_tokens, out_labels, err)
 tessera_batch_get_array(batch, index, array, buf, cap, out_len, err) =
     ccall((:tessera_batch_get_array, LIBRARY), Int32, (TesseraBatch,Int64,Int32,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), batch, index, array, buf, cap, out_len, err)
+tessera_batch_push_form(batch, layout, form, tokens, labels, n_tokens, labels_shifted, index, n_index, extent, err) =
+    ccall((:tessera_batch_push_form, LIBRARY), Int32, (TesseraBatch,TesseraConfig,Int32,Ptr{Int64},Ptr{Int64},Int64,Int32,Ptr{Int64},Int64,Int64,Ptr{TesseraError},), batch, layout, form, tokens, labels, n_tokens, labels_shifted, index, n_index, extent, err)
+tessera_batch_get_rows(batch, index, row_length, pad_token, buf, cap, out_len, err) =
+    ccall((:tessera_batch_get_rows, LIBRARY), Int32, (TesseraBatch,Int64,Int64,Int64,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), batch, index, row_length, pad_token, buf, cap, out_len, err)
 tessera_dataset_open(config, mesh, model, out_dataset, err) =
     ccall((:tessera_dataset_open, LIBRARY), Int32, (TesseraConfig,TesseraMesh,TesseraModel,Ptr{TesseraDataset},Ptr{TesseraError},), config, mesh, model, out_dataset, err)
 tessera_dataset_create(config, mesh, model, out_dataset, err) =
@@ -537,6 +549,8 @@ tessera_tokenizer_encode_batch(tokenizer, text, bytes, text_ends, n_texts, add_s
     ccall((:tessera_tokenizer_encode_batch, LIBRARY), Int32, (TesseraTokenizer,Cstring,Csize_t,Ptr{Int64},Int64,Int32,Ptr{Int64},Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), tokenizer, text, bytes, text_ends, n_texts, add_special, out_ends, buf, cap, out_len, err)
 tessera_pack_create(packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err) =
     ccall((:tessera_pack_create, LIBRARY), Int32, (Cstring,Ptr{Int64},Int64,Int64,Int64,Ptr{Int64},Ptr{Int64},Ptr{TesseraError},), packer, lengths, n_lengths, capacity, seed, out_packs, out_pack_count, err)
+tessera_pack_get_pieces(config, lengths, n_lengths, buf, cap, out_len, err) =
+    ccall((:tessera_pack_get_pieces, LIBRARY), Int32, (TesseraConfig,Ptr{Int64},Int64,Ptr{Int64},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), config, lengths, n_lengths, buf, cap, out_len, err)
 tessera_plan_get_text(model, config, world_size, part, buf, cap, out_len, err) =
     ccall((:tessera_plan_get_text, LIBRARY), Int32, (TesseraModel,TesseraConfig,Int64,Int32,Ptr{UInt8},Csize_t,Ptr{Csize_t},Ptr{TesseraError},), model, config, world_size, part, buf, cap, out_len, err)
 tessera_timeline_options_init(options, struct_size) =

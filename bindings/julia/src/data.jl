@@ -48,6 +48,20 @@ function pack(packer, lengths, capacity; seed = 0)
     return packs, count[]
 end
 
+"A document, or a part of it, in a row: documents and rows from 1, `begin_` is the first token in the document, from 1."
+struct Piece
+    row::Int64
+    document::Int64
+    begin_::Int64
+    length::Int64
+end
+"The rows that a dataset with these keys makes of documents of these lengths, `Piece` by `Piece`."
+function pack_pieces(config::Config, lengths)
+    lengths = collect(Int64, lengths)
+    numbers = array(Int64, CAPI.tessera_pack_get_pieces, config, lengths, length(lengths); guess = 6 * length(lengths) + 64)
+    return [Piece(numbers[i] + 1, numbers[i + 1] + 1, numbers[i + 2] + 1, numbers[i + 3]) for i in 1:4:length(numbers)]
+end
+
 "One rank's share of a step: micro-batches, each of which is some documents end to end."
 Batch() = Batch(handle(CAPI.TesseraBatch, CAPI.tessera_batch_create))
 labels_in(::Nothing, tokens) = C_NULL
@@ -70,6 +84,29 @@ function count_tokens(batch::Batch)
 end
 "One array (a CAPI.TESSERA_BATCH_*) of micro-batch `index`, from 1."
 batch_array(batch::Batch, index, which) = array(Int64, CAPI.tessera_batch_get_array, batch, index - 1, which)
+
+"""
+    push_form!(batch, form, tokens, index; labels, labels_shifted, extent, layout)
+
+Appends a micro-batch from another form of packed documents, a CAPI.TESSERA_BATCH_FORM_* that `index` tells as it does in C.
+"""
+function push_form!(batch::Batch, form, tokens, index; labels = nothing, labels_shifted = false, extent = 0, layout = nothing)
+    GC.@preserve layout call(CAPI.tessera_batch_push_form, batch, or_null(CAPI.TesseraConfig, layout), Int32(form),
+        collect(Int64, tokens), labels_in(labels, tokens), length(tokens), Int32(labels_shifted), collect(Int64, index),
+        length(index), extent)
+    return batch
+end
+"""
+    padded_rows(batch, index; row_length = 0, pad_token = 0)
+
+Micro-batch `index`, from 1, as padded rows, a column for each document: (tokens, labels in their positions, positions, mask).
+"""
+function padded_rows(batch::Batch, index; row_length = 0, pad_token = 0)
+    numbers = array(Int64, CAPI.tessera_batch_get_rows, batch, index - 1, row_length, pad_token)
+    documents = length(batch_array(batch, index, CAPI.TESSERA_BATCH_CU_SEQLENS)) - 1
+    all = reshape(numbers, :, documents, 4)
+    return (tokens = all[:, :, 1], labels = all[:, :, 2], positions = all[:, :, 3], mask = all[:, :, 4])
+end
 
 """
     Dataset(config, mesh = nothing, model = nothing)

@@ -232,6 +232,17 @@ end
     @test code_of(() -> Dataset(config)) == CAPI.TESSERA_E_ARGUMENT
     packs, count = pack("ffd", [6, 5, 4, 3], 10)
     @test length(packs) == 4 && count == 2
+    config = Config()
+    config["data.seq_len"] = 10
+    config["data.packing"] = "next_fit_split"
+    pieces = pack_pieces(config, [6, 5])
+    @test [(p.row, p.document, p.begin_, p.length) for p in pieces] == [(1, 1, 1, 6), (1, 2, 1, 4), (2, 2, 5, 1)]
+    batch = Batch()
+    push_form!(batch, CAPI.TESSERA_BATCH_FORM_ROWS, [5, 6, 7, 0, 8, 9, 0, 0], [3, 2])
+    @test Tessera.batch_array(batch, 1, CAPI.TESSERA_BATCH_SEGMENTS) == [1, 1, 1, 0, 2, 2, 0, 0]
+    rows = padded_rows(batch, 1; row_length = 4, pad_token = 1)
+    @test rows.tokens == [5 8; 6 9; 7 1; 1 1] && rows.mask[:, 2] == [1, 1, 0, 0]
+    @test_throws TesseraException push_form!(batch, CAPI.TESSERA_BATCH_FORM_POSITIONS, [5, 6], [0, 2])
 end
 
 @testset "tokenizer" begin

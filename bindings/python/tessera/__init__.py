@@ -500,6 +500,13 @@ def pack(packer, lengths, capacity, seed=0):
     return list(packs[:len(lengths)]), count.value
 
 
+def pack_pieces(config, lengths):
+    """The rows that a dataset with these keys makes of documents of these lengths: (row, document, begin, length) of each piece
+    of a document."""
+    numbers = array(c_int64, library.tessera_pack_get_pieces, config, i64(lengths), len(lengths), guess=6 * len(lengths) + 64)
+    return list(zip(*[iter(numbers)] * 4))
+
+
 def _labels(labels, tokens):
     if labels is not None and len(labels) != len(tokens):
         raise bad_argument(f"{len(labels)} labels for {len(tokens)} tokens")
@@ -530,6 +537,20 @@ class Batch(Owner):
     def array(self, index, which):
         """One array (a capi.BATCH_*) of micro-batch `index`."""
         return array(c_int64, library.tessera_batch_get_array, self, index, which)
+
+    def push_form(self, form, tokens, index, labels=None, labels_shifted=False, extent=0, layout=None):
+        """Appends a micro-batch from another form of packed documents, a capi.BATCH_FORM_* that `index` tells."""
+        call(library.tessera_batch_push_form, self, null_or(capi.Config, layout), form, i64(tokens), _labels(labels, tokens),
+             len(tokens), int(labels_shifted), i64(index), len(index), extent)
+
+    def rows(self, index, row_length=0, pad_token=0):
+        """Micro-batch `index` as one padded row for each document: tokens, labels in their positions, position ids and
+        attention mask, each a list of rows."""
+        numbers = array(c_int64, library.tessera_batch_get_rows, self, index, row_length, pad_token)
+        count = len(self.array(index, capi.BATCH_CU_SEQLENS)) - 1
+        width = len(numbers) // (4 * count)
+        rows = [numbers[at:at + width] for at in range(0, len(numbers), width)]
+        return tuple(rows[part * count:(part + 1) * count] for part in range(4))
 
 
 def _capsule(capsule, name):

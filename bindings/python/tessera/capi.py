@@ -98,6 +98,14 @@ BATCH_LABELS = 1
 BATCH_POSITIONS = 2
 BATCH_CU_SEQLENS = 3
 BATCH_CU_SEQLENS_PADDED = 4
+BATCH_SEGMENTS = 5
+
+# enum tessera_batch_form
+BATCH_FORM_LENGTHS = 0
+BATCH_FORM_ROWS = 1
+BATCH_FORM_POSITIONS = 2
+BATCH_FORM_SEGMENTS = 3
+BATCH_FORM_CU_SEQLENS = 4
 
 # enum tessera_plan_part
 PLAN_SUMMARY = 0
@@ -370,6 +378,8 @@ FUNCTIONS = {
     "tessera_batch_count": (c_int32, [Batch, POINTER(c_int64), POINTER(Error)]),
     "tessera_batch_count_tokens": (c_int32, [Batch, POINTER(c_int64), POINTER(c_int64), POINTER(Error)]),
     "tessera_batch_get_array": (c_int32, [Batch, c_int64, c_int32, POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
+    "tessera_batch_push_form": (c_int32, [Batch, Config, c_int32, POINTER(c_int64), POINTER(c_int64), c_int64, c_int32, POINTER(c_int64), c_int64, c_int64, POINTER(Error)]),
+    "tessera_batch_get_rows": (c_int32, [Batch, c_int64, c_int64, c_int64, POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_dataset_open": (c_int32, [Config, Mesh, Model, POINTER(Dataset), POINTER(Error)]),
     "tessera_dataset_create": (c_int32, [Config, Mesh, Model, POINTER(Dataset), POINTER(Error)]),
     "tessera_dataset_destroy": (c_int32, [Dataset]),
@@ -426,6 +436,7 @@ FUNCTIONS = {
     "tessera_tokenizer_encode_chat": (c_int32, [Tokenizer, c_char_p, POINTER(c_int64), POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_tokenizer_encode_batch": (c_int32, [Tokenizer, c_char_p, c_size_t, POINTER(c_int64), c_int64, c_int32, POINTER(c_int64), POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_pack_create": (c_int32, [c_char_p, POINTER(c_int64), c_int64, c_int64, c_int64, POINTER(c_int64), POINTER(c_int64), POINTER(Error)]),
+    "tessera_pack_get_pieces": (c_int32, [Config, POINTER(c_int64), c_int64, POINTER(c_int64), c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_plan_get_text": (c_int32, [Model, Config, c_int64, c_int32, c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),
     "tessera_timeline_options_init": (c_int32, [POINTER(TimelineOptions), c_size_t]),
     "tessera_plan_get_timeline": (c_int32, [Model, Config, c_int64, POINTER(TimelineOptions), c_char_p, c_size_t, POINTER(c_size_t), POINTER(Error)]),

@@ -112,6 +112,20 @@ class Calls(unittest.TestCase):
         data.state = start
         self.assertEqual(len(next(data)), 2)
         self.assertEqual(tessera.pack("ffd", [6, 5, 4, 3], 10)[1], 2)
+        config = tessera.Config()
+        config["data.seq_len"], config["data.packing"] = 10, "next_fit_split"
+        self.assertEqual(tessera.pack_pieces(config, [6, 5]), [(0, 0, 0, 6), (0, 1, 0, 4), (1, 1, 4, 1)])
+        self.assertEqual(tessera.pack_pieces(config, []), [])
+
+    def test_packed_documents_have_other_forms(self):
+        with tessera.Batch() as batch:
+            for form, index in ((capi.BATCH_FORM_ROWS, [3, 2]), (capi.BATCH_FORM_SEGMENTS, [1, 1, 1, 0, 2, 2, 0, 0])):
+                batch.push_form(form, [5, 6, 7, 0, 8, 9, 0, 0], index)
+                self.assertEqual(batch.array(0, capi.BATCH_SEGMENTS), [1, 1, 1, 0, 2, 2, 0, 0])
+            self.assertEqual(batch.rows(0, 4, 1), ([[5, 6, 7, 1], [8, 9, 1, 1]], [[-100, 6, 7, -100], [-100, 9, -100, -100]],
+                                                   [[0, 1, 2, 0], [0, 1, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 0]]))
+            with self.assertRaises(tessera.Error):
+                batch.push_form(capi.BATCH_FORM_POSITIONS, [5, 6], [0, 2])
 
     def test_threads_get_their_own_errors(self):
         wrong = []

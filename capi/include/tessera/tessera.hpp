@@ -619,6 +619,37 @@ inline std::vector<std::int64_t> pack(const std::string &packer, const std::vect
     return packs;
 }
 
+/// A document, or a part of it, in a row of pack_pieces.
+struct Piece {
+    std::int64_t row;
+    std::int64_t document;
+    std::int64_t begin;  ///< its first token in the document
+    std::int64_t length;
+};
+
+/// The rows that a dataset with these keys makes of documents of these lengths, piece by piece.
+inline std::vector<Piece> pack_pieces(const Config &config, const std::vector<std::int64_t> &lengths) {
+    const std::int64_t none = 0;  // the interface wants memory, also of no lengths
+    const std::int64_t *given = lengths.empty() ? &none : lengths.data();
+    const std::vector<std::int64_t> numbers = detail::read_guessed<std::vector<std::int64_t>>(
+        6 * lengths.size() + 64, 0, tessera_pack_get_pieces, config.get(), given,
+        static_cast<std::int64_t>(lengths.size()));
+    std::vector<Piece> pieces;
+    for (std::size_t i = 0; i + 3 < numbers.size(); i += 4)
+        pieces.push_back(Piece{numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3]});
+    return pieces;
+}
+
+/// Documents as padded rows [rows, row_length] (BSHD), each array row after row.
+struct PaddedRows {
+    std::int64_t rows;
+    std::int64_t row_length;
+    std::vector<std::int64_t> tokens;
+    std::vector<std::int64_t> labels;  ///< in the positions of tokens
+    std::vector<std::int64_t> positions;
+    std::vector<std::int64_t> attention_mask;
+};
+
 /// One rank's share of a step. An empty owner (false) is what Dataset::next returns at the end.
 class Batch : public detail::Handle<tessera_batch, tessera_batch_destroy> {
    public:
@@ -635,6 +666,18 @@ class Batch : public detail::Handle<tessera_batch, tessera_batch_destroy> {
                         std::to_string(labels.size()) + " labels for " + std::to_string(tokens.size()) + " tokens");
         push(tokens, labels.data(), lengths);
     }
+    /// Appends a micro-batch from another form of packed documents, a tessera_batch_form that `index` tells; without labels
+    /// the tokens are their own. The layout may be null.
+    void push_form(std::int32_t form, const std::vector<std::int64_t> &tokens, const std::vector<std::int64_t> &index,
+                   const std::vector<std::int64_t> &labels = std::vector<std::int64_t>(), bool labels_shifted = false,
+                   std::int64_t extent = 0, const Config *layout = nullptr) {
+        if (!labels.empty() && labels.size() != tokens.size())
+            throw Error(TESSERA_E_ARGUMENT,
+                        std::to_string(labels.size()) + " labels for " + std::to_string(tokens.size()) + " tokens");
+        detail::call(tessera_batch_push_form, Handle::get(), detail::get_or_null(layout), form, tokens.data(),
+                     labels.empty() ? nullptr : labels.data(), static_cast<std::int64_t>(tokens.size()),
+                     std::int32_t(labels_shifted), index.data(), static_cast<std::int64_t>(index.size()), extent);
+    }
     std::int64_t count() const {
         std::int64_t count = 0;
         detail::call(tessera_batch_count, Handle::get(), &count);
@@ -649,6 +692,20 @@ class Batch : public detail::Handle<tessera_batch, tessera_batch_destroy> {
     /// A tessera_batch_array of micro-batch `index`.
     std::vector<std::int64_t> array(std::int64_t index, std::int32_t which) const {
         return detail::read<std::vector<std::int64_t>>(0, tessera_batch_get_array, Handle::get(), index, which);
+    }
+    /// Micro-batch `index` as one padded row for each document; row_length 0: as long as the longest.
+    PaddedRows rows(std::int64_t index, std::int64_t row_length = 0, std::int64_t pad_token = 0) const {
+        const std::vector<std::int64_t> all = detail::read<std::vector<std::int64_t>>(
+            0, tessera_batch_get_rows, Handle::get(), index, row_length, pad_token);
+        const std::int64_t rows = static_cast<std::int64_t>(array(index, TESSERA_BATCH_CU_SEQLENS).size()) - 1;
+        const std::ptrdiff_t part = static_cast<std::ptrdiff_t>(all.size() / 4);
+        const auto at = all.begin();
+        return PaddedRows{rows,
+                          part / rows,
+                          std::vector<std::int64_t>(at, at + part),
+                          std::vector<std::int64_t>(at + part, at + 2 * part),
+                          std::vector<std::int64_t>(at + 2 * part, at + 3 * part),
+                          std::vector<std::int64_t>(at + 3 * part, at + 4 * part)};
     }
 
    private:

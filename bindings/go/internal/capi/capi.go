@@ -162,7 +162,7 @@ typedef long long swig_type_132;
 typedef long long swig_type_133;
 typedef long long swig_type_134;
 typedef long long swig_type_135;
-typedef _gostring_ swig_type_136;
+typedef long long swig_type_136;
 typedef long long swig_type_137;
 typedef long long swig_type_138;
 typedef long long swig_type_139;
@@ -172,7 +172,7 @@ typedef long long swig_type_142;
 typedef long long swig_type_143;
 typedef long long swig_type_144;
 typedef long long swig_type_145;
-typedef long long swig_type_146;
+typedef _gostring_ swig_type_146;
 typedef long long swig_type_147;
 typedef long long swig_type_148;
 typedef long long swig_type_149;
@@ -212,68 +212,68 @@ typedef long long swig_type_182;
 typedef long long swig_type_183;
 typedef long long swig_type_184;
 typedef long long swig_type_185;
-typedef _gostring_ swig_type_186;
+typedef long long swig_type_186;
 typedef long long swig_type_187;
-typedef _gostring_ swig_type_188;
+typedef long long swig_type_188;
 typedef long long swig_type_189;
-typedef _gostring_ swig_type_190;
+typedef long long swig_type_190;
 typedef long long swig_type_191;
-typedef _gostring_ swig_type_192;
+typedef long long swig_type_192;
 typedef long long swig_type_193;
-typedef _gostring_ swig_type_194;
+typedef long long swig_type_194;
 typedef long long swig_type_195;
-typedef long long swig_type_196;
-typedef _gostring_ swig_type_197;
-typedef long long swig_type_198;
+typedef _gostring_ swig_type_196;
+typedef long long swig_type_197;
+typedef _gostring_ swig_type_198;
 typedef long long swig_type_199;
-typedef long long swig_type_200;
+typedef _gostring_ swig_type_200;
 typedef long long swig_type_201;
-typedef long long swig_type_202;
-typedef _gostring_ swig_type_203;
-typedef long long swig_type_204;
+typedef _gostring_ swig_type_202;
+typedef long long swig_type_203;
+typedef _gostring_ swig_type_204;
 typedef long long swig_type_205;
-typedef _gostring_ swig_type_206;
-typedef long long swig_type_207;
+typedef long long swig_type_206;
+typedef _gostring_ swig_type_207;
 typedef long long swig_type_208;
-typedef _gostring_ swig_type_209;
+typedef long long swig_type_209;
 typedef long long swig_type_210;
 typedef long long swig_type_211;
-typedef _gostring_ swig_type_212;
-typedef long long swig_type_213;
+typedef long long swig_type_212;
+typedef _gostring_ swig_type_213;
 typedef long long swig_type_214;
-typedef _gostring_ swig_type_215;
-typedef long long swig_type_216;
-typedef _gostring_ swig_type_217;
-typedef _gostring_ swig_type_218;
-typedef long long swig_type_219;
+typedef long long swig_type_215;
+typedef _gostring_ swig_type_216;
+typedef long long swig_type_217;
+typedef long long swig_type_218;
+typedef _gostring_ swig_type_219;
 typedef long long swig_type_220;
 typedef long long swig_type_221;
-typedef long long swig_type_222;
+typedef _gostring_ swig_type_222;
 typedef long long swig_type_223;
 typedef long long swig_type_224;
-typedef long long swig_type_225;
+typedef _gostring_ swig_type_225;
 typedef long long swig_type_226;
-typedef long long swig_type_227;
+typedef _gostring_ swig_type_227;
 typedef _gostring_ swig_type_228;
 typedef long long swig_type_229;
 typedef long long swig_type_230;
-typedef _gostring_ swig_type_231;
+typedef long long swig_type_231;
 typedef long long swig_type_232;
 typedef long long swig_type_233;
 typedef long long swig_type_234;
 typedef long long swig_type_235;
 typedef long long swig_type_236;
-typedef _gostring_ swig_type_237;
-typedef long long swig_type_238;
+typedef long long swig_type_237;
+typedef _gostring_ swig_type_238;
 typedef long long swig_type_239;
 typedef long long swig_type_240;
-typedef long long swig_type_241;
+typedef _gostring_ swig_type_241;
 typedef long long swig_type_242;
 typedef long long swig_type_243;
 typedef long long swig_type_244;
 typedef long long swig_type_245;
 typedef long long swig_type_246;
-typedef long long swig_type_247;
+typedef _gostring_ swig_type_247;
 typedef long long swig_type_248;
 typedef long long swig_type_249;
 typedef long long swig_type_250;
@@ -295,6 +295,19 @@ typedef long long swig_type_265;
 typedef long long swig_type_266;
 typedef long long swig_type_267;
 typedef long long swig_type_268;
+typedef long long swig_type_269;
+typedef long long swig_type_270;
+typedef long long swig_type_271;
+typedef long long swig_type_272;
+typedef long long swig_type_273;
+typedef long long swig_type_274;
+typedef long long swig_type_275;
+typedef long long swig_type_276;
+typedef long long swig_type_277;
+typedef long long swig_type_278;
+typedef long long swig_type_279;
+typedef long long swig_type_280;
+typedef long long swig_type_281;
 extern void _wrap_Swig_free_capi_86c7911f401be8f3(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_capi_86c7911f401be8f3(swig_intgo arg1);
 extern swig_type_1 _wrap_tessera_status_name_capi_86c7911f401be8f3(int arg1);
@@ -372,80 +385,83 @@ extern int _wrap_tessera_batch_push_capi_86c7911f401be8f3(swig_type_114 arg1, sw
 extern int _wrap_tessera_batch_count_capi_86c7911f401be8f3(swig_type_117 arg1, swig_voidp arg2, swig_voidp arg3);
 extern int _wrap_tessera_batch_count_tokens_capi_86c7911f401be8f3(swig_type_118 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern int _wrap_tessera_batch_get_array_capi_86c7911f401be8f3(swig_type_119 arg1, swig_type_120 arg2, int arg3, swig_voidp arg4, swig_type_121 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(swig_type_122 arg1, swig_type_123 arg2, swig_type_124 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_create_capi_86c7911f401be8f3(swig_type_125 arg1, swig_type_126 arg2, swig_type_127 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(swig_type_128 arg1);
-extern int _wrap_tessera_dataset_push_capi_86c7911f401be8f3(swig_type_129 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_130 arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(swig_type_131 arg1, swig_voidp arg2);
-extern int _wrap_tessera_dataset_next_capi_86c7911f401be8f3(swig_type_132 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(swig_type_133 arg1, swig_voidp arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(swig_type_135 arg1, swig_type_136 arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(swig_type_137 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(swig_type_138 arg1, swig_voidp arg2, swig_type_139 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(swig_type_140 arg1, swig_voidp arg2, swig_type_141 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(swig_type_142 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_metrics_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_143 arg2);
-extern int _wrap_tessera_generate_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_144 arg2);
-extern int _wrap_tessera_trainer_create_capi_86c7911f401be8f3(swig_type_145 arg1, swig_type_146 arg2, swig_type_147 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(swig_type_148 arg1, swig_type_149 arg2, swig_type_150 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(swig_type_151 arg1);
-extern int _wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(swig_type_152 arg1, swig_type_153 arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_step_capi_86c7911f401be8f3(swig_type_154 arg1, swig_type_155 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(swig_type_156 arg1, swig_type_157 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(swig_type_158 arg1, swig_type_159 arg2, swig_type_160 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(swig_type_161 arg1, swig_type_162 arg2, swig_type_163 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(swig_type_164 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(swig_type_165 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(swig_type_166 arg1, swig_voidp arg2);
-extern int _wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(swig_type_167 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(swig_type_168 arg1, swig_type_169 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(swig_type_170 arg1, swig_type_171 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_generate_capi_86c7911f401be8f3(swig_type_172 arg1, swig_voidp arg2, swig_type_173 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_174 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(swig_type_175 arg1, swig_voidp arg2, swig_type_176 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(swig_type_177 arg1, swig_type_178 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(swig_type_179 arg1, swig_type_180 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(swig_type_181 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(swig_type_182 arg1, swig_type_183 arg2, swig_voidp arg3, swig_type_184 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(swig_type_185 arg1, swig_type_186 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(swig_type_187 arg1, swig_type_188 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(swig_type_189 arg1, swig_type_190 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(swig_type_191 arg1, swig_type_192 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(swig_type_193 arg1, swig_type_194 arg2, swig_type_195 arg3, swig_voidp arg4);
-extern int _wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(swig_type_196 arg1, swig_type_197 arg2, swig_type_198 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(swig_type_199 arg1, swig_type_200 arg2, swig_voidp arg3, swig_type_201 arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(swig_type_202 arg1, swig_type_203 arg2, swig_type_204 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(swig_type_205 arg1, swig_type_206 arg2, swig_type_207 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(swig_type_208 arg1, swig_type_209 arg2, swig_type_210 arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(swig_type_211 arg1, swig_type_212 arg2, swig_type_213 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(swig_type_214 arg1, swig_type_215 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(swig_type_216 arg1, swig_type_217 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(swig_type_218 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(swig_type_219 arg1);
-extern int _wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(swig_type_220 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(swig_type_221 arg1, swig_voidp arg2, swig_type_222 arg3, int arg4, swig_voidp arg5, swig_type_223 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(swig_type_224 arg1, swig_voidp arg2, swig_type_225 arg3, int arg4, swig_voidp arg5, swig_type_226 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(swig_type_227 arg1, swig_type_228 arg2, int arg3, swig_voidp arg4, swig_type_229 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(swig_type_230 arg1, swig_type_231 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_232 arg5, swig_voidp arg6, swig_voidp arg7);
-extern int _wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(swig_type_233 arg1, swig_voidp arg2, swig_type_234 arg3, swig_voidp arg4, swig_type_235 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_236 arg9, swig_voidp arg10, swig_voidp arg11);
-extern int _wrap_tessera_pack_create_capi_86c7911f401be8f3(swig_type_237 arg1, swig_voidp arg2, swig_type_238 arg3, swig_type_239 arg4, swig_type_240 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_plan_get_text_capi_86c7911f401be8f3(swig_type_241 arg1, swig_type_242 arg2, swig_type_243 arg3, int arg4, swig_voidp arg5, swig_type_244 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_245 arg2);
-extern int _wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(swig_type_246 arg1, swig_type_247 arg2, swig_type_248 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_249 arg6, swig_voidp arg7, swig_voidp arg8);
-extern int _wrap_tessera_future_destroy_capi_86c7911f401be8f3(swig_type_250 arg1);
-extern int _wrap_tessera_future_poll_capi_86c7911f401be8f3(swig_type_251 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_capi_86c7911f401be8f3(swig_type_252 arg1, swig_type_253 arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_wait_any_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_254 arg2, swig_type_255 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_cancel_capi_86c7911f401be8f3(swig_type_256 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_result_capi_86c7911f401be8f3(swig_type_257 arg1, swig_voidp arg2);
-extern int _wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(swig_type_258 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(swig_type_259 arg1, swig_voidp arg2, swig_type_260 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(swig_type_261 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(swig_type_262 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(swig_type_263 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_event_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_264 arg2);
-extern int _wrap_tessera_events_create_capi_86c7911f401be8f3(swig_type_265 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_tessera_events_destroy_capi_86c7911f401be8f3(swig_type_266 arg1);
-extern int _wrap_tessera_events_next_capi_86c7911f401be8f3(swig_type_267 arg1, swig_type_268 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_batch_push_form_capi_86c7911f401be8f3(swig_type_122 arg1, swig_type_123 arg2, int arg3, swig_voidp arg4, swig_voidp arg5, swig_type_124 arg6, int arg7, swig_voidp arg8, swig_type_125 arg9, swig_type_126 arg10, swig_voidp arg11);
+extern int _wrap_tessera_batch_get_rows_capi_86c7911f401be8f3(swig_type_127 arg1, swig_type_128 arg2, swig_type_129 arg3, swig_type_130 arg4, swig_voidp arg5, swig_type_131 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(swig_type_132 arg1, swig_type_133 arg2, swig_type_134 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_create_capi_86c7911f401be8f3(swig_type_135 arg1, swig_type_136 arg2, swig_type_137 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(swig_type_138 arg1);
+extern int _wrap_tessera_dataset_push_capi_86c7911f401be8f3(swig_type_139 arg1, swig_voidp arg2, swig_voidp arg3, swig_type_140 arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(swig_type_141 arg1, swig_voidp arg2);
+extern int _wrap_tessera_dataset_next_capi_86c7911f401be8f3(swig_type_142 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(swig_type_143 arg1, swig_voidp arg2, swig_type_144 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(swig_type_145 arg1, swig_type_146 arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(swig_type_147 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(swig_type_148 arg1, swig_voidp arg2, swig_type_149 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(swig_type_150 arg1, swig_voidp arg2, swig_type_151 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(swig_type_152 arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_metrics_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_153 arg2);
+extern int _wrap_tessera_generate_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_154 arg2);
+extern int _wrap_tessera_trainer_create_capi_86c7911f401be8f3(swig_type_155 arg1, swig_type_156 arg2, swig_type_157 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(swig_type_158 arg1, swig_type_159 arg2, swig_type_160 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(swig_type_161 arg1);
+extern int _wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(swig_type_162 arg1, swig_type_163 arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_step_capi_86c7911f401be8f3(swig_type_164 arg1, swig_type_165 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(swig_type_166 arg1, swig_type_167 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(swig_type_168 arg1, swig_type_169 arg2, swig_type_170 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(swig_type_171 arg1, swig_type_172 arg2, swig_type_173 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(swig_type_174 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(swig_type_175 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(swig_type_176 arg1, swig_voidp arg2);
+extern int _wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(swig_type_177 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(swig_type_178 arg1, swig_type_179 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(swig_type_180 arg1, swig_type_181 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_generate_capi_86c7911f401be8f3(swig_type_182 arg1, swig_voidp arg2, swig_type_183 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_184 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(swig_type_185 arg1, swig_voidp arg2, swig_type_186 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(swig_type_187 arg1, swig_type_188 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(swig_type_189 arg1, swig_type_190 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(swig_type_191 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(swig_type_192 arg1, swig_type_193 arg2, swig_voidp arg3, swig_type_194 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(swig_type_195 arg1, swig_type_196 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(swig_type_197 arg1, swig_type_198 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(swig_type_199 arg1, swig_type_200 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(swig_type_201 arg1, swig_type_202 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(swig_type_203 arg1, swig_type_204 arg2, swig_type_205 arg3, swig_voidp arg4);
+extern int _wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(swig_type_206 arg1, swig_type_207 arg2, swig_type_208 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(swig_type_209 arg1, swig_type_210 arg2, swig_voidp arg3, swig_type_211 arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(swig_type_212 arg1, swig_type_213 arg2, swig_type_214 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(swig_type_215 arg1, swig_type_216 arg2, swig_type_217 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(swig_type_218 arg1, swig_type_219 arg2, swig_type_220 arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(swig_type_221 arg1, swig_type_222 arg2, swig_type_223 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(swig_type_224 arg1, swig_type_225 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(swig_type_226 arg1, swig_type_227 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(swig_type_228 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(swig_type_229 arg1);
+extern int _wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(swig_type_230 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(swig_type_231 arg1, swig_voidp arg2, swig_type_232 arg3, int arg4, swig_voidp arg5, swig_type_233 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(swig_type_234 arg1, swig_voidp arg2, swig_type_235 arg3, int arg4, swig_voidp arg5, swig_type_236 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(swig_type_237 arg1, swig_type_238 arg2, int arg3, swig_voidp arg4, swig_type_239 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(swig_type_240 arg1, swig_type_241 arg2, swig_voidp arg3, swig_voidp arg4, swig_type_242 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(swig_type_243 arg1, swig_voidp arg2, swig_type_244 arg3, swig_voidp arg4, swig_type_245 arg5, int arg6, swig_voidp arg7, swig_voidp arg8, swig_type_246 arg9, swig_voidp arg10, swig_voidp arg11);
+extern int _wrap_tessera_pack_create_capi_86c7911f401be8f3(swig_type_247 arg1, swig_voidp arg2, swig_type_248 arg3, swig_type_249 arg4, swig_type_250 arg5, swig_voidp arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_pack_get_pieces_capi_86c7911f401be8f3(swig_type_251 arg1, swig_voidp arg2, swig_type_252 arg3, swig_voidp arg4, swig_type_253 arg5, swig_voidp arg6, swig_voidp arg7);
+extern int _wrap_tessera_plan_get_text_capi_86c7911f401be8f3(swig_type_254 arg1, swig_type_255 arg2, swig_type_256 arg3, int arg4, swig_voidp arg5, swig_type_257 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_258 arg2);
+extern int _wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(swig_type_259 arg1, swig_type_260 arg2, swig_type_261 arg3, swig_voidp arg4, swig_voidp arg5, swig_type_262 arg6, swig_voidp arg7, swig_voidp arg8);
+extern int _wrap_tessera_future_destroy_capi_86c7911f401be8f3(swig_type_263 arg1);
+extern int _wrap_tessera_future_poll_capi_86c7911f401be8f3(swig_type_264 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_capi_86c7911f401be8f3(swig_type_265 arg1, swig_type_266 arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_wait_any_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_267 arg2, swig_type_268 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_cancel_capi_86c7911f401be8f3(swig_type_269 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_result_capi_86c7911f401be8f3(swig_type_270 arg1, swig_voidp arg2);
+extern int _wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(swig_type_271 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(swig_type_272 arg1, swig_voidp arg2, swig_type_273 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(swig_type_274 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(swig_type_275 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(swig_type_276 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_event_init_capi_86c7911f401be8f3(swig_voidp arg1, swig_type_277 arg2);
+extern int _wrap_tessera_events_create_capi_86c7911f401be8f3(swig_type_278 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_tessera_events_destroy_capi_86c7911f401be8f3(swig_type_279 arg1);
+extern int _wrap_tessera_events_next_capi_86c7911f401be8f3(swig_type_280 arg1, swig_type_281 arg2, swig_voidp arg3, swig_voidp arg4);
 #undef intgo
 */
 import "C"
@@ -1309,6 +1325,37 @@ func Tessera_batch_get_array(arg1 uint64, arg2 int64, arg3 int32, arg4 *int64, a
 	return swig_r
 }
 
+func Tessera_batch_push_form(arg1 uint64, arg2 uint64, arg3 int32, arg4 *int64, arg5 *int64, arg6 int64, arg7 int32, arg8 *int64, arg9 int64, arg10 int64, arg11 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	_swig_i_7 := arg8
+	_swig_i_8 := arg9
+	_swig_i_9 := arg10
+	_swig_i_10 := arg11
+	swig_r = (int32)(C._wrap_tessera_batch_push_form_capi_86c7911f401be8f3(C.swig_type_122(_swig_i_0), C.swig_type_123(_swig_i_1), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_124(_swig_i_5), C.int(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_125(_swig_i_8), C.swig_type_126(_swig_i_9), C.swig_voidp(_swig_i_10)))
+	return swig_r
+}
+
+func Tessera_batch_get_rows(arg1 uint64, arg2 int64, arg3 int64, arg4 int64, arg5 *int64, arg6 uint64, arg7 *uint64, arg8 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	_swig_i_7 := arg8
+	swig_r = (int32)(C._wrap_tessera_batch_get_rows_capi_86c7911f401be8f3(C.swig_type_127(_swig_i_0), C.swig_type_128(_swig_i_1), C.swig_type_129(_swig_i_2), C.swig_type_130(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_131(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	return swig_r
+}
+
 func Tessera_dataset_open(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64, arg5 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
@@ -1316,7 +1363,7 @@ func Tessera_dataset_open(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_open_capi_86c7911f401be8f3(C.swig_type_122(_swig_i_0), C.swig_type_123(_swig_i_1), C.swig_type_124(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_open_capi_86c7911f401be8f3(C.swig_type_132(_swig_i_0), C.swig_type_133(_swig_i_1), C.swig_type_134(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1327,14 +1374,14 @@ func Tessera_dataset_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_create_capi_86c7911f401be8f3(C.swig_type_125(_swig_i_0), C.swig_type_126(_swig_i_1), C.swig_type_127(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_create_capi_86c7911f401be8f3(C.swig_type_135(_swig_i_0), C.swig_type_136(_swig_i_1), C.swig_type_137(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_dataset_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(C.swig_type_128(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_dataset_destroy_capi_86c7911f401be8f3(C.swig_type_138(_swig_i_0)))
 	return swig_r
 }
 
@@ -1345,7 +1392,7 @@ func Tessera_dataset_push(arg1 uint64, arg2 *int64, arg3 *int64, arg4 int64, arg
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_push_capi_86c7911f401be8f3(C.swig_type_129(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_130(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_capi_86c7911f401be8f3(C.swig_type_139(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_140(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1353,7 +1400,7 @@ func Tessera_dataset_push_end(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(C.swig_type_131(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_end_capi_86c7911f401be8f3(C.swig_type_141(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1362,7 +1409,7 @@ func Tessera_dataset_next(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_next_capi_86c7911f401be8f3(C.swig_type_132(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_next_capi_86c7911f401be8f3(C.swig_type_142(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1373,7 +1420,7 @@ func Tessera_dataset_get_state(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint6
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(C.swig_type_133(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_134(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_state_capi_86c7911f401be8f3(C.swig_type_143(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_144(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1382,7 +1429,7 @@ func Tessera_dataset_set_state(arg1 uint64, arg2 string, arg3 *Error) (_swig_ret
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(C.swig_type_135(_swig_i_0), *(*C.swig_type_136)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_set_state_capi_86c7911f401be8f3(C.swig_type_145(_swig_i_0), *(*C.swig_type_146)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1394,7 +1441,7 @@ func Tessera_dataset_count_steps(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(C.swig_type_137(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_dataset_count_steps_capi_86c7911f401be8f3(C.swig_type_147(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1405,7 +1452,7 @@ func Tessera_dataset_get_report(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(C.swig_type_138(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_139(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_report_capi_86c7911f401be8f3(C.swig_type_148(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_149(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1416,7 +1463,7 @@ func Tessera_dataset_get_lengths(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *ui
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(C.swig_type_140(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_141(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_dataset_get_lengths_capi_86c7911f401be8f3(C.swig_type_150(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_151(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1426,7 +1473,7 @@ func Tessera_dataset_push_arrow(arg1 uint64, arg2 unsafe.Pointer, arg3 unsafe.Po
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(C.swig_type_142(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_dataset_push_arrow_capi_86c7911f401be8f3(C.swig_type_152(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1434,7 +1481,7 @@ func Tessera_metrics_init(arg1 *Metrics, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_143(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_metrics_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_153(_swig_i_1)))
 	return swig_r
 }
 
@@ -1442,7 +1489,7 @@ func Tessera_generate_options_init(arg1 *GenerateOptions, arg2 uint64) (_swig_re
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_144(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_generate_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_154(_swig_i_1)))
 	return swig_r
 }
 
@@ -1453,7 +1500,7 @@ func Tessera_trainer_create(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *uint64,
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_86c7911f401be8f3(C.swig_type_145(_swig_i_0), C.swig_type_146(_swig_i_1), C.swig_type_147(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_capi_86c7911f401be8f3(C.swig_type_155(_swig_i_0), C.swig_type_156(_swig_i_1), C.swig_type_157(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1464,14 +1511,14 @@ func Tessera_trainer_create_async(arg1 uint64, arg2 uint64, arg3 uint64, arg4 *u
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(C.swig_type_148(_swig_i_0), C.swig_type_149(_swig_i_1), C.swig_type_150(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_create_async_capi_86c7911f401be8f3(C.swig_type_158(_swig_i_0), C.swig_type_159(_swig_i_1), C.swig_type_160(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Tessera_trainer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(C.swig_type_151(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_trainer_destroy_capi_86c7911f401be8f3(C.swig_type_161(_swig_i_0)))
 	return swig_r
 }
 
@@ -1480,7 +1527,7 @@ func Tessera_trainer_set_events(arg1 uint64, arg2 uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(C.swig_type_152(_swig_i_0), C.swig_type_153(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_events_capi_86c7911f401be8f3(C.swig_type_162(_swig_i_0), C.swig_type_163(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1490,7 +1537,7 @@ func Tessera_trainer_step(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Error) 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_86c7911f401be8f3(C.swig_type_154(_swig_i_0), C.swig_type_155(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_capi_86c7911f401be8f3(C.swig_type_164(_swig_i_0), C.swig_type_165(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1500,7 +1547,7 @@ func Tessera_trainer_step_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(C.swig_type_156(_swig_i_0), C.swig_type_157(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_step_async_capi_86c7911f401be8f3(C.swig_type_166(_swig_i_0), C.swig_type_167(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1511,7 +1558,7 @@ func Tessera_trainer_forward_backward(arg1 uint64, arg2 uint64, arg3 int64, arg4
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(C.swig_type_158(_swig_i_0), C.swig_type_159(_swig_i_1), C.swig_type_160(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_capi_86c7911f401be8f3(C.swig_type_168(_swig_i_0), C.swig_type_169(_swig_i_1), C.swig_type_170(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1522,7 +1569,7 @@ func Tessera_trainer_forward_backward_async(arg1 uint64, arg2 uint64, arg3 int64
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(C.swig_type_161(_swig_i_0), C.swig_type_162(_swig_i_1), C.swig_type_163(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_forward_backward_async_capi_86c7911f401be8f3(C.swig_type_171(_swig_i_0), C.swig_type_172(_swig_i_1), C.swig_type_173(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1531,7 +1578,7 @@ func Tessera_trainer_optimizer_step(arg1 uint64, arg2 *Metrics, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(C.swig_type_164(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_capi_86c7911f401be8f3(C.swig_type_174(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1540,7 +1587,7 @@ func Tessera_trainer_optimizer_step_async(arg1 uint64, arg2 *uint64, arg3 *Error
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(C.swig_type_165(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_optimizer_step_async_capi_86c7911f401be8f3(C.swig_type_175(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1548,7 +1595,7 @@ func Tessera_trainer_zero_grad(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(C.swig_type_166(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_trainer_zero_grad_capi_86c7911f401be8f3(C.swig_type_176(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1557,7 +1604,7 @@ func Tessera_trainer_get_step_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swi
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(C.swig_type_167(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_step_count_capi_86c7911f401be8f3(C.swig_type_177(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1567,7 +1614,7 @@ func Tessera_trainer_evaluate(arg1 uint64, arg2 uint64, arg3 *Metrics, arg4 *Err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(C.swig_type_168(_swig_i_0), C.swig_type_169(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_capi_86c7911f401be8f3(C.swig_type_178(_swig_i_0), C.swig_type_179(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1577,7 +1624,7 @@ func Tessera_trainer_evaluate_async(arg1 uint64, arg2 uint64, arg3 *uint64, arg4
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(C.swig_type_170(_swig_i_0), C.swig_type_171(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_evaluate_async_capi_86c7911f401be8f3(C.swig_type_180(_swig_i_0), C.swig_type_181(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1591,7 +1638,7 @@ func Tessera_trainer_generate(arg1 uint64, arg2 *int64, arg3 int64, arg4 *Genera
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_86c7911f401be8f3(C.swig_type_172(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_173(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_174(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_capi_86c7911f401be8f3(C.swig_type_182(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_183(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_184(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1603,7 +1650,7 @@ func Tessera_trainer_generate_async(arg1 uint64, arg2 *int64, arg3 int64, arg4 *
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(C.swig_type_175(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_176(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_generate_async_capi_86c7911f401be8f3(C.swig_type_185(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_186(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1613,7 +1660,7 @@ func Tessera_trainer_get_logits(arg1 uint64, arg2 uint64, arg3 *uint64, arg4 *Er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(C.swig_type_177(_swig_i_0), C.swig_type_178(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_capi_86c7911f401be8f3(C.swig_type_187(_swig_i_0), C.swig_type_188(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1623,7 +1670,7 @@ func Tessera_trainer_get_logits_async(arg1 uint64, arg2 uint64, arg3 *uint64, ar
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(C.swig_type_179(_swig_i_0), C.swig_type_180(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_logits_async_capi_86c7911f401be8f3(C.swig_type_189(_swig_i_0), C.swig_type_190(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1632,7 +1679,7 @@ func Tessera_trainer_count_parameters(arg1 uint64, arg2 *int64, arg3 *Error) (_s
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(C.swig_type_181(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_trainer_count_parameters_capi_86c7911f401be8f3(C.swig_type_191(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1644,7 +1691,7 @@ func Tessera_trainer_get_parameter_name(arg1 uint64, arg2 int64, arg3 *byte, arg
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(C.swig_type_182(_swig_i_0), C.swig_type_183(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_184(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_name_capi_86c7911f401be8f3(C.swig_type_192(_swig_i_0), C.swig_type_193(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_194(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1654,7 +1701,7 @@ func Tessera_trainer_get_parameter(arg1 uint64, arg2 string, arg3 *uint64, arg4 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(C.swig_type_185(_swig_i_0), *(*C.swig_type_186)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_capi_86c7911f401be8f3(C.swig_type_195(_swig_i_0), *(*C.swig_type_196)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1667,7 +1714,7 @@ func Tessera_trainer_get_parameter_async(arg1 uint64, arg2 string, arg3 *uint64,
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(C.swig_type_187(_swig_i_0), *(*C.swig_type_188)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_parameter_async_capi_86c7911f401be8f3(C.swig_type_197(_swig_i_0), *(*C.swig_type_198)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1680,7 +1727,7 @@ func Tessera_trainer_get_gradient(arg1 uint64, arg2 string, arg3 *uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(C.swig_type_189(_swig_i_0), *(*C.swig_type_190)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_capi_86c7911f401be8f3(C.swig_type_199(_swig_i_0), *(*C.swig_type_200)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1693,7 +1740,7 @@ func Tessera_trainer_get_gradient_async(arg1 uint64, arg2 string, arg3 *uint64, 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(C.swig_type_191(_swig_i_0), *(*C.swig_type_192)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_gradient_async_capi_86c7911f401be8f3(C.swig_type_201(_swig_i_0), *(*C.swig_type_202)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1706,7 +1753,7 @@ func Tessera_trainer_set_parameter(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(C.swig_type_193(_swig_i_0), *(*C.swig_type_194)(unsafe.Pointer(&_swig_i_1)), C.swig_type_195(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_capi_86c7911f401be8f3(C.swig_type_203(_swig_i_0), *(*C.swig_type_204)(unsafe.Pointer(&_swig_i_1)), C.swig_type_205(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1720,7 +1767,7 @@ func Tessera_trainer_set_parameter_async(arg1 uint64, arg2 string, arg3 uint64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(C.swig_type_196(_swig_i_0), *(*C.swig_type_197)(unsafe.Pointer(&_swig_i_1)), C.swig_type_198(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_trainer_set_parameter_async_capi_86c7911f401be8f3(C.swig_type_206(_swig_i_0), *(*C.swig_type_207)(unsafe.Pointer(&_swig_i_1)), C.swig_type_208(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1735,7 +1782,7 @@ func Tessera_trainer_get_program(arg1 uint64, arg2 int64, arg3 *byte, arg4 uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(C.swig_type_199(_swig_i_0), C.swig_type_200(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_201(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_tessera_trainer_get_program_capi_86c7911f401be8f3(C.swig_type_209(_swig_i_0), C.swig_type_210(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_211(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1745,7 +1792,7 @@ func Tessera_checkpoint_save(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(C.swig_type_202(_swig_i_0), *(*C.swig_type_203)(unsafe.Pointer(&_swig_i_1)), C.swig_type_204(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_capi_86c7911f401be8f3(C.swig_type_212(_swig_i_0), *(*C.swig_type_213)(unsafe.Pointer(&_swig_i_1)), C.swig_type_214(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1759,7 +1806,7 @@ func Tessera_checkpoint_save_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(C.swig_type_205(_swig_i_0), *(*C.swig_type_206)(unsafe.Pointer(&_swig_i_1)), C.swig_type_207(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_save_async_capi_86c7911f401be8f3(C.swig_type_215(_swig_i_0), *(*C.swig_type_216)(unsafe.Pointer(&_swig_i_1)), C.swig_type_217(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1772,7 +1819,7 @@ func Tessera_checkpoint_load(arg1 uint64, arg2 string, arg3 uint64, arg4 *Error)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(C.swig_type_208(_swig_i_0), *(*C.swig_type_209)(unsafe.Pointer(&_swig_i_1)), C.swig_type_210(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_capi_86c7911f401be8f3(C.swig_type_218(_swig_i_0), *(*C.swig_type_219)(unsafe.Pointer(&_swig_i_1)), C.swig_type_220(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1786,7 +1833,7 @@ func Tessera_checkpoint_load_async(arg1 uint64, arg2 string, arg3 uint64, arg4 *
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(C.swig_type_211(_swig_i_0), *(*C.swig_type_212)(unsafe.Pointer(&_swig_i_1)), C.swig_type_213(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_load_async_capi_86c7911f401be8f3(C.swig_type_221(_swig_i_0), *(*C.swig_type_222)(unsafe.Pointer(&_swig_i_1)), C.swig_type_223(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1799,7 +1846,7 @@ func Tessera_checkpoint_export(arg1 uint64, arg2 string, arg3 *byte, arg4 *Error
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(C.swig_type_214(_swig_i_0), *(*C.swig_type_215)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_capi_86c7911f401be8f3(C.swig_type_224(_swig_i_0), *(*C.swig_type_225)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1813,7 +1860,7 @@ func Tessera_checkpoint_export_async(arg1 uint64, arg2 string, arg3 *byte, arg4 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(C.swig_type_216(_swig_i_0), *(*C.swig_type_217)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_checkpoint_export_async_capi_86c7911f401be8f3(C.swig_type_226(_swig_i_0), *(*C.swig_type_227)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1825,7 +1872,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(*(*C.swig_type_218)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_open_capi_86c7911f401be8f3(*(*C.swig_type_228)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1835,7 +1882,7 @@ func Tessera_tokenizer_open(arg1 string, arg2 *uint64, arg3 *Error) (_swig_ret i
 func Tessera_tokenizer_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(C.swig_type_219(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_destroy_capi_86c7911f401be8f3(C.swig_type_229(_swig_i_0)))
 	return swig_r
 }
 
@@ -1844,7 +1891,7 @@ func Tessera_tokenizer_count(arg1 uint64, arg2 *int64, arg3 *Error) (_swig_ret i
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(C.swig_type_220(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_count_capi_86c7911f401be8f3(C.swig_type_230(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1858,7 +1905,7 @@ func Tessera_tokenizer_encode(arg1 uint64, arg2 *byte, arg3 uint64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(C.swig_type_221(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_222(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_223(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_capi_86c7911f401be8f3(C.swig_type_231(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_232(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_233(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1872,7 +1919,7 @@ func Tessera_tokenizer_decode(arg1 uint64, arg2 *int64, arg3 int64, arg4 int32, 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(C.swig_type_224(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_225(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_226(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_decode_capi_86c7911f401be8f3(C.swig_type_234(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_235(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_236(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1885,7 +1932,7 @@ func Tessera_tokenizer_get_chat_text(arg1 uint64, arg2 string, arg3 int32, arg4 
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(C.swig_type_227(_swig_i_0), *(*C.swig_type_228)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_229(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_get_chat_text_capi_86c7911f401be8f3(C.swig_type_237(_swig_i_0), *(*C.swig_type_238)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_239(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1901,7 +1948,7 @@ func Tessera_tokenizer_encode_chat(arg1 uint64, arg2 string, arg3 *int64, arg4 *
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(C.swig_type_230(_swig_i_0), *(*C.swig_type_231)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_232(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_chat_capi_86c7911f401be8f3(C.swig_type_240(_swig_i_0), *(*C.swig_type_241)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_242(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1921,7 +1968,7 @@ func Tessera_tokenizer_encode_batch(arg1 uint64, arg2 *byte, arg3 uint64, arg4 *
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
-	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(C.swig_type_233(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_234(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_235(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_236(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
+	swig_r = (int32)(C._wrap_tessera_tokenizer_encode_batch_capi_86c7911f401be8f3(C.swig_type_243(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_244(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_245(_swig_i_4), C.int(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7), C.swig_type_246(_swig_i_8), C.swig_voidp(_swig_i_9), C.swig_voidp(_swig_i_10)))
 	return swig_r
 }
 
@@ -1935,10 +1982,23 @@ func Tessera_pack_create(arg1 string, arg2 *int64, arg3 int64, arg4 int64, arg5 
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_pack_create_capi_86c7911f401be8f3(*(*C.swig_type_237)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_238(_swig_i_2), C.swig_type_239(_swig_i_3), C.swig_type_240(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_pack_create_capi_86c7911f401be8f3(*(*C.swig_type_247)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_type_249(_swig_i_3), C.swig_type_250(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
+	return swig_r
+}
+
+func Tessera_pack_get_pieces(arg1 uint64, arg2 *int64, arg3 int64, arg4 *int64, arg5 uint64, arg6 *uint64, arg7 *Error) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	swig_r = (int32)(C._wrap_tessera_pack_get_pieces_capi_86c7911f401be8f3(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_252(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_253(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1952,7 +2012,7 @@ func Tessera_plan_get_text(arg1 uint64, arg2 uint64, arg3 int64, arg4 int32, arg
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_86c7911f401be8f3(C.swig_type_241(_swig_i_0), C.swig_type_242(_swig_i_1), C.swig_type_243(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_244(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_text_capi_86c7911f401be8f3(C.swig_type_254(_swig_i_0), C.swig_type_255(_swig_i_1), C.swig_type_256(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_257(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1960,7 +2020,7 @@ func Tessera_timeline_options_init(arg1 *TimelineOptions, arg2 uint64) (_swig_re
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_245(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_timeline_options_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_258(_swig_i_1)))
 	return swig_r
 }
 
@@ -1974,14 +2034,14 @@ func Tessera_plan_get_timeline(arg1 uint64, arg2 uint64, arg3 int64, arg4 *Timel
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (int32)(C._wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(C.swig_type_246(_swig_i_0), C.swig_type_247(_swig_i_1), C.swig_type_248(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_249(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (int32)(C._wrap_tessera_plan_get_timeline_capi_86c7911f401be8f3(C.swig_type_259(_swig_i_0), C.swig_type_260(_swig_i_1), C.swig_type_261(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_262(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
 func Tessera_future_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_86c7911f401be8f3(C.swig_type_250(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_future_destroy_capi_86c7911f401be8f3(C.swig_type_263(_swig_i_0)))
 	return swig_r
 }
 
@@ -1990,7 +2050,7 @@ func Tessera_future_poll(arg1 uint64, arg2 *int32, arg3 *Error) (_swig_ret int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_poll_capi_86c7911f401be8f3(C.swig_type_251(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_poll_capi_86c7911f401be8f3(C.swig_type_264(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1999,7 +2059,7 @@ func Tessera_future_wait(arg1 uint64, arg2 int64, arg3 *Error) (_swig_ret int32)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_wait_capi_86c7911f401be8f3(C.swig_type_252(_swig_i_0), C.swig_type_253(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_capi_86c7911f401be8f3(C.swig_type_265(_swig_i_0), C.swig_type_266(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2010,7 +2070,7 @@ func Tessera_future_wait_any(arg1 *uint64, arg2 int64, arg3 int64, arg4 *int64, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_254(_swig_i_1), C.swig_type_255(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_wait_any_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_267(_swig_i_1), C.swig_type_268(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -2018,7 +2078,7 @@ func Tessera_future_cancel(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_86c7911f401be8f3(C.swig_type_256(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_cancel_capi_86c7911f401be8f3(C.swig_type_269(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -2026,7 +2086,7 @@ func Tessera_future_get_result(arg1 uint64, arg2 *Error) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_86c7911f401be8f3(C.swig_type_257(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_future_get_result_capi_86c7911f401be8f3(C.swig_type_270(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -2035,7 +2095,7 @@ func Tessera_future_get_metrics(arg1 uint64, arg2 *Metrics, arg3 *Error) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(C.swig_type_258(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_metrics_capi_86c7911f401be8f3(C.swig_type_271(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2046,7 +2106,7 @@ func Tessera_future_get_tokens(arg1 uint64, arg2 *int64, arg3 uint64, arg4 *uint
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(C.swig_type_259(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_260(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tokens_capi_86c7911f401be8f3(C.swig_type_272(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_273(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -2055,7 +2115,7 @@ func Tessera_future_get_tensor(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(C.swig_type_261(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_tensor_capi_86c7911f401be8f3(C.swig_type_274(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2064,7 +2124,7 @@ func Tessera_future_get_mesh(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_ret 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(C.swig_type_262(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_mesh_capi_86c7911f401be8f3(C.swig_type_275(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2073,7 +2133,7 @@ func Tessera_future_get_trainer(arg1 uint64, arg2 *uint64, arg3 *Error) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(C.swig_type_263(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_future_get_trainer_capi_86c7911f401be8f3(C.swig_type_276(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -2081,7 +2141,7 @@ func Tessera_event_init(arg1 *Event, arg2 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_tessera_event_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_264(_swig_i_1)))
+	swig_r = (int32)(C._wrap_tessera_event_init_capi_86c7911f401be8f3(C.swig_voidp(_swig_i_0), C.swig_type_277(_swig_i_1)))
 	return swig_r
 }
 
@@ -2090,14 +2150,14 @@ func Tessera_events_create(arg1 int64, arg2 *uint64, arg3 *Error) (_swig_ret int
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_tessera_events_create_capi_86c7911f401be8f3(C.swig_type_265(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_tessera_events_create_capi_86c7911f401be8f3(C.swig_type_278(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Tessera_events_destroy(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_86c7911f401be8f3(C.swig_type_266(_swig_i_0)))
+	swig_r = (int32)(C._wrap_tessera_events_destroy_capi_86c7911f401be8f3(C.swig_type_279(_swig_i_0)))
 	return swig_r
 }
 
@@ -2107,6 +2167,6 @@ func Tessera_events_next(arg1 uint64, arg2 int64, arg3 *Event, arg4 *Error) (_sw
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_tessera_events_next_capi_86c7911f401be8f3(C.swig_type_267(_swig_i_0), C.swig_type_268(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_tessera_events_next_capi_86c7911f401be8f3(C.swig_type_280(_swig_i_0), C.swig_type_281(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }

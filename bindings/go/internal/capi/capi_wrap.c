@@ -1845,6 +1845,73 @@ int _wrap_tessera_batch_get_array_capi_86c7911f401be8f3(long long _swig_go_0, lo
 }
 
 
+int _wrap_tessera_batch_push_form_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, int _swig_go_2, long long *_swig_go_3, long long *_swig_go_4, long long _swig_go_5, int _swig_go_6, long long *_swig_go_7, long long _swig_go_8, long long _swig_go_9, tessera_error *_swig_go_10) {
+  tessera_batch arg1 ;
+  tessera_config arg2 ;
+  int32_t arg3 ;
+  int64_t *arg4 = (int64_t *) 0 ;
+  int64_t *arg5 = (int64_t *) 0 ;
+  int64_t arg6 ;
+  int32_t arg7 ;
+  int64_t *arg8 = (int64_t *) 0 ;
+  int64_t arg9 ;
+  int64_t arg10 ;
+  tessera_error *arg11 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  (&arg2)->id = (uint64_t)_swig_go_1; 
+  arg3 = (int32_t)_swig_go_2; 
+  arg4 = (int64_t *)_swig_go_3; 
+  arg5 = (int64_t *)_swig_go_4; 
+  arg6 = (int64_t)_swig_go_5; 
+  arg7 = (int32_t)_swig_go_6; 
+  arg8 = (int64_t *)_swig_go_7; 
+  arg9 = (int64_t)_swig_go_8; 
+  arg10 = (int64_t)_swig_go_9; 
+  arg11 = (tessera_error *)_swig_go_10; 
+  
+  result = (tessera_status)tessera_batch_push_form(arg1,arg2,arg3,(long const *)arg4,(long const *)arg5,arg6,arg7,(long const *)arg8,arg9,arg10,arg11);
+  _swig_go_result = result; 
+  
+  
+  
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_batch_get_rows_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4, long long _swig_go_5, long long *_swig_go_6, tessera_error *_swig_go_7) {
+  tessera_batch arg1 ;
+  int64_t arg2 ;
+  int64_t arg3 ;
+  int64_t arg4 ;
+  int64_t *arg5 = (int64_t *) 0 ;
+  size_t arg6 ;
+  size_t *arg7 = (size_t *) 0 ;
+  tessera_error *arg8 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  arg2 = (int64_t)_swig_go_1; 
+  arg3 = (int64_t)_swig_go_2; 
+  arg4 = (int64_t)_swig_go_3; 
+  arg5 = (int64_t *)_swig_go_4; 
+  arg6 = (size_t)_swig_go_5; 
+  arg7 = (size_t *)_swig_go_6; 
+  arg8 = (tessera_error *)_swig_go_7; 
+  
+  result = (tessera_status)tessera_batch_get_rows(arg1,arg2,arg3,arg4,arg5,arg6,arg7,arg8);
+  _swig_go_result = result; 
+  
+  
+  
+  return _swig_go_result;
+}
+
+
 int _wrap_tessera_dataset_open_capi_86c7911f401be8f3(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, long long *_swig_go_3, tessera_error *_swig_go_4) {
   tessera_config arg1 ;
   tessera_mesh arg2 ;
@@ -3151,6 +3218,35 @@ int _wrap_tessera_pack_create_capi_86c7911f401be8f3(_gostring_ _swig_go_0, long 
   result = (tessera_status)tessera_pack_create((char const *)arg1,(long const *)arg2,arg3,arg4,arg5,arg6,arg7,arg8);
   _swig_go_result = result; 
   free(arg1); 
+  
+  
+  
+  
+  return _swig_go_result;
+}
+
+
+int _wrap_tessera_pack_get_pieces_capi_86c7911f401be8f3(long long _swig_go_0, long long *_swig_go_1, long long _swig_go_2, long long *_swig_go_3, long long _swig_go_4, long long *_swig_go_5, tessera_error *_swig_go_6) {
+  tessera_config arg1 ;
+  int64_t *arg2 = (int64_t *) 0 ;
+  int64_t arg3 ;
+  int64_t *arg4 = (int64_t *) 0 ;
+  size_t arg5 ;
+  size_t *arg6 = (size_t *) 0 ;
+  tessera_error *arg7 = (tessera_error *) 0 ;
+  tessera_status result;
+  int _swig_go_result;
+  
+  (&arg1)->id = (uint64_t)_swig_go_0; 
+  arg2 = (int64_t *)_swig_go_1; 
+  arg3 = (int64_t)_swig_go_2; 
+  arg4 = (int64_t *)_swig_go_3; 
+  arg5 = (size_t)_swig_go_4; 
+  arg6 = (size_t *)_swig_go_5; 
+  arg7 = (tessera_error *)_swig_go_6; 
+  
+  result = (tessera_status)tessera_pack_get_pieces(arg1,(long const *)arg2,arg3,arg4,arg5,arg6,arg7);
+  _swig_go_result = result; 
   
   
   

@@ -467,7 +467,14 @@ pub const TESSERA_BATCH_LABELS: tessera_batch_array = 1;
 pub const TESSERA_BATCH_POSITIONS: tessera_batch_array = 2;
 pub const TESSERA_BATCH_CU_SEQLENS: tessera_batch_array = 3;
 pub const TESSERA_BATCH_CU_SEQLENS_PADDED: tessera_batch_array = 4;
+pub const TESSERA_BATCH_SEGMENTS: tessera_batch_array = 5;
 pub type tessera_batch_array = u32;
+pub const TESSERA_BATCH_FORM_LENGTHS: tessera_batch_form = 0;
+pub const TESSERA_BATCH_FORM_ROWS: tessera_batch_form = 1;
+pub const TESSERA_BATCH_FORM_POSITIONS: tessera_batch_form = 2;
+pub const TESSERA_BATCH_FORM_SEGMENTS: tessera_batch_form = 3;
+pub const TESSERA_BATCH_FORM_CU_SEQLENS: tessera_batch_form = 4;
+pub type tessera_batch_form = u32;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
 pub struct tessera_metrics {
@@ -1197,6 +1204,31 @@ unsafe extern "C" {
         err: *mut tessera_error,
     ) -> tessera_status;
     #[must_use]
+    pub fn tessera_batch_push_form(
+        batch: tessera_batch,
+        layout: tessera_config,
+        form: i32,
+        tokens: *const i64,
+        labels: *const i64,
+        n_tokens: i64,
+        labels_shifted: i32,
+        index: *const i64,
+        n_index: i64,
+        extent: i64,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_batch_get_rows(
+        batch: tessera_batch,
+        index: i64,
+        row_length: i64,
+        pad_token: i64,
+        buf: *mut i64,
+        cap: usize,
+        out_len: *mut usize,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
     pub fn tessera_dataset_open(
         config: tessera_config,
         mesh: tessera_mesh,
@@ -1602,6 +1634,16 @@ unsafe extern "C" {
         seed: i64,
         out_packs: *mut i64,
         out_pack_count: *mut i64,
+        err: *mut tessera_error,
+    ) -> tessera_status;
+    #[must_use]
+    pub fn tessera_pack_get_pieces(
+        config: tessera_config,
+        lengths: *const i64,
+        n_lengths: i64,
+        buf: *mut i64,
+        cap: usize,
+        out_len: *mut usize,
         err: *mut tessera_error,
     ) -> tessera_status;
     #[must_use]

@@ -57,7 +57,7 @@ mod trainer;
 mod version;
 mod world;
 
-pub use batch::{Batch, BatchArray};
+pub use batch::{Batch, BatchArray, BatchForm, FormOptions, PaddedRows};
 pub use config::{Config, Key, KeyType};
 pub use dataset::Dataset;
 pub use dlpack::Dlpack;
@@ -66,7 +66,7 @@ pub use events::{Event, EventKind, Events, Listener};
 pub use mesh::{Mesh, MeshOptions, Reduce};
 pub use metrics::Metrics;
 pub use model::Model;
-pub use pack::{pack, Packer, Packs};
+pub use pack::{pack, pack_pieces, Packer, Packs, Piece};
 pub use pending::Pending;
 pub use ranks::run_ranks;
 pub use tensor::{Dtype, Element, Tensor};

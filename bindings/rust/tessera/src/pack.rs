@@ -1,7 +1,8 @@
 //! The packers alone; datasets use them by themselves.
 
+use crate::config::Config;
 use crate::error::Result;
-use crate::handle::{check, check_abi, length};
+use crate::handle::{array, check, check_abi, length};
 use crate::sys;
 
 /// How documents are put into packs; each goes whole into one.
@@ -66,4 +67,32 @@ pub fn pack(packer: Packer, lengths: &[i64], capacity: i64, seed: i64) -> Result
         )
     })?;
     Ok(packs)
+}
+
+/// A document, or a part of it, in a row of [`pack_pieces`]; all count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its row.
+    pub row: i64,
+    /// Its document.
+    pub document: i64,
+    /// Its first token in the document.
+    pub begin: i64,
+    /// Its tokens.
+    pub length: i64,
+}
+
+/// The rows that a dataset with these keys makes of documents of these lengths.
+pub fn pack_pieces(config: &Config, lengths: &[i64]) -> Result<Vec<Piece>> {
+    let numbers: Vec<i64> = array(6 * lengths.len() + 64, |buffer, cap, count, error| unsafe {
+        let (handle, n) = (config.handle.raw(), length(lengths.len()));
+        sys::tessera_pack_get_pieces(handle, lengths.as_ptr(), n, buffer, cap, count, error)
+    })?;
+    let piece = |numbers: &[i64]| Piece {
+        row: numbers[0],
+        document: numbers[1],
+        begin: numbers[2],
+        length: numbers[3],
+    };
+    Ok(numbers.chunks_exact(4).map(piece).collect())
 }

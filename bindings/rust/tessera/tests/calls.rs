@@ -4,7 +4,8 @@ mod common;
 
 use common::TempFolder;
 use tessera::{
-    log, pack, Batch, BatchArray, Code, Config, Dtype, KeyType, Packer, Result, Tensor, Tokenizer,
+    log, pack, pack_pieces, Batch, BatchArray, BatchForm, Code, Config, Dtype, FormOptions, KeyType, Packer,
+    Piece, Result, Tensor, Tokenizer,
 };
 
 #[test]
@@ -154,6 +155,34 @@ fn packers_put_whole_documents_into_packs() -> Result<()> {
         pack(Packer::Optimal, &[6], 5, 0).unwrap_err().code(),
         Code::Argument
     );
+    let config = Config::new()?
+        .with("data.seq_len", 10)?
+        .with("data.packing", "next_fit_split")?;
+    let pieces = pack_pieces(&config, &[6, 5])?;
+    let last = Piece {
+        row: 1,
+        document: 1,
+        begin: 4,
+        length: 1,
+    };
+    assert_eq!((pieces.len(), pieces[2]), (3, last));
+    assert!(pack_pieces(&config, &[])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn packed_documents_have_other_forms() -> Result<()> {
+    let mut batch = Batch::new()?;
+    let tokens = [5, 6, 7, 0, 8, 9, 0, 0];
+    let options = FormOptions::default();
+    batch.push_form(BatchForm::Rows, &tokens, &[3, 2], options)?;
+    assert_eq!(batch.array(0, BatchArray::Segments)?, [1, 1, 1, 0, 2, 2, 0, 0]);
+    let rows = batch.rows(0, 4, 1)?;
+    assert_eq!((rows.rows, rows.row_length), (2, 4));
+    assert_eq!(rows.tokens, [5, 6, 7, 1, 8, 9, 1, 1]);
+    assert_eq!(rows.labels, [-100, 6, 7, -100, -100, 9, -100, -100]);
+    let refused = batch.push_form(BatchForm::Positions, &[5, 6], &[0, 2], options);
+    assert_eq!(refused.unwrap_err().code(), Code::Argument);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 package org.tessera;
 
+import java.util.Arrays;
+
 /**
  * One rank's share of a step: a list of micro-batches, each of which is some documents laid end to
  * end. Attention never crosses the border of a document.
@@ -16,8 +18,42 @@ public final class Batch extends NativeObject {
     /** [n+1] sums of the documents' lengths. */
     CU_SEQLENS,
     /** [n+1] where documents start, with padding; the last is T. */
-    CU_SEQLENS_PADDED
+    CU_SEQLENS_PADDED,
+    /** [T] 1 for the first document, 2 for the next; 0 on padding. */
+    SEGMENTS
   }
+
+  /** Forms in which other programs hold packed documents: what the index says of them. */
+  public enum Form {
+    /** Tokens end to end; [n] the documents' lengths. The library pads. */
+    LENGTHS,
+    /** Padded rows [B, S]; [B] real tokens at the start of each. */
+    ROWS,
+    /** [T] position ids, 0 where a document starts. */
+    POSITIONS,
+    /** [T] or [B, S] equal numbers on a document's tokens, 0 on padding. */
+    SEGMENTS,
+    /** [n+1] or [2, n+1] cu_seqlens, and cu_seqlens_padded behind it. */
+    CU_SEQLENS
+  }
+
+  /**
+   * Documents as rows of equal length (BSHD), each array row after row.
+   *
+   * @param rows one for each document
+   * @param rowLength tokens of each
+   * @param tokens ids
+   * @param labels in the positions of the tokens, as in transformers
+   * @param positions from 0 in each row; 0 on padding
+   * @param attentionMask 1 on real tokens
+   */
+  public record PaddedRows(
+      int rows,
+      int rowLength,
+      long[] tokens,
+      long[] labels,
+      long[] positions,
+      long[] attentionMask) {}
 
   /** A batch without micro-batches. */
   public Batch() {
@@ -97,6 +133,71 @@ public final class Batch extends NativeObject {
     return Text.readLongs(
         1024,
         (buffer, length) -> Native.tessera_batch_get_array(this, index, which, buffer, length));
+  }
+
+  /**
+   * Appends one micro-batch from another form of packed documents.
+   *
+   * @param form how the index tells the documents
+   * @param tokens ids
+   * @param index what the form names
+   * @return this
+   */
+  public Batch pushForm(Form form, long[] tokens, long... index) {
+    return pushForm(form, tokens, null, false, index, 0, null);
+  }
+
+  /**
+   * Appends one micro-batch from another form of packed documents.
+   *
+   * @param form how the index tells the documents
+   * @param tokens ids
+   * @param labels null: the tokens themselves
+   * @param labelsShifted labels[t] is the token that should follow tokens[t]
+   * @param index what the form names
+   * @param extent of segments: tokens of a row; of positions: tokens before the padding; 0: all
+   * @param layout how documents are aligned and padded; null: not at all
+   * @return this
+   */
+  public Batch pushForm(
+      Form form,
+      long[] tokens,
+      long[] labels,
+      boolean labelsShifted,
+      long[] index,
+      long extent,
+      Config layout) {
+    checkLabels(tokens, labels);
+    int which = form.ordinal(); // the order is that of the C interface
+    int shifted = labelsShifted ? 1 : 0;
+    int count = tokens.length;
+    int entries = index.length;
+    Native.tessera_batch_push_form(
+        this, layout, which, tokens, labels, count, shifted, index, entries, extent);
+    return this;
+  }
+
+  /**
+   * A micro-batch as one padded row for each document.
+   *
+   * @param index the micro-batch, from 0
+   * @param rowLength 0: as long as the longest document
+   * @param padToken the id on padding
+   * @return copies
+   */
+  public PaddedRows rows(long index, long rowLength, long padToken) {
+    int rows = array(index, Part.CU_SEQLENS).length - 1;
+    long[] all =
+        Text.readLongs(
+            1024,
+            (buffer, length) ->
+                Native.tessera_batch_get_rows(this, index, rowLength, padToken, buffer, length));
+    int part = all.length / 4;
+    long[][] parts = new long[4][];
+    for (int k = 0; k < 4; k++) {
+      parts[k] = Arrays.copyOfRange(all, k * part, (k + 1) * part);
+    }
+    return new PaddedRows(rows, part / rows, parts[0], parts[1], parts[2], parts[3]);
   }
 
   /** The library reads as many labels as tokens. */

@@ -1,5 +1,8 @@
 package org.tessera;
 
+import java.util.ArrayList;
+import java.util.List;
+
 /** Which library runs, how many of its objects live, and the packers alone. */
 public final class Tessera {
   private Tessera() {}
@@ -116,6 +119,36 @@ public final class Tessera {
     byte[] name = Text.in("packer", packer.name);
     Native.tessera_pack_create(name, lengths, lengths.length, capacity, seed, packs, count);
     return new Packs(packs, count[0]);
+  }
+
+  /**
+   * A document, or a part of it, in a row; all count from 0.
+   *
+   * @param row its row
+   * @param document its document
+   * @param begin its first token in the document
+   * @param length its tokens
+   */
+  public record Piece(long row, long document, long begin, long length) {}
+
+  /**
+   * The rows that a dataset with these keys makes of documents of these lengths.
+   *
+   * @param config data.packing, data.seq_len and what else rows depend on
+   * @param lengths tokens of each document
+   * @return row after row
+   */
+  public static List<Piece> packPieces(Config config, long... lengths) {
+    long[] numbers =
+        Text.readLongs(
+            Math.toIntExact(6L * lengths.length + 64),
+            (buffer, length) ->
+                Native.tessera_pack_get_pieces(config, lengths, lengths.length, buffer, length));
+    List<Piece> pieces = new ArrayList<>();
+    for (int i = 0; i + 3 < numbers.length; i += 4) {
+      pieces.add(new Piece(numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3]));
+    }
+    return pieces;
   }
 
   /**

@@ -149,6 +149,30 @@ class CallsTest {
     }
     assertThrows(
         TesseraException.class, () -> Tessera.pack(Tessera.Packer.OPTIMAL, new long[] {6}, 5, 0));
+    try (Config config = new Config()) {
+      config.set("data.seq_len", "10").set("data.packing", "next_fit_split");
+      assertEquals(
+          List.of(
+              new Tessera.Piece(0, 0, 0, 6),
+              new Tessera.Piece(0, 1, 0, 4),
+              new Tessera.Piece(1, 1, 4, 1)),
+          Tessera.packPieces(config, 6, 5));
+    }
+  }
+
+  @Test
+  void packedDocumentsHaveOtherForms() {
+    try (Batch batch = new Batch()) {
+      long[] tokens = {5, 6, 7, 0, 8, 9, 0, 0};
+      batch.pushForm(Batch.Form.ROWS, tokens, 3, 2);
+      assertArrayEquals(new long[] {1, 1, 1, 0, 2, 2, 0, 0}, batch.array(0, Batch.Part.SEGMENTS));
+      Batch.PaddedRows rows = batch.rows(0, 4, 1);
+      assertEquals(4, rows.rowLength());
+      assertArrayEquals(new long[] {5, 6, 7, 1, 8, 9, 1, 1}, rows.tokens());
+      assertArrayEquals(new long[] {-100, 6, 7, -100, -100, 9, -100, -100}, rows.labels());
+      assertThrows(
+          TesseraException.class, () -> batch.pushForm(Batch.Form.POSITIONS, new long[] {5}, 1));
+    }
   }
 
   @Test
