@@ -6,26 +6,35 @@
 #include "core/error.h"
 
 namespace tessera {
+namespace {
 
-ExpertLayout expert_layout(const Mesh& mesh, int rank, bool split_width) {
+// The axes whose ranks are counted through.
+std::vector<Axis> expert_axes(const Mesh& mesh, bool split_width) {
   std::vector<Axis> axes = {Axis::dp_shard, Axis::cp};
   if (!split_width) axes.push_back(Axis::tp);
-  std::vector<int> copy = mesh.group_ranks(rank, axes);
-  std::vector<int> replicas = mesh.group_ranks(rank, {Axis::dp_replicate});
-  if (static_cast<int64_t>(copy.size()) % mesh.ep() != 0) {
-    axes.insert(axes.begin(), Axis::dp_replicate);
-    copy = mesh.group_ranks(rank, axes);
-    replicas = {rank};
-  }
-  const auto count = static_cast<int64_t>(copy.size());
+  if (mesh.size_of(axes) % mesh.ep() != 0) axes.insert(axes.begin(), Axis::dp_replicate);
+  return axes;
+}
+
+}  // namespace
+
+int64_t expert_shard_count(const Mesh& mesh, bool split_width) {
+  const int64_t count = mesh.size_of(expert_axes(mesh, split_width));
   TESSERA_CHECK(
       count % mesh.ep() == 0, argument, "ep=", mesh.ep(), " does not divide dp*cp", split_width ? "" : "*tp",
       "=", count,
       split_width ? ", the ranks over which experts are spread when parallel.expert_tp cuts them" : "");
+  return count / mesh.ep();
+}
 
+ExpertLayout expert_layout(const Mesh& mesh, int rank, bool split_width) {
   ExpertLayout layout;
   layout.ep = mesh.ep();
-  layout.shards = count / layout.ep;
+  layout.shards = expert_shard_count(mesh, split_width);
+  const std::vector<Axis> axes = expert_axes(mesh, split_width);
+  const std::vector<int> copy = mesh.group_ranks(rank, axes);
+  const bool copies = axes.front() != Axis::dp_replicate;
+  std::vector<int> replicas = copies ? mesh.group_ranks(rank, {Axis::dp_replicate}) : std::vector<int>{rank};
   const int64_t position = std::find(copy.begin(), copy.end(), rank) - copy.begin();
   layout.ep_index = position % layout.ep;
   layout.shard_index = position / layout.ep;

@@ -28,4 +28,7 @@ struct ExpertLayout {
 /// Errors (argument): ep that divides neither dp_shard*cp*tp nor dp*cp*tp (without tp when `split_width`).
 ExpertLayout expert_layout(const Mesh& mesh, int rank, bool split_width);
 
+/// ExpertLayout::shards, which all ranks have in common. Errors: the same.
+int64_t expert_shard_count(const Mesh& mesh, bool split_width);
+
 }  // namespace tessera

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/group.h"
@@ -44,8 +45,8 @@ struct ExpertRoute {
 class PendingRows {
  public:
   explicit PendingRows(std::function<at::Tensor()> finish) : finish_(std::move(finish)) {}
-  /// Once.
-  at::Tensor wait() { return finish_(); }
+  /// Once; lets go of what travelled.
+  at::Tensor wait() { return std::exchange(finish_, nullptr)(); }
 
  private:
   std::function<at::Tensor()> finish_;

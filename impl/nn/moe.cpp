@@ -58,6 +58,11 @@ Moe::Moe(const std::string& prefix, const MoeSpec& spec, const ParallelContext& 
       experts_(prefix, placed(spec.experts, parallel), params),
       dispatch_(make_expert_dispatch(parallel.experts.group, placed(spec.experts, parallel).placement,
                                      parse_expert_exchange(parallel.experts.exchange))) {
+  for (ParamSpec& param : params) {
+    if (param.ep_index < 0) continue;
+    param.token_share =
+        static_cast<double>(spec.router.options.top_k) / static_cast<double>(spec.experts.placement.experts);
+  }
   if (spec.shared) shared_.emplace(prefix + "." + spec.shared_name, *spec.shared, params);
 }
 

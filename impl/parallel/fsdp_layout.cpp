@@ -10,16 +10,12 @@ namespace {
 // touch and their GEMMs can be one.
 constexpr int64_t kAlignment = 64;
 
-int64_t aligned(int64_t elements) {
-  return (elements + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 // Gives the parameter its place behind the others of the layout.
 void append(FsdpParam param, FsdpLayout& layout) {
   param.full_offset = layout.full_numel;
   param.shard_offset = layout.shard_numel;
-  layout.full_numel += aligned(param.full_numel());
-  layout.shard_numel += aligned(param.shard.padded_numel());
+  layout.full_numel += aligned_numel(param.full_numel());
+  layout.shard_numel += aligned_numel(param.shard.padded_numel());
   layout.params.push_back(std::move(param));
 }
 
@@ -42,6 +38,10 @@ FsdpParam cut(const ParamSpec& spec, const std::vector<ShardPosition>& positions
 }
 
 }  // namespace
+
+int64_t aligned_numel(int64_t elements) {
+  return (elements + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 at::Tensor FsdpParam::all_chunks(const at::Tensor& full) const {
   return full.narrow(0, full_offset, full_numel());

@@ -58,6 +58,9 @@ struct ShardPosition {
   int64_t ep_index = 0;  ///< which experts it holds
 };
 
+/// Elements that a parameter of so many takes up in a buffer.
+int64_t aligned_numel(int64_t elements);
+
 /// The domain of a parameter: 0 of what all ranks share, 1 of experts.
 inline size_t domain_of(const ParamSpec& spec) {
   return spec.ep_index < 0 ? 0 : 1;

@@ -74,8 +74,8 @@ class MemoryWalk {
   MemoryEstimate run(const Program& program) {
     for (const UnitSizes& unit : sizes_) add_resident(unit);
     for (const Instruction& now : program.instructions) step(now);
-    out_.buffers = buffers_.total();
-    out_.gathered = pool_.total();
+    for (const BufferCount& buffers : buffers_) out_.buffers += buffers.total();
+    for (const GatherPool& pool : pools_) out_.gathered += pool.total();
     // Buffers of a kind stay once they are made, and after the first step all are.
     out_.peak =
         most_ + out_.gathered + out_.weights + out_.masters + out_.optimizer + out_.gradients + out_.buffers;
@@ -84,32 +84,54 @@ class MemoryWalk {
 
  private:
   void add_resident(const UnitSizes& unit) {
-    const int64_t share = rates_.shared_weights ? unit.full_elements / rates_.shards : unit.shard_elements;
-    out_.weights += share * rates_.param_bytes;
-    out_.masters += unit.shard_elements * rates_.master_bytes;
-    out_.optimizer += unit.shard_elements * rates_.optimizer_bytes;
-    out_.gradients += unit.shard_elements * int64_t{sizeof(float)};
+    for (size_t d = 0; d < unit.storage.size(); ++d) {
+      const StorageSizes& sizes = unit.storage[d];
+      out_.weights +=
+          (rates_.shared_weights[d] ? sizes.full / rates_.shards[d] : sizes.shard) * rates_.param_bytes;
+    }
+    const int64_t shard = unit.shard_elements();
+    out_.masters += shard * rates_.master_bytes;
+    out_.optimizer += shard * rates_.optimizer_bytes;
+    out_.gradients += shard * int64_t{sizeof(float)};
   }
 
-  int64_t full_bytes(int unit) const {
-    return rates_.shared_weights ? 0 : sizes_[unit].full_elements * rates_.param_bytes;
+  int64_t full_bytes(int unit, size_t domain) const {
+    return rates_.shared_weights[domain] ? 0 : sizes_[unit].storage[domain].full * rates_.param_bytes;
+  }
+
+  void acquire(int unit) {
+    for (size_t d = 0; d < pools_.size(); ++d) pools_[d].acquire(full_bytes(unit, d));
+  }
+
+  void release(int unit) {
+    for (size_t d = 0; d < pools_.size(); ++d) pools_[d].release(full_bytes(unit, d));
+  }
+
+  // Calls f(buffers, elements) for the domains that have weights in the unit.
+  template <class Function>
+  void each_buffers(int unit, const Function& f) {
+    for (size_t d = 0; d < buffers_.size(); ++d) {
+      if (sizes_[unit].storage[d].full > 0) f(buffers_[d], sizes_[unit].storage[d].full);
+    }
   }
 
   void step(const Instruction& now) {
     int64_t working = 0;
     switch (now.op) {
       case Op::gather:
-        pool_.acquire(full_bytes(now.unit));
+        acquire(now.unit);
         break;
       case Op::wait_gather:
         kept_.erase(now.unit);
         break;
       case Op::release:
-        pool_.release(full_bytes(now.unit));
+        release(now.unit);
         break;
       case Op::reshard:
-        pool_.release(full_bytes(now.unit));
-        if (rates_.reshard_group > 1) kept_[now.unit] = full_bytes(now.unit) / rates_.reshard_group;
+        release(now.unit);
+        if (rates_.reshard_group > 1) {
+          kept_[now.unit] = (full_bytes(now.unit, 0) + full_bytes(now.unit, 1)) / rates_.reshard_group;
+        }
         break;
       case Op::forward:
         working = sizes_[now.unit].working_bytes;
@@ -134,16 +156,18 @@ class MemoryWalk {
         arriving_.insert({now.unit, now.microbatch});
         break;
       case Op::reduce:
-        buffers_.reduce();
+        each_buffers(now.unit, [](BufferCount& buffers, int64_t) { buffers.reduce(); });
         break;
       case Op::wait_reduce:
-        buffers_.finish(now.unit);
+        each_buffers(now.unit, [&](BufferCount& buffers, int64_t) { buffers.finish(now.unit); });
         break;
       default:
         break;
     }
     for (int unit : gradients_added(now, units_)) {
-      buffers_.add_to(unit, sizes_[unit].full_elements * rates_.gradient_bytes);
+      each_buffers(unit, [&](BufferCount& buffers, int64_t elements) {
+        buffers.add_to(unit, elements * rates_.gradient_bytes);
+      });
     }
     if (computes(now.op)) arriving_.erase({now.unit, now.microbatch});
     const auto messages = sent_ + static_cast<int64_t>(arriving_.size());
@@ -161,8 +185,8 @@ class MemoryWalk {
   const std::vector<UnitSizes>& sizes_;
   const MemoryRates& rates_;
   MemoryEstimate out_;
-  BufferCount buffers_;
-  GatherPool pool_;
+  ByDomain<BufferCount> buffers_;
+  ByDomain<GatherPool> pools_;
   std::map<int, int64_t> kept_;             // unit -> bytes, between reshard and the next gather
   std::set<std::pair<int, int>> arriving_;  // unit and micro-batch of received messages not yet used
   int64_t sent_ = 0;

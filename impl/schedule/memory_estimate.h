@@ -1,6 +1,7 @@
 // What a program needs in bytes on one rank, from sizes alone: no tensors, any model on any mesh.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -9,27 +10,39 @@
 
 namespace tessera {
 
+/// Weights of one unit in one domain on one rank, padding included.
+struct StorageSizes {
+  int64_t full = 0;   ///< elements when gathered
+  int64_t shard = 0;  ///< of this rank
+};
+
+/// By domain (parallel/shard_domain.h): what all ranks share, and experts.
+template <class T>
+using ByDomain = std::array<T, 2>;
+
 /// Sizes of one unit on one rank.
 struct UnitSizes {
-  int64_t full_elements = 0;   ///< gathered weights, padding included
-  int64_t shard_elements = 0;  ///< of this rank, padding included
+  ByDomain<StorageSizes> storage;
   int64_t saved_bytes = 0;     ///< kept from forward to backward, per micro-batch
   int64_t input_bytes = 0;     ///< kept instead under full recompute
   int64_t working_bytes = 0;   ///< alive only while the unit computes
   int64_t recorded_bytes = 0;  ///< kept from backward_input to backward_weight
+
+  int64_t full_elements() const { return storage[0].full + storage[1].full; }
+  int64_t shard_elements() const { return storage[0].shard + storage[1].shard; }
 };
 
 struct MemoryRates {
-  int64_t param_bytes = 2;      ///< per weight that computes
-  int64_t master_bytes = 4;     ///< per master weight; 0 where the weights that compute are the master
-  int64_t optimizer_bytes = 8;  ///< optimizer state per master weight
-  int64_t gradient_bytes = 2;   ///< per unsharded gradient
-  bool shared_weights = false;  ///< one copy of the full weights for all ranks of the group
-  int64_t shards = 1;           ///< ranks in the group
-  bool recompute = false;       ///< programs with full recompute: units keep their input only
-  int64_t reshard_group = 1;    ///< ranks that keep a resharded unit's weights together
-  int64_t transfer_bytes = 0;   ///< of one message between pipeline stages
-  int64_t sends = 8;            ///< messages that a rank has under way before it waits for the oldest
+  int64_t param_bytes = 2;             ///< per weight that computes
+  int64_t master_bytes = 4;            ///< per master weight; 0 where the weights that compute are the master
+  int64_t optimizer_bytes = 8;         ///< optimizer state per master weight
+  int64_t gradient_bytes = 2;          ///< per unsharded gradient
+  ByDomain<bool> shared_weights = {};  ///< one copy of the full weights for all ranks of the group
+  ByDomain<int64_t> shards = {1, 1};   ///< ranks in the group
+  bool recompute = false;              ///< programs with full recompute: units keep their input only
+  int64_t reshard_group = 1;           ///< ranks that keep a resharded unit's weights together
+  int64_t transfer_bytes = 0;          ///< of one message between pipeline stages
+  int64_t sends = 8;                   ///< messages that a rank has under way before it waits for the oldest
 };
 
 /// Bytes of one rank. Memory that ranks share counts for its share.

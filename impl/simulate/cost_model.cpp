@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mesh/expert_layout.h"
+
 namespace tessera {
 
 double CostModel::matmul(int64_t m, int64_t n, int64_t k, double extra_bytes) const {
@@ -49,6 +51,22 @@ GroupShape CostModel::group(const Mesh& mesh, Axis axis) const {
 
 GroupShape CostModel::shard_group(const Mesh& mesh) const {
   return shape(mesh, mesh.size_of({Axis::dp_shard, Axis::cp}), mesh.size(Axis::tp));
+}
+
+GroupShape CostModel::expert_group(const Mesh& mesh, bool cut_width) const {
+  return shape(mesh, mesh.ep(), cut_width ? mesh.size(Axis::tp) : 1);
+}
+
+GroupShape CostModel::expert_shards(const Mesh& mesh, bool cut_width) const {
+  const int64_t stride = mesh.ep() * (cut_width ? mesh.size(Axis::tp) : 1);
+  return shape(mesh, expert_shard_count(mesh, cut_width), stride);
+}
+
+GroupShape CostModel::expert_replicas(const Mesh& mesh, bool cut_width) const {
+  const int64_t copies =
+      mesh.size_of({Axis::dp_replicate, Axis::dp_shard, Axis::cp, Axis::tp}) /
+      (mesh.ep() * expert_shard_count(mesh, cut_width) * (cut_width ? mesh.size(Axis::tp) : 1));
+  return copies > 1 ? group(mesh, Axis::dp_replicate) : GroupShape{};
 }
 
 // What each rank receives inside its node, and what a node receives from others over its members' cards.

@@ -41,6 +41,12 @@ class CostModel {
   /// The ranks of `mesh` that differ in `axis` only, and those of the axes dp_shard and cp together.
   GroupShape group(const Mesh& mesh, Axis axis) const;
   GroupShape shard_group(const Mesh& mesh) const;
+  /// The ranks that share the experts out among them, and those that hold the same ones
+  /// (mesh/expert_layout.h).
+  GroupShape expert_group(const Mesh& mesh, bool cut_width) const;
+  GroupShape expert_shards(const Mesh& mesh, bool cut_width) const;
+  /// Ranks with the same elements of the same experts.
+  GroupShape expert_replicas(const Mesh& mesh, bool cut_width) const;
 
   /// `bytes` is the size of the whole: what each rank has after an all-gather or before a reduce-scatter.
   double all_gather(const GroupShape& group, double bytes) const;
@@ -52,6 +58,7 @@ class CostModel {
   double send(const GroupShape& group, double bytes) const;
 
  private:
+  /// `size` ranks, `stride` apart.
   GroupShape shape(const Mesh& mesh, int64_t size, int64_t stride) const;
   double links(const GroupShape& group, double intra_bytes, double inter_bytes) const;
 

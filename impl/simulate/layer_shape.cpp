@@ -4,54 +4,129 @@
 #include <algorithm>
 
 namespace tessera {
+namespace {
 
-LayerShape layer_shape(const ModelConfig& c, int64_t layer, int64_t tp, bool sequence_parallel) {
-  const auto part = [&](int64_t total) { return (total + tp - 1) / tp; };
+int64_t part_of(int64_t total, int64_t parts) {
+  return (total + parts - 1) / parts;
+}
+
+ExpertShape expert_shape(const MoeConfig& moe, const LayerCut& cut) {
+  ExpertShape experts;
+  experts.count = moe.experts;
+  experts.held = part_of(moe.experts, cut.ep);
+  experts.top_k = moe.routing.top_k;
+  experts.cut_width = cut.tp > 1 && cut.expert_tp;
+  experts.intermediate = part_of(moe.intermediate_size, experts.cut_width ? cut.tp : 1);
+  experts.ranks = cut.ep;
+  experts.token_parts = experts.cut_width ? 1 : cut.tp;
+  return experts;
+}
+
+// nn/attention.cpp and nn/latent_attention.cpp are the lists.
+int64_t attention_saved_bytes(const LayerShape& s, bool everything, int64_t element) {
+  const LatentShape& latent = s.latent;
+  // Attention's output and log-sum-exp.
+  int64_t bytes = s.out_width() * element + 4 * s.heads;
+  if (latent.kv_rank == 0) {
+    bytes += (s.q_width() + s.k_width() + s.v_width()) * element;
+    if (everything && s.qk_norm) {
+      bytes += (s.q_width() + s.k_width()) * element + 4 * (s.heads + s.kv_heads);
+    }
+    return bytes;
+  }
+  // Latents, queries, what the keys' and values' latent became, and the rotated part of the keys.
+  const int64_t up = s.heads * (latent.plain_dim + latent.value_dim);
+  bytes += (latent.down_width() + s.q_width() + up + latent.rope_dim) * element;
+  if (everything) bytes += (latent.q_rank + latent.kv_rank + s.k_width()) * element + 8;
+  return bytes;
+}
+
+// nn/mlp.cpp and nn/moe.cpp: gate and up, with the product that enters the down projection, of all tokens and
+// of rows; rows that came from other ranks; scores, choices and weights.
+int64_t feed_forward_saved_bytes(const LayerShape& s, bool everything, int64_t element) {
+  const int64_t kept = everything ? 3 : 2;
+  const int64_t dense = kept * s.intermediate * element;
+  const ExpertShape& e = s.experts;
+  if (e.count == 0) return dense;
+  const int64_t row = (kept * e.intermediate + (e.ranks > 1 ? s.hidden : 0)) * element;
+  return dense + part_of(e.top_k * row + 4 * e.count + 12 * e.top_k, e.token_parts);
+}
+
+}  // namespace
+
+LayerShape layer_shape(const ModelConfig& c, int64_t layer, const LayerCut& cut) {
   LayerShape shape;
   shape.hidden = c.hidden_size;
-  shape.resident = sequence_parallel ? part(c.hidden_size) : c.hidden_size;
-  shape.heads = part(c.num_heads);
-  shape.kv_heads = part(c.num_kv_heads);
+  shape.resident = cut.sequence_parallel ? part_of(c.hidden_size, cut.tp) : c.hidden_size;
+  shape.heads = part_of(c.num_heads, cut.tp);
+  shape.kv_heads = part_of(c.num_kv_heads, cut.tp);
   shape.head_dim = c.head_dim;
-  shape.intermediate = part(c.intermediate_size);
-  shape.vocab = part(c.vocab_size);
+  shape.intermediate = part_of(c.intermediate_size, cut.tp);
+  shape.vocab = part_of(c.vocab_size, cut.tp);
   const auto index = static_cast<size_t>(layer);
   if (index < c.sliding_window.size()) shape.window = c.sliding_window[index];
   shape.qk_norm = c.qk_norm;
   shape.sandwich_norms = c.sandwich_norms;
+  if (c.latent.kv_rank > 0) {
+    shape.kv_heads = shape.heads;
+    shape.latent = {c.latent.q_rank, c.latent.kv_rank, c.latent.plain_dim, c.latent.rope_dim,
+                    c.latent.value_dim};
+  }
+  if (c.moe.in_layer(layer)) {
+    shape.experts = expert_shape(c.moe, cut);
+    shape.intermediate = part_of(c.moe.shared_intermediate_size, cut.tp);
+  }
   return shape;
 }
 
 // nn/decoder_layer.cpp is the list.
 int64_t layer_saved_bytes(const LayerShape& s, Recompute recompute, int64_t element) {
-  const int64_t q = s.q_width();
-  const int64_t kv = s.kv_width();
   if (recompute == Recompute::full) return s.resident * element;
-  // Input, middle of the residual stream, q, k, v, attention's output and log-sum-exp, gate and up.
-  int64_t bytes = (2 * s.resident + 2 * q + 2 * kv + 2 * s.intermediate) * element + 4 * s.heads;
+  const bool everything = recompute == Recompute::none;
+  // Input and middle of the residual stream.
+  int64_t bytes = 2 * s.resident * element + attention_saved_bytes(s, everything, element) +
+                  feed_forward_saved_bytes(s, everything, element);
   // What the norms behind attention and MLP were given, and their scales.
   if (s.sandwich_norms) bytes += 2 * s.resident * element + 8;
-  if (recompute == Recompute::selective) return bytes;
-  // Both norms' outputs and scales, and the product that enters the down projection.
-  bytes += (2 * s.resident + s.intermediate) * element + 8;
-  if (s.qk_norm) bytes += (q + kv) * element + 4 * (s.heads + s.kv_heads);
+  // Both norms' outputs and scales.
+  if (everything) bytes += 2 * s.resident * element + 8;
   return bytes;
 }
 
-// Gradients of gate, up and their product, of q, k, v, and of the residual stream.
 int64_t layer_working_bytes(const LayerShape& s, Recompute recompute, int64_t element) {
-  const int64_t gradients =
-      (3 * s.intermediate + 3 * s.hidden + 2 * s.q_width() + 2 * s.kv_width()) * element;
+  // One block after the other. Gradients of gate, up and their product; rows on their way to the experts and
+  // back.
+  int64_t feed_forward = 3 * s.intermediate;
+  const ExpertShape& e = s.experts;
+  if (e.count > 0) feed_forward += part_of(e.top_k * (e.ranks > 1 ? 4 : 3) * s.hidden, e.token_parts);
+  // Of q, k, v; of latents.
+  int64_t attention = 2 * s.q_width() + s.k_width() + s.v_width();
+  if (s.latent.kv_rank > 0) {
+    attention += 2 * s.latent.down_width() + s.heads * (s.latent.plain_dim + s.latent.value_dim);
+  }
+  // And of the residual stream, of which sequence parallelism brings whole rows together beside the own ones.
+  const int64_t stream = 3 * s.resident + (s.resident < s.hidden ? 3 * s.hidden : 0);
+  const int64_t gradients = std::max(feed_forward, attention) + stream;
   const int64_t again =
       layer_saved_bytes(s, Recompute::none, element) - layer_saved_bytes(s, recompute, element);
-  return gradients + (recompute == Recompute::selective ? again : 0);
+  return gradients * element + (recompute == Recompute::selective ? again : 0);
 }
 
 int64_t layer_recorded_bytes(const LayerShape& s, int64_t element) {
   // Inputs: of q, k, v and of gate, up (whole rows), of o and of down. Gradients: q, k, v, gate, up, and the
   // outputs of o and down.
-  const int64_t inputs = 2 * s.hidden + s.q_width() + s.intermediate;
-  const int64_t gradients = s.q_width() + 2 * s.kv_width() + 2 * s.intermediate + 2 * s.hidden;
+  int64_t inputs = 2 * s.hidden + s.out_width() + s.intermediate;
+  int64_t gradients = s.q_width() + s.k_width() + s.v_width() + 2 * s.intermediate + 2 * s.hidden;
+  const LatentShape& latent = s.latent;
+  if (latent.kv_rank > 0) {
+    inputs += latent.q_rank + latent.kv_rank;
+    gradients += latent.down_width() + s.heads * latent.plain_dim - s.k_width();
+  }
+  const ExpertShape& e = s.experts;
+  if (e.count > 0) {
+    const int64_t rows = e.top_k * (2 * s.hidden + 3 * e.intermediate) + e.count;
+    inputs += part_of(rows, e.token_parts);
+  }
   return (inputs + gradients) * element;
 }
 

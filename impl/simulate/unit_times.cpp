@@ -3,6 +3,9 @@
 #include "simulate/unit_times.h"
 
 #include <algorithm>
+#include <vector>
+
+#include "simulate/expert_times.h"
 
 namespace tessera {
 namespace {
@@ -16,6 +19,30 @@ double mean_context(int64_t document, int64_t window) {
   return (w * (w + 1) / 2 + (length - w) * w) / length;
 }
 
+struct Matrix {
+  int64_t out, in;
+};
+
+// The products of attention's projections. Those that take the same rows in are one product forward, and one
+// each for their weights.
+struct Projections {
+  std::vector<Matrix> products;
+  std::vector<Matrix> weights;
+};
+
+Projections projections(const LayerShape& s) {
+  const Matrix o{s.hidden, s.out_width()};
+  const LatentShape& latent = s.latent;
+  if (latent.kv_rank == 0) {
+    const Matrix q{s.q_width(), s.hidden}, k{s.k_width(), s.hidden}, v{s.v_width(), s.hidden};
+    return {{{q.out + k.out + v.out, s.hidden}, o}, {q, k, v, o}};
+  }
+  const Matrix q_up{s.q_width(), latent.q_rank > 0 ? latent.q_rank : s.hidden};
+  const Matrix kv_up{s.heads * (latent.plain_dim + latent.value_dim), latent.kv_rank};
+  const Matrix q_down{latent.q_rank, s.hidden}, kv_down{latent.kv_rank + latent.rope_dim, s.hidden};
+  return {{{latent.down_width(), s.hidden}, q_up, kv_up, o}, {q_down, kv_down, q_up, kv_up, o}};
+}
+
 // What tp costs at one border of a block: all-reduce, or a gather before and a scatter behind.
 double enter_or_leave(const CostModel& cost, const UnitWork& work, double bytes) {
   return work.sequence_parallel ? cost.all_gather(work.tp, bytes) : cost.all_reduce(work.tp, bytes);
@@ -24,13 +51,18 @@ double enter_or_leave(const CostModel& cost, const UnitWork& work, double bytes)
 class LayerClock {
  public:
   LayerClock(const CostModel& cost, const LayerShape& shape, const UnitWork& work)
-      : cost_(cost), s_(shape), w_(work), tokens_(static_cast<double>(work.tokens)) {}
+      : cost_(cost),
+        s_(shape),
+        w_(work),
+        tokens_(static_cast<double>(work.tokens)),
+        projections_(projections(shape)) {}
 
   UnitTimes run() {
     UnitTimes times;
     times.forward = forward();
     times.weight.compute = weight_products();
     times.input = input();
+    if (s_.experts.count > 0) times += expert_times(cost_, s_, w_);
     // Sums of input gradients, and inputs gathered again, travel while weight gradients are formed; rank
     // threads move them themselves.
     const double hidden = cost_.cluster().shares_memory ? 0 : times.weight.compute;
@@ -41,10 +73,14 @@ class LayerClock {
  private:
   double bytes(double elements) const { return elements * static_cast<double>(cost_.element()); }
 
+  // Layers with experts have no MLP unless all tokens pass one.
+  bool has_mlp() const { return s_.intermediate > 0; }
+
   double input_products() const {
-    return cost_.matmul(w_.tokens, s_.q_width() + 2 * s_.kv_width(), s_.hidden) +
-           cost_.matmul(w_.tokens, s_.hidden, s_.q_width()) +
-           cost_.matmul(w_.tokens, 2 * s_.intermediate, s_.hidden) +
+    double seconds = 0;
+    for (const Matrix& m : projections_.products) seconds += cost_.matmul(w_.tokens, m.out, m.in);
+    if (!has_mlp()) return seconds;
+    return seconds + cost_.matmul(w_.tokens, 2 * s_.intermediate, s_.hidden) +
            cost_.matmul(w_.tokens, s_.hidden, s_.intermediate);
   }
 
@@ -55,13 +91,16 @@ class LayerClock {
   }
 
   double weight_products() const {
-    return weight_product(s_.q_width(), s_.hidden) + 2 * weight_product(s_.kv_width(), s_.hidden) +
-           weight_product(s_.hidden, s_.q_width()) + 2 * weight_product(s_.intermediate, s_.hidden) +
+    double seconds = 0;
+    for (const Matrix& m : projections_.weights) seconds += weight_product(m.out, m.in);
+    if (!has_mlp()) return seconds;
+    return seconds + 2 * weight_product(s_.intermediate, s_.hidden) +
            weight_product(s_.hidden, s_.intermediate);
   }
 
   double attention_flops() const {
-    double flops = 4 * tokens_ * mean_context(w_.document, s_.window) * static_cast<double>(s_.q_width());
+    double flops = 2 * tokens_ * mean_context(w_.document, s_.window) *
+                   static_cast<double>(s_.q_width() + s_.out_width());
     // Without a balanced layout the rank with the last tokens sees the most.
     const bool balanced =
         w_.context.layout == ContextLayoutKind::zigzag || w_.context.exchange == ContextExchange::ulysses;
@@ -74,8 +113,9 @@ class LayerClock {
   double exchange(double computing, bool backward) const {
     if (w_.cp.size <= 1) return 0;
     const auto size = static_cast<double>(w_.cp.size);
-    const double kv = bytes(2 * tokens_ * static_cast<double>(s_.kv_width()));
-    const double grads = backward ? 4 * 2 * tokens_ * static_cast<double>(s_.kv_width()) : 0;
+    const auto kv_width = static_cast<double>(s_.k_width() + s_.v_width());
+    const double kv = bytes(tokens_ * kv_width);
+    const double grads = backward ? 4 * tokens_ * kv_width : 0;
     const bool alone = cost_.cluster().shares_memory;
     switch (w_.context.exchange) {
       case ContextExchange::ring: {
@@ -88,7 +128,7 @@ class LayerClock {
       default: {
         // Of queries, keys and values to heads, and of the output back; under a mixture of exchanges taken
         // as if all went this way.
-        const double all = bytes(tokens_ * static_cast<double>(2 * s_.q_width() + 2 * s_.kv_width()));
+        const double all = bytes(tokens_ * (static_cast<double>(s_.q_width() + s_.out_width()) + kv_width));
         return cost_.all_to_all(w_.cp, all) * (backward ? 2 : 1);
       }
     }
@@ -99,7 +139,7 @@ class LayerClock {
     if (w_.cp.size <= 1 || w_.context.exchange != ContextExchange::ring) return 0;
     const auto hops = static_cast<double>(w_.cp.size - 1);
     const auto q = static_cast<double>(s_.q_width());
-    const auto kv = static_cast<double>(2 * s_.kv_width());
+    const auto kv = static_cast<double>(s_.k_width() + s_.v_width());
     const double packing = 2 * bytes(tokens_ * kv);
     return cost_.pass(packing + hops * tokens_ * 12 * (backward ? q + kv : q),
                       static_cast<int>(3 * w_.cp.size));
@@ -109,15 +149,18 @@ class LayerClock {
     PhaseTime time;
     const double attention = cost_.attention(attention_flops(), false);
     const auto resident = static_cast<double>(s_.resident);
-    const auto qk = static_cast<double>(s_.q_width() + s_.kv_width());
+    const auto qk = static_cast<double>(s_.q_width() + s_.k_width());
     // Norms read and write (2 + 4, the second adds the residual first), rope reads and writes q and k, the
     // gated product reads two and writes one, the residual is added (3).
     double elements = 9 * resident + 2 * qk + 3 * static_cast<double>(s_.intermediate);
     if (s_.qk_norm) elements += 2 * qk;
     time.compute = input_products() + attention + merging(false) + cost_.pass(bytes(tokens_ * elements), 6);
-    time.exposed = 2 * border() * (w_.sequence_parallel ? 2 : 1) + exchange(attention, false);
+    time.exposed = blocks() * border() * (w_.sequence_parallel ? 2 : 1) + exchange(attention, false);
     return time;
   }
+
+  // Blocks that are cut over tp: attention and MLP.
+  double blocks() const { return has_mlp() ? 2 : 1; }
 
   // One gather, scatter or sum of activations over tp.
   double border() const { return enter_or_leave(cost_, w_, bytes(tokens_ * static_cast<double>(s_.hidden))); }
@@ -126,7 +169,7 @@ class LayerClock {
     PhaseTime time;
     const double attention = cost_.attention(2.5 * attention_flops(), true);
     const auto resident = static_cast<double>(s_.resident);
-    const auto qk = static_cast<double>(s_.q_width() + s_.kv_width());
+    const auto qk = static_cast<double>(s_.q_width() + s_.k_width());
     // Norms read input, gradient and residual's gradient and write one (4 each), the gated product reads
     // three and writes two, rope and the joining of q, k, v.
     double elements = 8 * resident + 5 * static_cast<double>(s_.intermediate) + 3 * qk;
@@ -135,8 +178,8 @@ class LayerClock {
     time.compute = input_products() + attention + merging(true) + cost_.pass(bytes(tokens_ * elements), 8);
     // Under sequence parallelism output gradients are gathered before anything can be done; inputs are
     // gathered again and input gradients scattered beside the weight gradients.
-    time.exposed = exchange(attention, true) + (w_.sequence_parallel ? 2 * border() : 0);
-    hideable_ = border() * (w_.sequence_parallel ? 4 : 2);
+    time.exposed = exchange(attention, true) + (w_.sequence_parallel ? blocks() * border() : 0);
+    hideable_ = border() * blocks() * (w_.sequence_parallel ? 2 : 1);
     return time;
   }
 
@@ -144,6 +187,7 @@ class LayerClock {
   const LayerShape& s_;
   const UnitWork& w_;
   double tokens_;
+  Projections projections_;
   double hideable_ = 0;
 };
 
@@ -200,11 +244,13 @@ double model_flops_per_token(const ModelConfig& config, int64_t document) {
   const auto hidden = static_cast<double>(config.hidden_size);
   double flops = 6 * hidden * static_cast<double>(config.vocab_size);
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const LayerShape s = layer_shape(config, layer, 1, false);
-    const auto q = static_cast<double>(s.q_width());
-    const auto kv = static_cast<double>(s.kv_width());
-    flops += 6 * hidden * (2 * q + 2 * kv + 3 * static_cast<double>(s.intermediate));
-    flops += 12 * q * mean_context(document, s.window);
+    const LayerShape s = layer_shape(config, layer, {});
+    for (const Matrix& m : projections(s).weights) {
+      flops += 6 * static_cast<double>(m.out) * static_cast<double>(m.in);
+    }
+    const ExpertShape& e = s.experts;
+    flops += 6 * hidden * static_cast<double>(3 * (s.intermediate + e.top_k * e.intermediate) + e.count);
+    flops += 6 * static_cast<double>(s.q_width() + s.out_width()) * mean_context(document, s.window);
   }
   return flops;
 }

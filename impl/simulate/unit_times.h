@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context/context_parallel.h"
+#include "nn/expert_dispatch.h"
 #include "nn/unit.h"
 #include "simulate/cost_model.h"
 #include "simulate/layer_shape.h"
@@ -14,8 +15,10 @@ struct UnitWork {
   int64_t document = 0;  ///< tokens of one document over all cp ranks: what attention sees
   GroupShape tp;
   GroupShape cp;
+  GroupShape ep;
   bool sequence_parallel = false;
   ContextOptions context;
+  ExpertExchange expert_exchange = ExpertExchange::all_to_all;
   Recompute recompute = Recompute::none;
   int64_t loss_chunk = 0;
   bool accumulate = false;  ///< weight gradients add up in float32 over several micro-batches
@@ -52,8 +55,8 @@ UnitTimes embedding_times(const CostModel& cost, const LayerShape& shape, const 
 UnitTimes head_times(const CostModel& cost, const LayerShape& shape, const UnitWork& work);
 
 /// Operations of a forward and backward of the whole model on one token, without recomputation: 6 for each
-/// weight of a matrix, and 12 * width * (mean length that causal attention or its window lets a token see) a
-/// layer. What MFU counts.
+/// weight of a matrix that it meets (of the experts, those that it chooses), and 6 * (width of keys + width
+/// of values) * (mean length that causal attention or its window lets a token see) a layer. What MFU counts.
 double model_flops_per_token(const ModelConfig& config, int64_t document);
 
 }  // namespace tessera

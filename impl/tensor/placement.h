@@ -55,6 +55,7 @@ struct ParamSpec {
   bool tp_partial = false;
   /// Of an expert's parameter: the coordinate on the ep axis that holds it. -1: all do, it is no expert's.
   int64_t ep_index = -1;
+  double token_share = 1;  ///< of the tokens that meet it: of an expert, top_k / experts
   /// Pipeline stages that hold the parameter: 2 for tied embeddings whose first and last stage are on
   /// different ranks. Their gradients are partial sums too.
   int64_t stage_copies = 1;

@@ -17,7 +17,7 @@ std::vector<int> rank_of_stage(const PipelineOptions& options, int ranks, int pe
 double unit_work(const std::vector<std::unique_ptr<Unit>>& units, size_t index) {
   double elements = 0;
   const auto add = [&](const ParamSpec& spec) {
-    if (spec.shape.size() > 1) elements += static_cast<double>(checked_numel(spec.shape));
+    if (spec.shape.size() > 1) elements += spec.token_share * static_cast<double>(checked_numel(spec.shape));
   };
   if (index == 0) return 0;
   for (const ParamSpec& spec : units[index]->params()) add(spec);

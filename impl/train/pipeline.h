@@ -19,8 +19,8 @@ struct PipelineOptions {
   std::string program;                ///< for schedule custom: text of parse_pipeline_order()
 };
 
-/// The work of a unit on a token, by the elements of the matrices it multiplies with; an embedding only
-/// looks rows up.
+/// The work of a unit on a token, by the elements of the matrices it multiplies with, experts by the share of
+/// tokens that choose them; an embedding only looks rows up.
 double unit_work(const std::vector<std::unique_ptr<Unit>>& units, size_t index);
 
 class Pipeline {

@@ -9,7 +9,6 @@
 #include "models/tp_plan.h"
 #include "parallel/fsdp_layout.h"
 #include "schedule/executor.h"
-#include "simulate/layer_shape.h"
 #include "train/step_program.h"
 
 namespace tessera {
@@ -82,8 +81,11 @@ namespace {
 UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<LayerShape>& layers,
                      const TrainerOptions& options, int64_t tokens, int64_t element) {
   UnitSizes sizes;
-  sizes.full_elements = layout.full_numel;
-  sizes.shard_elements = layout.shard_numel;
+  for (const FsdpParam& param : layout.params) {
+    StorageSizes& storage = sizes.storage.at(param.domain);
+    storage.full += aligned_numel(param.full_numel());
+    storage.shard += aligned_numel(param.shard.padded_numel());
+  }
   int64_t again = 0;
   for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
     if (m == 0) continue;  // an embedding keeps nothing
@@ -104,8 +106,8 @@ UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<La
   return sizes;
 }
 
-MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, int64_t shards,
-                         int64_t message_bytes) {
+MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape,
+                         const std::vector<ShardPosition>& positions, int64_t message_bytes) {
   MemoryRates rates;
   rates.param_bytes = static_cast<int64_t>(c10::elementSize(options.precision.param));
   const bool separate_master = options.precision.master != options.precision.param;
@@ -113,8 +115,10 @@ MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape, 
   const bool adam = options.optimizer.name == "adamw";
   rates.optimizer_bytes = adam ? 8 : (options.optimizer.momentum != 0 ? 4 : 0);
   rates.gradient_bytes = options.defer_gradient_sync && shape.microbatches > 1 ? 4 : rates.param_bytes;
-  rates.shared_weights = (shape.shared_memory && !options.copy_weights) || shards == 1;
-  rates.shards = shards;
+  for (size_t d = 0; d < positions.size(); ++d) {
+    rates.shards[d] = positions[d].shards;
+    rates.shared_weights[d] = (shape.shared_memory && !options.copy_weights) || positions[d].shards == 1;
+  }
   rates.recompute = options.recompute == Recompute::full;
   if (options.reshard.kind == ReshardPolicy::Kind::group) rates.reshard_group = options.reshard.group;
   rates.transfer_bytes = message_bytes;
@@ -138,6 +142,11 @@ std::vector<bool> held_by(const StagePlacement& stages, size_t members, int rank
 }
 
 }  // namespace
+
+LayerCut layer_cut(const Mesh& mesh, const TrainerOptions& options) {
+  const int64_t tp = mesh.size(Axis::tp);
+  return {tp, options.sequence_parallel && tp > 1, mesh.ep(), options.experts.split_width};
+}
 
 TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,
                            const StepShape& shape) {
@@ -170,8 +179,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   if (position.tp_size > 1) plan.tp_plan = to_text(TpPlan::choose(config, options.tp_plan), members);
   std::vector<LayerShape> layers;
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    layers.push_back(
-        layer_shape(config, layer, position.tp_size, options.sequence_parallel && position.tp_size > 1));
+    layers.push_back(layer_shape(config, layer, layer_cut(mesh, options)));
   }
   const auto element = static_cast<int64_t>(c10::elementSize(options.precision.param));
   for (const FsdpLayout& layout : all) {
@@ -193,7 +201,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
   const StepOptions step = step_options(options, mesh, traits, shape.microbatches, true);
   plan.programs = compile_step(step, pipeline, ranks, plan.stage_starts);
   const MemoryRates rates =
-      memory_rates(options, shape, position.shards, shape.tokens * layers.front().resident * element);
+      memory_rates(options, shape, positions, shape.tokens * layers.front().resident * element);
   for (int rank = 0; rank < ranks; ++rank) {
     std::vector<UnitSizes> sizes(plan.units.size());
     const std::vector<FsdpLayout> layouts =

@@ -10,6 +10,7 @@
 #include "schedule/checker.h"
 #include "schedule/memory_estimate.h"
 #include "schedule/program.h"
+#include "simulate/layer_shape.h"
 #include "train/trainer.h"
 
 namespace tessera {
@@ -49,6 +50,9 @@ struct TrainingPlan {
   int pp_rank = 0;                    ///< the fullest
   std::string tp_plan;                ///< with tp: the plan and why it was chosen, for a person
 };
+
+/// How a job's ranks cut layers.
+LayerCut layer_cut(const Mesh& mesh, const TrainerOptions& options);
 
 /// Errors: what Trainer would refuse for the same options.
 TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& options, const Mesh& mesh,

@@ -17,11 +17,16 @@ PlanFormulas::PlanFormulas(const ModelConfig& config, const SearchOptions& optio
     : config_(config), options_(options), cost_(cluster, options.base.precision.param == at::kFloat) {
   const std::vector<std::unique_ptr<Unit>> units = build_units(config, ParallelContext{});
   for (size_t u = 0; u < units.size(); ++u) {
-    double elements = 0;
-    for (const ParamSpec& spec : units[u]->params())
-      elements += static_cast<double>(checked_numel(spec.shape));
-    parameters_ += elements;
-    if (u > 0 && u + 1 < units.size()) layer_parameters_ += elements;
+    const bool layer = u > 0 && u + 1 < units.size();
+    for (const ParamSpec& spec : units[u]->params()) {
+      const auto elements = static_cast<double>(checked_numel(spec.shape));
+      parameters_ += elements;
+      if (spec.ep_index >= 0) {
+        expert_parameters_ += elements;
+      } else if (layer) {
+        layer_parameters_ += elements;
+      }
+    }
   }
 }
 
@@ -29,8 +34,8 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
   const int64_t tp = mesh.size(Axis::tp);
   const int64_t cp = mesh.size(Axis::cp);
   const bool sequence = candidate.options.sequence_parallel && tp > 1;
-  const auto key =
-      std::tuple(tp, cp, candidate.micro_batch, static_cast<int>(candidate.options.recompute), sequence);
+  const auto key = std::tuple(tp, cp, mesh.ep(), candidate.micro_batch,
+                              static_cast<int>(candidate.options.recompute), sequence);
   const auto found = parts_.find(key);
   if (found != parts_.end()) return found->second;
 
@@ -39,6 +44,8 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
   work.document = options_.seq_len;
   work.tp = cost_.group(mesh, Axis::tp);
   work.cp = cost_.group(mesh, Axis::cp);
+  work.ep = cost_.expert_group(mesh, candidate.options.experts.split_width);
+  work.expert_exchange = parse_expert_exchange(candidate.options.experts.exchange);
   work.sequence_parallel = sequence;
   work.context = candidate.options.context;
   work.recompute = candidate.options.recompute;
@@ -46,13 +53,13 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
 
   Parts parts;
   const int64_t element = cost_.element();
-  std::map<int64_t, UnitTimes> by_window;
+  const LayerCut cut = layer_cut(mesh, candidate.options);
+  std::map<std::pair<int64_t, bool>, UnitTimes> known;  // by window and whether there are experts
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
-    const LayerShape shape = layer_shape(config_, layer, tp, sequence);
-    auto times = by_window.find(shape.window);
-    if (times == by_window.end()) {
-      times = by_window.emplace(shape.window, layer_times(cost_, shape, work)).first;
-    }
+    const LayerShape shape = layer_shape(config_, layer, cut);
+    const auto kind = std::pair(shape.window, shape.experts.count > 0);
+    auto times = known.find(kind);
+    if (times == known.end()) times = known.emplace(kind, layer_times(cost_, shape, work)).first;
     parts.layers += times->second;
     const Recompute recompute = candidate.options.recompute;
     const auto tokens = static_cast<double>(work.tokens);
@@ -63,7 +70,7 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
     }
     parts.working = std::max(parts.working, tokens * working);
   }
-  const LayerShape shape = layer_shape(config_, 0, tp, sequence);
+  const LayerShape shape = layer_shape(config_, 0, cut);
   parts.ends += embedding_times(cost_, shape, work);
   parts.ends += head_times(cost_, shape, work);
   parts.working = std::max(parts.working, static_cast<double>(head_working_bytes(
@@ -110,19 +117,27 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
   }
 
   // Storage: what is gathered and reduced for one micro-batch or for the step.
-  const double end_elements = (parameters_ - layer_parameters_) / (pp > 1 ? 2 : 1) / tp;
-  const double stage_elements = fullest * layer_parameters_ / tp + end_elements;
+  const double end_elements = (parameters_ - layer_parameters_ - expert_parameters_) / (pp > 1 ? 2 : 1) / tp;
+  const bool cut_width = o.experts.split_width;
+  const double expert_cut = static_cast<double>(mesh.ep()) * (cut_width ? tp : 1);
+  const Storage held{fullest * layer_parameters_ / tp + end_elements,
+                     fullest * expert_parameters_ / expert_cut};
+  const double stage_elements = held.dense + held.experts;
   const double param_bytes = static_cast<double>(c10::elementSize(o.precision.param));
   const bool keeps = pp > 1 || o.reshard.kind == ReshardPolicy::Kind::never;
   const bool defers = o.defer_gradient_sync && candidate.microbatches > 1;
   const GroupShape group = cost_.shard_group(mesh);
+  const GroupShape expert_group = cost_.expert_shards(mesh, cut_width);
   const double units = layers / pp;
   const bool in_place = cost_.cluster().shares_memory && options_.shared_memory;
-  const auto by_unit = [&](double bytes) { return units * cost_.all_gather(group, bytes / units); };
-  double gather = in_place ? 0 : by_unit(stage_elements * param_bytes);
-  double reduce = in_place || group.size == 1
-                      ? cost_.pass(stage_elements * (defers ? 4 : param_bytes))
-                      : by_unit(stage_elements * static_cast<double>(c10::elementSize(o.precision.reduce)));
+  const auto by_unit = [&](double element) {
+    return units * (cost_.all_gather(group, held.dense * element / units) +
+                    cost_.all_gather(expert_group, held.experts * element / units));
+  };
+  const bool alone = group.size == 1 && expert_group.size == 1;
+  double gather = in_place ? 0 : by_unit(param_bytes);
+  double reduce = in_place || alone ? cost_.pass(stage_elements * (defers ? 4 : param_bytes))
+                                    : by_unit(static_cast<double>(c10::elementSize(o.precision.reduce)));
   double exposed = 0;
   const double rounds_gather = keeps ? 1 : 2 * m;
   const double rounds_reduce = defers ? 1 : m;
@@ -136,7 +151,7 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
     exposed =
         std::max(0.0, gather - stage / 3) + std::max(0.0, reduce - stage * 2 / 3) + (gather + reduce) / units;
   }
-  const double shard_elements = stage_elements / shards;
+  const double shard_elements = held.dense / shards + held.experts / static_cast<double>(expert_group.size);
   exposed += cost_.all_reduce(cost_.group(mesh, Axis::dp_replicate), 4 * shard_elements / units);
   const double update = cost_.pass(shard_elements * 34);
 
@@ -148,8 +163,8 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
   const double state = o.optimizer.name == "adamw" ? 8 : (o.optimizer.momentum != 0 ? 4 : 0);
   double bytes = shard_elements * (param_bytes + (separate ? 4 : 0) + state + 4);
   // Buffers: two or three of a layer's size, and one of each end's.
-  const double unit_elements = layer_parameters_ / layers / tp;
-  if (!in_place && shards > 1) {
+  const double unit_elements = (layer_parameters_ / tp + expert_parameters_ / expert_cut) / layers;
+  if (!in_place && !alone) {
     bytes += (keeps ? stage_elements : 2 * unit_elements + end_elements) * param_bytes;
   }
   bytes += defers ? 4 * stage_elements : (3 * unit_elements + end_elements) * param_bytes;

@@ -30,6 +30,11 @@ class PlanFormulas {
     double saved = 0, input = 0, working = 0;  ///< bytes of a micro-batch: of all layers, and of one unit
   };
   const Parts& parts(const PlanCandidate& candidate, const Mesh& mesh);
+  /// Weights of a pipeline stage on one rank, when gathered.
+  struct Storage {
+    double dense = 0;
+    double experts = 0;
+  };
   struct Stage {
     double seconds;  ///< of one micro-batch
     double layers;   ///< share of all
@@ -40,8 +45,9 @@ class PlanFormulas {
   SearchOptions options_;
   CostModel cost_;
   double parameters_ = 0;
-  double layer_parameters_ = 0;  ///< of all layers
-  std::map<std::tuple<int64_t, int64_t, int64_t, int, bool>, Parts> parts_;
+  double layer_parameters_ = 0;   ///< of all layers, without experts
+  double expert_parameters_ = 0;  ///< of all layers
+  std::map<std::tuple<int64_t, int64_t, int64_t, int64_t, int, bool>, Parts> parts_;
 };
 
 }  // namespace tessera

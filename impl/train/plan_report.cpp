@@ -59,31 +59,35 @@ std::string storage_name(const PlanCandidate& plan) {
 std::string row(const PlanCandidate& plan, int64_t index, int world) {
   const MeshSpec& m = plan.mesh;
   return format(
-      "%3lld  %4lld %5lld %6lld %4lld %3lld  %-17s %-10s %5lld %6lld  %-12s %9.4g %9.6g %6.1f %8.1f %7.1f "
+      "%3lld  %4lld %5lld %6lld %4lld %3lld %3lld  %-17s %-10s %5lld %6lld  %-12s %9.4g %9.6g %6.1f %8.1f "
+      "%7.1f "
       "%8.1f\n",
       static_cast<long long>(index), static_cast<long long>(m.pp), static_cast<long long>(m.dp_replicate),
       static_cast<long long>(m.dp_shard), static_cast<long long>(m.cp), static_cast<long long>(m.tp),
-      pipeline_name(plan).c_str(), recompute_name(plan.options.recompute).c_str(),
-      static_cast<long long>(plan.micro_batch), static_cast<long long>(plan.microbatches),
-      storage_name(plan).c_str(), plan.time.seconds, plan.time.tokens_per_second / world, 100 * plan.time.mfu,
-      100 * plan.time.exposed, 100 * plan.time.bubble, static_cast<double>(plan.memory.peak) / 1e9);
+      static_cast<long long>(m.ep), pipeline_name(plan).c_str(),
+      recompute_name(plan.options.recompute).c_str(), static_cast<long long>(plan.micro_batch),
+      static_cast<long long>(plan.microbatches), storage_name(plan).c_str(), plan.time.seconds,
+      plan.time.tokens_per_second / world, 100 * plan.time.mfu, 100 * plan.time.exposed,
+      100 * plan.time.bubble, static_cast<double>(plan.memory.peak) / 1e9);
 }
 
 constexpr const char* kHeader =
-    "  #    pp   rep  shard   cp  tp  pipeline          recompute  micro  count  storage       step s  "
+    "  #    pp   rep  shard   cp  tp  ep  pipeline          recompute  micro  count  storage       step s  "
     "tok/s/dev   MFU % exposed % bubble %   memory\n";
 
 nlohmann::ordered_json plan_json(const PlanCandidate& plan, const SearchReport& report) {
   const MeshSpec& m = plan.mesh;
   nlohmann::ordered_json json;
   json["mesh"] = {
-      {"pp", m.pp}, {"dp_replicate", m.dp_replicate}, {"dp_shard", m.dp_shard}, {"cp", m.cp}, {"tp", m.tp}};
+      {"pp", m.pp}, {"dp_replicate", m.dp_replicate}, {"dp_shard", m.dp_shard}, {"cp", m.cp}, {"tp", m.tp},
+      {"ep", m.ep}};
   nlohmann::ordered_json& recipe = json["recipe"];
   recipe["parallel.pp"] = m.pp;
   recipe["parallel.dp_replicate"] = m.dp_replicate;
   recipe["parallel.dp_shard"] = m.dp_shard;
   recipe["parallel.cp"] = m.cp;
   recipe["parallel.tp"] = m.tp;
+  if (m.ep > 1) recipe["parallel.ep"] = m.ep;
   recipe["parallel.sequence_parallel"] = plan.options.sequence_parallel;
   if (m.pp > 1) {
     recipe["parallel.pp_schedule"] = std::string(schedule_name(plan.options.pipeline.schedule));

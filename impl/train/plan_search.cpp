@@ -118,8 +118,20 @@ class Search {
       const bool usual =
           shard == dp || (shard >= in_node && shard % in_node == 0 && shard <= 64 * in_node) || shard == 1;
       if (!asked && !usual) continue;
-      ways({pp, replicate, shard, cp, tp});
+      for (const int64_t ep : expert_ways({pp, replicate, shard, cp, tp})) {
+        ways({pp, replicate, shard, cp, tp, ep});
+      }
     }
+  }
+
+  // Degrees of ep over which a mesh can spread the experts.
+  std::vector<int64_t> expert_ways(const MeshSpec& mesh) const {
+    if (config_.moe.experts == 0) return {1};
+    const int64_t tp = options_.base.experts.split_width ? 1 : mesh.tp;
+    const int64_t ranks = mesh.dp_replicate * mesh.dp_shard * mesh.cp * tp;
+    std::vector<int64_t> degrees = either(options_.space.ep, divisors(config_.moe.experts));
+    std::erase_if(degrees, [&](int64_t ep) { return config_.moe.experts % ep != 0 || ranks % ep != 0; });
+    return degrees;
   }
 
   void ways(const MeshSpec& spec) {
@@ -313,7 +325,6 @@ PlanCandidate evaluate_plan(const ModelConfig& config, const SearchOptions& opti
 
 SearchReport search_plans(const ModelConfig& config, const SearchOptions& options, const Cluster& cluster) {
   check_options(options, cluster);
-  check_timed(config);
   return Search(config, options, cluster).run();
 }
 
@@ -350,6 +361,7 @@ SearchOptions search_options(const Config& config, int64_t world) {
   fix("parallel.dp_shard", space.dp_shard);
   fix("parallel.cp", space.cp);
   fix("parallel.tp", space.tp);
+  fix("parallel.ep", space.ep);
   fix("train.micro_batch", space.micro_batch);
   if (config.is_set("memory.recompute")) space.recompute = {options.base.recompute};
   if (config.is_set("parallel.pp_schedule")) space.pipelines = {options.base.pipeline};

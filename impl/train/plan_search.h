@@ -18,7 +18,7 @@ namespace tessera {
 /// What the search may choose from. An empty list stands for all values that make sense; one with a single
 /// value fixes it.
 struct SearchSpace {
-  std::vector<int64_t> pp, dp_replicate, dp_shard, cp, tp;
+  std::vector<int64_t> pp, dp_replicate, dp_shard, cp, tp, ep;
   std::vector<int64_t> micro_batch;
   std::vector<Recompute> recompute;
   std::vector<PipelineOptions> pipelines;  ///< schedules for pp > 1
@@ -61,7 +61,7 @@ struct SearchReport {
   std::optional<PlanCandidate> smallest;
 };
 
-/// Every mesh (pp, dp_replicate, dp_shard, cp, tp) of the world with every recompute mode, micro-batch,
+/// Every mesh (pp, dp_replicate, dp_shard, cp, tp, ep) of the world with every recompute mode, micro-batch,
 /// schedule and storage policy of the space is timed and sized by formulas; those that look best are planned
 /// (plan_training) and their programs walked (time_plan). Long steps are walked over fewer micro-batches and
 /// carried on, since every further round of a pipeline takes as long as the one before. Errors (argument):

@@ -19,6 +19,8 @@ UnitWork unit_work(const TrainingPlan& plan, const TrainerOptions& options, cons
   work.tp = cost.group(plan.mesh, Axis::tp);
   work.cp = cost.group(plan.mesh, Axis::cp);
   work.document = plan.shape.document > 0 ? plan.shape.document : plan.shape.tokens * work.cp.size;
+  work.ep = cost.expert_group(plan.mesh, options.experts.split_width);
+  work.expert_exchange = parse_expert_exchange(options.experts.exchange);
   work.sequence_parallel = options.sequence_parallel && work.tp.size > 1;
   work.context = options.context;
   work.recompute = options.recompute;
@@ -34,36 +36,61 @@ void add_member(UnitTimes& unit, const UnitTimes& member, bool again) {
   unit += member;
 }
 
-// What the storage of a unit costs over the shards and the replicas.
-struct StorageClock {
-  const TrainingPlan& plan;
-  const TrainerOptions& options;
-  const CostModel& cost;
-
-  double full(const UnitSizes& sizes, int64_t bytes) const {
-    return static_cast<double>(sizes.full_elements) * static_cast<double>(bytes);
+// What the storage of a unit costs over the shards and the replicas of its domains, one after the other.
+class StorageClock {
+ public:
+  StorageClock(const TrainingPlan& plan, const TrainerOptions& options, const CostModel& cost)
+      : plan_(plan), options_(options), cost_(cost) {
+    const bool cut = options.experts.split_width;
+    shards_ = {cost.shard_group(plan.mesh), cost.expert_shards(plan.mesh, cut)};
+    replicas_ = {cost.group(plan.mesh, Axis::dp_replicate), cost.expert_replicas(plan.mesh, cut)};
   }
-  bool in_place() const { return cost.cluster().shares_memory && plan.shape.shared_memory; }
 
   double gather(const UnitSizes& sizes) const {
     if (in_place()) return 0;
-    return cost.all_gather(cost.shard_group(plan.mesh), full(sizes, element_size(options.precision.param)));
+    const int64_t element = element_size(options_.precision.param);
+    return over(sizes, [&](size_t d, const StorageSizes& storage) {
+      return cost_.all_gather(shards_[d], bytes(storage.full, element));
+    });
   }
 
   double reduce(const UnitSizes& sizes) const {
-    const GroupShape group = cost.shard_group(plan.mesh);
-    const bool wide = options.defer_gradient_sync && plan.shape.microbatches > 1;
-    const int64_t source = wide ? 4 : element_size(options.precision.param);
-    const double shard = 4 * static_cast<double>(sizes.shard_elements);
-    // Alone it is a cast into the shard; in shared memory one pass over the peers' rows.
-    if (group.size == 1 || in_place()) return cost.pass(full(sizes, source) + shard);
-    return cost.reduce_scatter(group, full(sizes, element_size(options.precision.reduce)));
+    const bool wide = options_.defer_gradient_sync && plan_.shape.microbatches > 1;
+    const int64_t source = wide ? 4 : element_size(options_.precision.param);
+    return over(sizes, [&](size_t d, const StorageSizes& storage) {
+      // Alone it is a cast into the shard; in shared memory one pass over the peers' rows.
+      if (shards_[d].size == 1 || in_place()) {
+        return cost_.pass(bytes(storage.full, source) + bytes(storage.shard, 4));
+      }
+      return cost_.reduce_scatter(shards_[d], bytes(storage.full, element_size(options_.precision.reduce)));
+    });
   }
 
   double replicas(const UnitSizes& sizes) const {
-    return cost.all_reduce(cost.group(plan.mesh, Axis::dp_replicate),
-                           4 * static_cast<double>(sizes.shard_elements));
+    return over(sizes, [&](size_t d, const StorageSizes& storage) {
+      return cost_.all_reduce(replicas_[d], bytes(storage.shard, 4));
+    });
   }
+
+ private:
+  static double bytes(int64_t elements, int64_t element) {
+    return static_cast<double>(elements) * static_cast<double>(element);
+  }
+  bool in_place() const { return cost_.cluster().shares_memory && plan_.shape.shared_memory; }
+
+  template <class Function>
+  static double over(const UnitSizes& sizes, const Function& seconds) {
+    double sum = 0;
+    for (size_t d = 0; d < sizes.storage.size(); ++d) {
+      if (sizes.storage[d].full > 0) sum += seconds(d, sizes.storage[d]);
+    }
+    return sum;
+  }
+
+  const TrainingPlan& plan_;
+  const TrainerOptions& options_;
+  const CostModel& cost_;
+  ByDomain<GroupShape> shards_, replicas_;
 };
 
 double optimizer_seconds(const TrainerOptions& options, const CostModel& cost, double elements) {
@@ -97,16 +124,11 @@ std::string percent(double share) {
 
 }  // namespace
 
-void check_timed(const ModelConfig& config) {
-  TESSERA_CHECK(config.moe.experts == 0, unsupported, "cluster: models with experts are not timed yet, and ",
-                config.architecture, " has ", config.moe.experts);
-}
-
 PlanTimes plan_times(const TrainingPlan& plan, const ModelConfig& config, const TrainerOptions& options,
                      const CostModel& cost) {
   const UnitWork work = unit_work(plan, options, cost);
-  const int64_t tp = work.tp.size;
-  const StorageClock storage{plan, options, cost};
+  const LayerCut cut = layer_cut(plan.mesh, options);
+  const StorageClock storage(plan, options, cost);
   int64_t members = 0;
   for (const PlannedUnit& unit : plan.units) members += unit.members;
   TESSERA_CHECK(members == config.num_layers + 2, internal, "a plan of ", members, " units for ",
@@ -119,7 +141,7 @@ PlanTimes plan_times(const TrainingPlan& plan, const ModelConfig& config, const 
     UnitTimes unit;
     for (int i = 0; i < planned.members; ++i, ++member) {
       const int64_t layer = std::clamp<int64_t>(member - 1, 0, config.num_layers - 1);
-      const LayerShape shape = layer_shape(config, layer, tp, work.sequence_parallel);
+      const LayerShape shape = layer_shape(config, layer, cut);
       if (member == 0) {
         unit += embedding_times(cost, shape, work);
       } else if (member == members - 1) {
@@ -133,9 +155,9 @@ PlanTimes plan_times(const TrainingPlan& plan, const ModelConfig& config, const 
     times.gathers.push_back(storage.gather(planned.sizes));
     times.reduces.push_back(storage.reduce(planned.sizes));
     times.replicas.push_back(storage.replicas(planned.sizes));
-    elements.at(planned.stage_rank) += static_cast<double>(planned.sizes.shard_elements);
+    elements.at(planned.stage_rank) += static_cast<double>(planned.sizes.shard_elements());
   }
-  const LayerShape first = layer_shape(config, 0, tp, work.sequence_parallel);
+  const LayerShape first = layer_shape(config, 0, cut);
   const double message =
       static_cast<double>(work.tokens * first.resident) * static_cast<double>(cost.element());
   times.transfer = cost.send(cost.group(plan.mesh, Axis::pp), message);
@@ -162,7 +184,6 @@ TimelineCost plan_cost(const PlanTimes& times) {
 
 StepTime time_plan(const TrainingPlan& plan, const ModelConfig& config, const TrainerOptions& options,
                    const Cluster& cluster) {
-  check_timed(config);
   const CostModel cost(cluster, options.precision.param == at::kFloat);
   const PlanTimes times = plan_times(plan, config, options, cost);
   double inside = 0;  // exposed communication in units, over all ranks

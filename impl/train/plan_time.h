@@ -33,9 +33,6 @@ struct PlanTimes {
 PlanTimes plan_times(const TrainingPlan& plan, const ModelConfig& config, const TrainerOptions& options,
                      const CostModel& cost);
 
-/// Throws Error(unsupported) for models whose steps the cost model knows no times of: those with experts.
-void check_timed(const ModelConfig& config);
-
 /// As a cost for make_timeline(). `times` must outlive it.
 TimelineCost plan_cost(const PlanTimes& times);
 

@@ -13,14 +13,14 @@ Timeline plan_timeline(const TrainingPlan& plan, const TimelineRates& rates) {
   double elements = 0;
   for (const PlannedUnit& unit : plan.units) {
     work += unit.work;
-    elements += static_cast<double>(unit.sizes.full_elements);
+    elements += static_cast<double>(unit.sizes.full_elements());
   }
   const auto stages = static_cast<double>(std::max<size_t>(1, plan.stage_starts.size()));
   RelativeCosts costs;
   std::vector<double> weights;  // to gather or reduce each unit
   for (const PlannedUnit& unit : plan.units) {
     costs.units.push_back(work > 0 ? unit.work / work * stages : 0);
-    const auto full = static_cast<double>(unit.sizes.full_elements);
+    const auto full = static_cast<double>(unit.sizes.full_elements());
     weights.push_back(elements > 0 ? rates.collective * full / elements * stages : 0);
   }
   costs.input = costs.weight = rates.backward / 2;

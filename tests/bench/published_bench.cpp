@@ -45,6 +45,40 @@ ModelConfig qwen32b() {
   return llama(5120, 27648, 64, 40, 8, 152064);
 }
 
+ModelConfig with_experts(ModelConfig config, int64_t experts, int64_t top_k, int64_t width,
+                         int64_t first = 0) {
+  config.moe.experts = experts;
+  config.moe.intermediate_size = width;
+  config.moe.routing.top_k = top_k;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) config.moe.layers.push_back(layer >= first);
+  return config;
+}
+
+ModelConfig qwen30b() {
+  ModelConfig config = with_experts(llama(2048, 6144, 48, 32, 4, 151936), 128, 8, 768);
+  config.qk_norm = true;
+  return config;
+}
+
+ModelConfig gpt_oss(int64_t layers, int64_t experts) {
+  ModelConfig config = with_experts(llama(2880, 2880, layers, 64, 8, 201088), experts, 4, 2880);
+  config.head_dim = 64;
+  for (int64_t layer = 0; layer < layers; layer += 2) config.sliding_window[layer] = 128;
+  return config;
+}
+
+ModelConfig deepseek_v3() {
+  ModelConfig config = with_experts(llama(7168, 18432, 61, 128, 128, 129280), 256, 8, 2048, 3);
+  config.moe.shared_intermediate_size = 2048;
+  config.latent.q_rank = 1536;
+  config.latent.kv_rank = 512;
+  config.latent.plain_dim = 128;
+  config.latent.rope_dim = 64;
+  config.latent.value_dim = 128;
+  config.head_dim = 192;
+  return config;
+}
+
 struct Row {
   const char* source;
   const char* job;
@@ -60,6 +94,10 @@ struct Row {
 
 MeshSpec mesh(int64_t pp, int64_t cp, int64_t tp) {
   return {pp, 1, -1, cp, tp};
+}
+
+MeshSpec expert_mesh(int64_t pp, int64_t ep) {
+  return {pp, 1, -1, 1, 1, ep};
 }
 
 // The publishers give TFLOP/s a GPU where they give no tokens: by their count, which is that of
@@ -81,6 +119,13 @@ std::vector<Row> rows() {
       {nemo, "Qwen 2.5 32B LoRA, 8 GPUs, tp 2", qwen32b(), 8, mesh(1, 1, 2), 4096, 32, 2, true, 2250.31},
       {nemo, "Llama 3 70B LoRA, 16 GPUs, tp 2", llama70b(), 16, mesh(1, 1, 2), 4096, 32, 2, true, 984.85},
       {nemo, "Qwen 2.5 32B LoRA, 16 GPUs, tp 2", qwen32b(), 16, mesh(1, 1, 2), 4096, 32, 2, true, 2072.89},
+      {nemo, "Qwen3 30B-A3B, 8 GPUs, ep 8", qwen30b(), 8, expert_mesh(1, 8), 4096, 512, 4, false, 12040},
+      {nemo, "gpt-oss 20B, 8 GPUs", gpt_oss(24, 32), 8, expert_mesh(1, 1), 4096, 256, 2, false, 13058},
+      {nemo, "gpt-oss 120B, 64 GPUs", gpt_oss(36, 128), 64, expert_mesh(1, 1), 4096, 512, 2, false, 7626},
+      {nemo, "DeepSeek V3, 256 GPUs, pp 4, ep 64", deepseek_v3(), 256, expert_mesh(4, 64), 4096, 512, 1,
+       false, 1002},
+      {nemo, "DeepSeek V3, 1024 GPUs, pp 4, ep 64", deepseek_v3(), 1024, expert_mesh(4, 64), 4096, 8192, 1,
+       false, 865},
       {titan, "Llama 3.1 8B, 8 GPUs", llama8b(), 8, mesh(1, 1, 1), 8192, 16, 2, false, 6667},
       {titan, "Llama 3.1 8B, 128 GPUs", llama8b(), 128, mesh(1, 1, 1), 8192, 256, 2, false, 6514},
       {titan, "Llama 3.1 70B, 256 GPUs, tp 8", llama70b(), 256, mesh(1, 1, 8), 8192, 512, 16, false, 597},

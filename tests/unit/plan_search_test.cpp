@@ -32,6 +32,19 @@ ModelConfig llama70b() {
   return llama(8192, 28672, 80, 64);
 }
 
+/// Qwen3-30B-A3B: 128 experts, of which a token meets 8.
+ModelConfig qwen3_30b() {
+  ModelConfig config = llama(2048, 6144, 48, 32);
+  config.vocab_size = 151936;
+  config.num_kv_heads = 4;
+  config.qk_norm = true;
+  config.moe.experts = 128;
+  config.moe.intermediate_size = 768;
+  config.moe.routing.top_k = 8;
+  config.moe.layers.assign(48, true);
+  return config;
+}
+
 SearchOptions job(int world, int64_t global_batch = 0, int64_t seq_len = 8192) {
   SearchOptions options;
   options.world = world;
@@ -65,6 +78,58 @@ TEST(PlanTime, CountsTheOperationsOfTheModel) {
   ModelConfig windowed = config;
   windowed.sliding_window.assign(32, 1024);
   EXPECT_LT(model_flops_per_token(windowed, 8192), model_flops_per_token(config, 8192));
+}
+
+TEST(PlanTime, CountsTheExpertsThatATokenMeets) {
+  const ModelConfig config = qwen3_30b();
+  const double matrices =
+      151936.0 * 2048 + 48 * (2.0 * 2048 * 4096 + 2.0 * 2048 * 512 + 128.0 * 2048 + 8 * 3.0 * 2048 * 768);
+  EXPECT_DOUBLE_EQ(model_flops_per_token(config, 4096), 6 * matrices + 48 * 12 * 4096.0 * (4096 + 1) / 2);
+}
+
+TEST(PlanTime, CountsProductsOfLatentAttention) {
+  ModelConfig config = llama(1024, 4096, 2, 8);
+  config.latent.q_rank = 256;
+  config.latent.kv_rank = 128;
+  config.latent.plain_dim = 96;
+  config.latent.rope_dim = 32;
+  config.latent.value_dim = 64;
+  const double projections =
+      1024.0 * 256 + 256.0 * 8 * 128 + 1024.0 * (128 + 32) + 128.0 * 8 * (96 + 64) + 8 * 64 * 1024.0;
+  const double matrices = 128256.0 * 1024 + 2 * (projections + 3.0 * 1024 * 4096);
+  EXPECT_DOUBLE_EQ(model_flops_per_token(config, 512),
+                   6 * matrices + 2 * 6 * 8 * (128.0 + 64) * (512 + 1) / 2);
+}
+
+TEST(PlanTime, SpreadExpertsSaveMemoryAndCostExchanges) {
+  const SearchOptions options = job(32, 64, 4096);
+  double before = 1e30;
+  for (const int64_t ep : {2, 8, 32}) {
+    PlanCandidate candidate = way(options, {1, 1, 32, 1, 1, ep});
+    candidate.options.reshard.kind = ReshardPolicy::Kind::never;  // gathered weights are what ep saves
+    const PlanCandidate plan = evaluate_plan(qwen3_30b(), options, h100(), candidate);
+    EXPECT_LT(static_cast<double>(plan.memory.peak), before) << ep;
+    before = static_cast<double>(plan.memory.peak);
+    Cluster slow = h100();
+    slow.inter_bandwidth /= 8;
+    const double slower = evaluate_plan(qwen3_30b(), options, slow, candidate).time.exposed;
+    if (ep > slow.node_devices) EXPECT_GT(slower, plan.time.exposed) << ep;
+  }
+}
+
+TEST(PlanSearch, SpreadsExperts) {
+  // A row a rank is too little computing to hide gathers of all experts behind.
+  SearchOptions options = job(64, 64, 4096);
+  options.top = 2;
+  options.space.pp = {1};
+  const SearchReport report = search_plans(qwen3_30b(), options, h100());
+  ASSERT_FALSE(report.best.empty());
+  EXPECT_GT(report.best[0].mesh.ep, 1);
+  EXPECT_NE(to_json(report).find("\"parallel.ep\":"), std::string::npos);
+  options.space.ep = {4};
+  for (const PlanCandidate& plan : search_plans(qwen3_30b(), options, h100()).best) {
+    EXPECT_EQ(plan.mesh.ep, 4);
+  }
 }
 
 TEST(PlanTime, SharesAddUpAndStayBelowThePeak) {
@@ -172,6 +237,21 @@ TEST(PlanSearch, TheSieveIsNearTheWalk) {
       EXPECT_NEAR(quick.bytes / static_cast<double>(plan.memory.peak), 1, 0.15)
           << "pp=" << mesh.pp << " shard=" << mesh.dp_shard << " tp=" << mesh.tp;
     }
+  }
+}
+
+TEST(PlanSearch, TheSieveIsNearTheWalkWithExperts) {
+  const SearchOptions options = job(64, 256, 4096);
+  PlanFormulas formulas(qwen3_30b(), options, h100());
+  for (const MeshSpec& mesh : {MeshSpec{1, 1, 64, 1, 1, 8}, MeshSpec{1, 1, 64, 1, 1, 1},
+                               MeshSpec{4, 1, 16, 1, 1, 16}, MeshSpec{1, 1, 32, 1, 2, 8}}) {
+    PlanCandidate candidate = way(options, mesh);
+    candidate.options.recompute = Recompute::full;
+    candidate.options.defer_gradient_sync = mesh.pp > 1;
+    const PlanFormulas::Estimate quick = formulas.estimate(candidate, Mesh(mesh, 64));
+    const PlanCandidate plan = evaluate_plan(qwen3_30b(), options, h100(), candidate);
+    EXPECT_NEAR(quick.seconds / plan.time.seconds, 1, 0.15) << Mesh(mesh, 64).describe();
+    EXPECT_NEAR(quick.bytes / static_cast<double>(plan.memory.peak), 1, 0.15) << Mesh(mesh, 64).describe();
   }
 }
 
