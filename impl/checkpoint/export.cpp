@@ -93,6 +93,7 @@ std::string config_with_dtype(const std::string& text, at::ScalarType dtype) {
     throw Error(Code::format, "config_json is not valid json");
   }
   TESSERA_CHECK(config.is_object(), format, "config_json is not a json object");
+  config.erase("quantization_config");  // the weights of an export never are
   // transformers 5 writes dtype; torch_dtype is what older ones read.
   if (config.contains("torch_dtype")) config["torch_dtype"] = config_dtype(dtype);
   if (config.contains("dtype") || !config.contains("torch_dtype")) config["dtype"] = config_dtype(dtype);

@@ -15,7 +15,8 @@
 namespace tessera {
 
 struct ExportOptions {
-  /// Text of config.json; its dtype is set to that of the exported weights. Empty: no config.json is written.
+  /// Text of config.json; its dtype is set to that of the exported weights, and nothing is said to be
+  /// quantized. Empty: no config.json is written.
   std::string config_json;
   /// Where tokenizer files, chat template and generation_config.json are copied from. Empty: none are.
   std::string source_directory;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "checkpoint/mxfp4.h"
 #include "core/error.h"
 
 namespace tessera {
@@ -77,10 +78,20 @@ void read_parameter(const CheckpointReader& reader, const ParamSpec& spec, const
   const StoredSlice& slice = *spec.stored;
   slice.check(spec.shape);
   const Box cover = slice.cover(box);
+  if (is_mxfp4(reader, slice.name)) {
+    out.copy_(slice.view(read_mxfp4(reader, slice.name, slice.shape, cover), box));
+    return;
+  }
   if (slice.plain()) return reader.read(slice.name, slice.shape, cover, out.view(cover.size));
   const at::Tensor covered = at::empty(cover.size, out.options());
   reader.read(slice.name, slice.shape, cover, covered);
   out.copy_(slice.view(covered, box));
+}
+
+std::vector<std::string> tensors_of(const CheckpointReader& reader, const ParamSpec& spec) {
+  const std::string& name = spec.stored ? spec.stored->name : spec.name;
+  if (spec.stored && is_mxfp4(reader, name)) return {name + "_blocks", name + "_scales"};
+  return {name};
 }
 
 std::vector<ShardedTensor> stored_parts(const std::vector<ParameterPart>& parts) {

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <string>
 #include <vector>
 
 #include "checkpoint/safetensors.h"
@@ -12,9 +13,13 @@
 namespace tessera {
 
 /// Reads one box of a parameter into `out` (box.size shaped, contiguous), from its own tensor or from where
-/// spec.stored says. Errors as CheckpointReader::read; they name the checkpoint's tensor.
+/// spec.stored says, which may be quantized as MXFP4 (checkpoint/mxfp4.h). Errors as CheckpointReader::read;
+/// they name the checkpoint's tensor.
 void read_parameter(const CheckpointReader& reader, const ParamSpec& spec, const Box& box,
                     const at::Tensor& out);
+
+/// The checkpoint's tensors that read_parameter looks into.
+std::vector<std::string> tensors_of(const CheckpointReader& reader, const ParamSpec& spec);
 
 /// A rank's part of a parameter, under the parameter's own name and shape.
 struct ParameterPart {

@@ -10,9 +10,19 @@ namespace tessera {
 
 namespace {
 
+void check_quantization(const ConfigReader& json, const Family& family) {
+  if (!json.has("quantization_config")) return;
+  const char* supported =
+      family.reads_mxfp4 ? "mxfp4 and unquantized weights are" : "unquantized weights are";
+  TESSERA_CHECK(json.has_object("quantization_config"), unsupported, json.show("quantization_config"),
+                " is not supported: ", supported);
+  const ConfigReader quantization = json.object("quantization_config");
+  TESSERA_CHECK(family.reads_mxfp4 && quantization.text_or("quant_method", "") == "mxfp4", unsupported,
+                quantization.show("quant_method"), " is not supported for ", family.architecture, ": ",
+                supported);
+}
+
 void refuse_what_changes_the_computation(const ConfigReader& json) {
-  TESSERA_CHECK(!json.has("quantization_config"), unsupported,
-                "quantization_config is not supported: use a checkpoint with unquantized weights");
   const double dropout = json.number_or("attention_dropout", 0.0, 0.0, 1.0);
   TESSERA_CHECK(dropout == 0.0, unsupported, json.show("attention_dropout"), " is not supported: 0 is");
 }
@@ -71,6 +81,7 @@ ModelConfig parse_model_config(const std::string& json_text, const std::vector<c
   const nlohmann::json root = parse_config_json(json_text);
   const ConfigReader json(root);
   const Family& family = find_family(json, plugin);
+  check_quantization(json, family);
   refuse_what_changes_the_computation(json);
 
   ModelConfig config;

@@ -26,6 +26,7 @@ struct Family {
   void (*read_rope)(const ConfigReader& json, ModelConfig& config) = read_common_rope;
   /// The plan of the architecture (level 2); null: that of the common decoder.
   const TpRules* tp_rules = nullptr;
+  bool reads_mxfp4 = false;  ///< stacks of experts may be quantized so (checkpoint/mxfp4.h)
 };
 
 extern const Family kLlamaFamily;

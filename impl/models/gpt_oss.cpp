@@ -49,7 +49,11 @@ void read_gpt_oss_rope(const ConfigReader& json, ModelConfig& config) {
 
 }  // namespace
 
-const Family kGptOssFamily = {"GptOssForCausalLM", "gpt_oss", configure_gpt_oss, build_decoder,
-                              read_gpt_oss_rope};
+const Family kGptOssFamily = {.architecture = "GptOssForCausalLM",
+                              .model_type = "gpt_oss",
+                              .configure = configure_gpt_oss,
+                              .build = build_decoder,
+                              .read_rope = read_gpt_oss_rope,
+                              .reads_mxfp4 = true};
 
 }  // namespace tessera

@@ -99,7 +99,7 @@ struct ModelConfig {
   const Family* family = nullptr;  ///< who reads and builds it when that is a plugin; null: by `architecture`
   /// Tensor-parallel plans that the host has registered, by name (models/tp_plan.h).
   std::map<std::string, std::string> tp_plans;
-  std::string raw;  ///< config.json as read: exported unchanged but for dtype
+  std::string raw;  ///< config.json as read: exported unchanged but for dtype and quantization
 };
 
 /// Reads and checks a config. Errors (format, unsupported) name the key and the value. Hostile input safe.

@@ -8,10 +8,13 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <set>
 
 #include "checkpoint/safetensors.h"
 #include "checkpoint/stored.h"
+#include "checkpoint/unread.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "kernels/cpu/parallel.h"
 #include "tensor/runs.h"
 
@@ -142,6 +145,16 @@ std::optional<Error> outcome_of(Action&& action) {
   return std::nullopt;
 }
 
+// Layers that predict further tokens, which some checkpoints have behind the others, are the usual case.
+void warn_of_unread(const ShardedModel& model, const CheckpointReader& reader, const std::string& directory) {
+  std::set<std::string> read;
+  for (const auto& [spec, stage] : model.known()) {
+    for (std::string& name : tensors_of(reader, *spec)) read.insert(std::move(name));
+  }
+  const std::string unread = describe_unread(reader.names(), read);
+  if (!unread.empty()) log_warning(directory, ": left out, the model has no place for them: ", unread);
+}
+
 }  // namespace
 
 void fill_initial(const ParamSpec& spec, int64_t seed, const Box& box, const at::Tensor& out) {
@@ -171,6 +184,7 @@ void initialize(ShardedModel& model, int64_t seed) {
 
 void load_weights(ShardedModel& model, const std::string& directory) {
   const CheckpointReader reader(directory);
+  if (model.mesh()->world()->rank() == 0) warn_of_unread(model, reader, directory);
   for_each_param(model, [&](const ParamAddress& address, const FsdpParam& param) {
     const Box box = model.box(param.spec);
     read_parameter(reader, param.spec, box, model.master(address).view(box.size));
@@ -185,6 +199,7 @@ void load_weights_from_rank0(ShardedModel& model, const std::string& directory) 
   std::optional<Error> error;
   if (reads) error = outcome_of([&] { reader = std::make_unique<CheckpointReader>(directory); });
   share_outcome(everyone, error);
+  if (reads) warn_of_unread(model, *reader, directory);
 
   // All ranks go through all parameters, those of other pipeline stages too: the broadcast is everyone's.
   for (const auto& [spec, stage] : model.known()) {
