@@ -6,13 +6,18 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/sin.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/safetensors.h"
 #include "checkpoint/training_checkpoint.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "support/rank_threads.h"
 #include "support/training_run.h"
 
@@ -246,6 +251,35 @@ TEST(ExpertFamilies, ExportsOfEveryMeshAreThoseOfOneRankAndAreReadByEveryMesh) {
     }
     std::filesystem::remove_all(root);
   }
+}
+
+/// As the layers that predict further tokens are in published checkpoints.
+TEST(ExpertFamilies, LayersBehindTheLastAreLeftOutWithOneWarning) {
+  const std::filesystem::path root = fresh_directory("ep_unread");
+  const std::string saved = root / "saved";
+  with_trainer(run_on("Glm4Moe", kOneRank), "",
+               [&](Trainer& trainer) { trainer.export_hf(saved, std::nullopt); });
+  TrainingRun run = run_on("Glm4Moe", {{1, 1, 2, 1, 1, 2}});
+  run.config.num_layers = 3;
+  std::mutex mutex;
+  std::vector<std::string> warnings;
+  set_log_sink([&](LogLevel level, std::string_view text) {
+    const std::lock_guard lock(mutex);
+    if (level == LogLevel::warning) warnings.emplace_back(text);
+  });
+  for (const bool from_rank0 : {false, true}) {
+    warnings.clear();
+    run.options.load_from_rank0 = from_rank0;
+    with_trainer(run, saved, [](Trainer&) {});
+    ASSERT_EQ(warnings.size(), 1U);
+    EXPECT_EQ(
+        warnings[0],
+        saved +
+            ": left out, the model has no place for them: model.layers.3.* (40 tensors, behind the last "
+            "layer)");
+  }
+  set_log_sink({});
+  std::filesystem::remove_all(root);
 }
 
 }  // namespace

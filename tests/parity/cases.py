@@ -29,8 +29,8 @@ GLM4_MOE = dict(family="Glm4Moe", vocab_size=107, hidden_size=48, intermediate_s
                 num_experts_per_tok=3)
 
 # name -> config arguments; "family" picks the classes ("config" that of the configuration where it has another name),
-# "documents" the lengths, "legacy" writes config.json in the style
-# of transformers 4.
+# "documents" the lengths, "legacy" writes config.json in the style of transformers 4, "mxfp4" the checkpoint once more
+# with its experts quantized, under mxfp4/.
 CASES = {
     "llama": LLAMA,
     "llama_tied_biases_llama3_rope": LLAMA | dict(tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
@@ -122,6 +122,8 @@ CASES = {
         num_hidden_layers=3, num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=4, tie_word_embeddings=True,
         attention_bias=False, layer_types=["full_attention", "sliding_attention", "sliding_attention"],
         rope_parameters=YARN | dict(rope_theta=150000.0, beta_fast=8.0, beta_slow=1.0, truncate=False), legacy=True),
+    "gpt_oss_mxfp4": GPT_OSS | dict(hidden_size=64, intermediate_size=32, num_hidden_layers=1, num_key_value_heads=2,
+                                    num_local_experts=4, mxfp4=True),
     "glm4_moe": GLM4_MOE | dict(use_qk_norm=True, attention_bias=True, head_dim=12, n_group=2, topk_group=1,
                                 routed_scaling_factor=2.5),
     "glm4_moe_legacy_tied": GLM4_MOE | dict(

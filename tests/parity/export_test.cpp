@@ -12,8 +12,10 @@
 
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
+#include "mesh/device_mesh.h"
 #include "parity/reference.h"
 #include "support/rank_threads.h"
+#include "train/trainer.h"
 
 namespace tessera::testing {
 namespace {
@@ -83,6 +85,35 @@ TEST(ExportParity, TransformersLoadsEveryExportAndSavesTheSameBytes) {
     EXPECT_EQ(saved.names(), exported.names()) << name;
   }
   std::filesystem::remove_all(work);
+}
+
+/// The same as a transformers checkpoint with dequantized experts: on a mesh with ep, and in an export from
+/// there.
+TEST(ExportParity, Mxfp4ExpertsAreReadAsTransformersDequantizesThem) {
+  const std::string dense = std::string(TESSERA_PARITY_REFERENCE) + "/gpt_oss_mxfp4";
+  if (reference_cases().empty()) GTEST_SKIP() << "no reference: a Python with transformers is needed";
+  std::string pattern = ::testing::TempDir() + "/tessera_mxfp4_XXXXXX";
+  const std::string exported = std::string(::mkdtemp(pattern.data())) + "/exported";
+  const CheckpointReader expected(dense);
+  for (const bool from_rank0 : {true, false}) {
+    run_ranks(4, [&](const WorldPtr& world) {
+      TrainerOptions options;
+      options.precision = {at::kFloat, at::kFloat, at::kFloat, at::kFloat};
+      options.load_from_rank0 = from_rank0;
+      const auto mesh = std::make_shared<DeviceMesh>(world, MeshSpec{1, 1, 2, 1, 2, 2});
+      Trainer trainer(mesh, load_model_config(dense + "/mxfp4"), dense + "/mxfp4", options);
+      trainer.export_hf(exported, std::nullopt);
+    });
+    const CheckpointReader written(exported);
+    EXPECT_EQ(written.names(), expected.names());
+    for (const std::string& name : expected.names()) {
+      EXPECT_TRUE(at::equal(read_whole(written, name), read_whole(expected, name))) << name;
+    }
+  }
+  std::stringstream config;
+  config << std::ifstream(exported + "/config.json").rdbuf();
+  EXPECT_EQ(config.str().find("quantization_config"), std::string::npos) << config.str();
+  std::filesystem::remove_all(std::filesystem::path(exported).parent_path());
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ import sys
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from cases import CASES, DOCUMENTS
 from checkpoint_names import in_checkpoint
@@ -137,12 +138,45 @@ def to_transformers_4_style(path):
     assert expected.items() <= after.rope_parameters.items(), (expected, after.rope_parameters)
 
 
+def quantize_experts(model):
+    """Gives experts weights that MXFP4 holds exactly, and returns their blocks and scales by name."""
+    packed = {}
+    generator = torch.Generator().manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            continue
+        experts, rows, columns = parameter.shape
+        groups = (experts, columns, rows // 32)
+        blocks = torch.randint(0, 256, groups + (16,), generator=generator, dtype=torch.uint8)
+        scales = torch.randint(121, 125, groups, generator=generator, dtype=torch.uint8)
+        with torch.no_grad():
+            parameter.copy_(convert_moe_packed_tensors(blocks, scales, dtype=torch.float32))
+        packed |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+    return packed
+
+
+def save_quantized(source, packed):
+    """Writes the checkpoint of `source` to source/mxfp4 with the experts as `packed`, as gpt-oss was published."""
+    target = source / "mxfp4"
+    target.mkdir()
+    tensors = load_file(source / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if f"{name}_blocks" not in packed}
+    save_file(kept | packed, target / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
+    (target / "config.json").write_text(json.dumps(config, indent=2))
+
+
 def write_case(directory, arguments):
     arguments = dict(arguments)
     lengths = arguments.pop("documents", DOCUMENTS)
     legacy = arguments.pop("legacy", False)
+    mxfp4 = arguments.pop("mxfp4", False)
     model = make_model(arguments)
+    packed = quantize_experts(model) if mxfp4 else {}
     model.save_pretrained(directory)
+    if mxfp4:
+        save_quantized(directory, packed)
     if legacy:
         to_transformers_4_style(directory / "config.json")
 
