@@ -2,6 +2,9 @@ package tessera
 
 import (
 	"context"
+	"errors"
+	"iter"
+	"strconv"
 	"unsafe"
 
 	"tessera/internal/capi"
@@ -55,10 +58,24 @@ func (o GenerateOptions) raw() *capi.GenerateOptions {
 }
 
 // Trainer is one rank's part of training a model on a mesh.
-type Trainer struct{ *handle }
+type Trainer struct {
+	*handle
+	lastStep int64 // train.steps of the configuration; 0: not set
+}
 
-func newTrainer(id uint64) *Trainer {
-	return &Trainer{newHandle("trainer", id, capi.Tessera_trainer_destroy)}
+func newTrainer(id uint64, lastStep int64) *Trainer {
+	return &Trainer{newHandle("trainer", id, capi.Tessera_trainer_destroy), lastStep}
+}
+
+func lastStepOf(config *Config) (int64, error) {
+	if config == nil {
+		return 0, nil
+	}
+	text, err := config.Get("train.steps")
+	if err != nil || text == "" {
+		return 0, err
+	}
+	return strconv.ParseInt(text, 10, 64)
 }
 
 func (t *Trainer) owner() *handle {
@@ -70,19 +87,28 @@ func (t *Trainer) owner() *handle {
 
 // NewTrainer shards the model over the mesh; config may be nil.
 func NewTrainer(mesh *Mesh, model *Model, config *Config) (*Trainer, error) {
+	lastStep, err := lastStepOf(config)
+	if err != nil {
+		return nil, err
+	}
 	id := new(uint64)
-	err := mesh.owner().with(func(m uint64, e *capi.Error) int32 {
+	err = mesh.owner().with(func(m uint64, e *capi.Error) int32 {
 		return capi.Tessera_trainer_create(m, model.owner().raw(), config.owner().raw(), id, e)
 	}, model, config)
 	if err != nil {
 		return nil, err
 	}
-	return newTrainer(*id), nil
+	return newTrainer(*id, lastStep), nil
 }
 
 // NewTrainerAsync is NewTrainer without waiting.
 func NewTrainerAsync(mesh *Mesh, model *Model, config *Config) (*Future[*Trainer], error) {
-	return start(mesh.owner(), []any{model, config}, takeObject(capi.Tessera_future_get_trainer, newTrainer),
+	lastStep, err := lastStepOf(config)
+	if err != nil {
+		return nil, err
+	}
+	wrap := func(id uint64) *Trainer { return newTrainer(id, lastStep) }
+	return start(mesh.owner(), []any{model, config}, takeObject(capi.Tessera_future_get_trainer, wrap),
 		func(m uint64, future *uint64, e *capi.Error) int32 {
 			return capi.Tessera_trainer_create_async(m, model.owner().raw(), config.owner().raw(), future, e)
 		})
@@ -155,6 +181,35 @@ func (t *Trainer) Evaluate(batch *Batch) (Metrics, error) {
 	return t.measured(func(id uint64, raw *capi.Metrics, e *capi.Error) int32 {
 		return capi.Tessera_trainer_evaluate(id, batch.owner().raw(), raw, e)
 	}, batch)
+}
+
+// Steps trains on a dataset until it is used up, or until StepCount is train.steps of the configuration that the trainer was made
+// with: a step for each turn of the loop, which gets its metrics. An error ends the loop as its last element.
+func (t *Trainer) Steps(data *Dataset) iter.Seq2[Metrics, error] {
+	step := func() (metrics Metrics, more bool, err error) {
+		if t.lastStep > 0 {
+			if count, err := t.StepCount(); err != nil || count >= t.lastStep {
+				return metrics, false, err
+			}
+		}
+		batch, err := data.Next()
+		if errors.Is(err, ErrEnd) {
+			return metrics, false, nil
+		} else if err != nil {
+			return metrics, false, err
+		}
+		defer batch.Close()
+		metrics, err = t.Step(batch)
+		return metrics, err == nil, err
+	}
+	return func(yield func(Metrics, error) bool) {
+		for {
+			metrics, more, err := step()
+			if !more && err == nil || !yield(metrics, err) || !more {
+				return
+			}
+		}
+	}
 }
 
 // StepAsync is Step without waiting.

@@ -61,31 +61,18 @@ func runRank(world *tessera.World, config *tessera.Config) error {
 	}
 	defer data.Close()
 
-	step, output := int64(0), setting("output.dir")
+	output := setting("output.dir")
 	if setting("output.resume") == "true" {
 		if err := trainer.Load(output+"/checkpoint", data); err != nil {
 			return err
 		}
-		if step, err = trainer.StepCount(); err != nil {
-			return err
-		}
 	}
-	steps, _ := strconv.ParseInt(setting("train.steps"), 10, 64)
-	for steps == 0 || step < steps {
-		batch, err := data.Next()
-		if errors.Is(err, tessera.ErrEnd) {
-			break
-		} else if err != nil {
-			return err
-		}
-		metrics, err := trainer.Step(batch)
+	for metrics, err := range trainer.Steps(data) {
 		if err != nil {
 			return err
 		}
-		batch.Close()
-		step = metrics.Step
 		if rank == 0 {
-			fmt.Printf("loss %d %.17g\n", step, metrics.Loss)
+			fmt.Printf("loss %d %.17g\n", metrics.Step, metrics.Loss)
 		}
 	}
 	if output == "" {

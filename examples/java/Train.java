@@ -1,8 +1,6 @@
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Optional;
-import org.tessera.Batch;
 import org.tessera.Config;
 import org.tessera.Dataset;
 import org.tessera.Mesh;
@@ -41,22 +39,14 @@ public final class Train {
         Trainer trainer = new Trainer(mesh, model, config);
         Dataset data = Dataset.open(config, mesh, model)) {
       String output = config.get("output.dir");
-      long steps = Long.parseLong("0" + config.get("train.steps"));
 
       if (config.get("output.resume").equals("true")) {
         trainer.load(Path.of(output, "checkpoint"), data);
       }
-      while (steps == 0 || trainer.stepCount() < steps) {
-        Optional<Batch> next = data.next();
-        if (next.isEmpty()) {
-          break;
-        }
-        try (Batch batch = next.get()) {
-          Metrics metrics = trainer.step(batch);
-          if (world.rank() == 0) {
-            System.out.println("loss " + metrics.step() + " " + metrics.loss()); // all digits
-            System.out.flush();
-          }
+      for (Metrics metrics : trainer.steps(data)) {
+        if (world.rank() == 0) {
+          System.out.println("loss " + metrics.step() + " " + metrics.loss()); // all digits
+          System.out.flush();
         }
       }
       if (!output.isEmpty()) {

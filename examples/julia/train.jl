@@ -18,13 +18,9 @@ function run_rank(world, config)
     trainer = Trainer(mesh, model, config)
     data = Dataset(config, mesh, model)
     output = config["output.dir"]
-    steps = something(tryparse(Int, config["train.steps"]), typemax(Int))
 
     config["output.resume"] == "true" && load!(trainer, "$output/checkpoint", data)
-    while Tessera.step_count(trainer) < steps
-        batch = Tessera.next!(data)
-        batch === nothing && break  # no more data
-        metrics = step!(trainer, batch)
+    for metrics in steps!(trainer, data)
         if rank(world) == 0
             @printf("loss %d %.17g\n", metrics.step, metrics.loss)
             flush(stdout)

@@ -25,15 +25,11 @@ def train(world, config):
     model = open_model(config)
     trainer = tessera.Trainer(mesh, model, config)
     data = tessera.Dataset(config, mesh, model)
-    output, steps = config["output.dir"], int(config["train.steps"] or 0)
+    output = config["output.dir"]
 
     if config["output.resume"] == "true":
         trainer.load(f"{output}/checkpoint", data)
-    while steps == 0 or trainer.step_count < steps:
-        batch = next(data, None)
-        if batch is None:
-            break
-        metrics = trainer.step(batch)
+    for metrics in trainer.steps(data):
         if world.rank == 0:
             print(f"loss {metrics['step']} {metrics['loss']:.17g}", flush=True)
     if output:

@@ -31,7 +31,7 @@ for name in names(@__MODULE__; all = true)
 end
 
 export Config, World, Mesh, Model, Batch, Dataset, Tokenizer, Tensor, Trainer, Events, Future, TesseraException, WorldOptions,
-    Metrics, load!, leave, abort, run_ranks, rank, step!, forward_backward!, optimizer_step!, zero_grad!, evaluate, generate,
+    Metrics, load!, leave, abort, run_ranks, rank, step!, steps!, forward_backward!, optimizer_step!, zero_grad!, evaluate, generate,
     logits, parameter, parameter_names, gradient, set_parameter!, save, export_model, encode, encode_batch, decode, chat_text,
     encode_chat, plan, set_tp_plan!, timeline, pack, pack_pieces, push_form!, padded_rows, all_reduce!, all_gather!,
     reduce_scatter!, all_to_all!, barrier, push_arrow!, push_end!, count_steps, report, lengths

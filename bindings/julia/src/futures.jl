@@ -120,7 +120,6 @@ end
 take_tokens(future) = array(Int64, CAPI.tessera_future_get_tokens, future)
 take_tensor(future) = Tensor(handle(CAPI.TesseraTensor, CAPI.tessera_future_get_tensor, future))
 take_mesh(future) = Mesh(handle(CAPI.TesseraMesh, CAPI.tessera_future_get_mesh, future))
-take_trainer(future) = Trainer(handle(CAPI.TesseraTrainer, CAPI.tessera_future_get_trainer, future))
 
 # Runs work whose result is needed now: starts it, and lets other tasks run until it has ended.
 function finish(future::Future)

@@ -46,7 +46,7 @@ end
 raw(value) = value
 
 # Each kind of owner: a mutable struct whose finalizer closes it.
-for name in (:Config, :World, :Mesh, :Model, :Batch, :Dataset, :Trainer, :Events, :Tokenizer)
+for name in (:Config, :World, :Mesh, :Model, :Batch, :Dataset, :Events, :Tokenizer)
     handle = Symbol(:Tessera, name)
     @eval begin
         mutable struct $name <: Owner

@@ -5,9 +5,18 @@
 
 One rank's part of training a model on a mesh.
 """
+mutable struct Trainer <: Owner
+    handle::CAPI.TesseraTrainer
+    last_step::Int  # train.steps of the configuration; typemax: not set
+    Trainer(handle::CAPI.TesseraTrainer, last_step) = finalizer(release, new(handle, last_step))
+end
 Trainer(mesh::Mesh, model::Model, config = nothing) = finish(trainer_async(mesh, model, config))
+function take_trainer(config)
+    last_step = config === nothing ? nothing : tryparse(Int, config["train.steps"])
+    return future -> Trainer(handle(CAPI.TesseraTrainer, CAPI.tessera_future_get_trainer, future), something(last_step, typemax(Int)))
+end
 trainer_async(mesh::Mesh, model::Model, config = nothing) = GC.@preserve config start(
-    take_trainer, CAPI.tessera_trainer_create_async, mesh, model, or_null(CAPI.TesseraConfig, config))
+    take_trainer(config), CAPI.tessera_trainer_create_async, mesh, model, or_null(CAPI.TesseraConfig, config))
 
 "Metrics, failures and checkpoints go to a queue; nothing: nowhere."
 set_events(trainer::Trainer, events) =
@@ -38,6 +47,28 @@ evaluate_async(trainer::Trainer, batch::Batch) = start(take_metrics, CAPI.tesser
 
 "One optimizer step over this rank's micro-batches."
 step!(trainer::Trainer, batch::Batch) = finish(step_async!(trainer, batch))
+struct Steps
+    trainer::Trainer
+    data::Dataset
+end
+"""
+    steps!(trainer, data)
+
+Trains on a dataset until it is used up, or until `step_count` is train.steps of the configuration that the trainer was made with: a
+step for each turn of a loop over this, which gets its Metrics.
+"""
+steps!(trainer::Trainer, data::Dataset) = Steps(trainer, data)
+function Base.iterate(steps::Steps, _ = nothing)
+    step_count(steps.trainer) < steps.trainer.last_step || return nothing
+    batch = next!(steps.data)
+    batch === nothing && return nothing
+    metrics = step!(steps.trainer, batch)
+    close(batch)
+    return metrics, nothing
+end
+Base.IteratorSize(::Type{Steps}) = Base.SizeUnknown()
+Base.eltype(::Type{Steps}) = Metrics
+
 "Adds the gradients of a batch. `label_tokens` is what the loss is divided by; 0: the labels of this batch."
 forward_backward!(trainer::Trainer, batch::Batch; label_tokens = 0) =
     finish(forward_backward_async!(trainer, batch; label_tokens = label_tokens))

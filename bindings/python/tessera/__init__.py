@@ -5,6 +5,7 @@ closed owner raises ValueError, as that of a closed file does. Other failures ra
 release the interpreter's lock, so ranks can be threads.
 """
 import ctypes
+import functools
 import itertools
 import json
 import threading
@@ -181,8 +182,10 @@ def _take_mesh(future):
     return Mesh._of(handle(capi.Mesh, library.tessera_future_get_mesh, future))
 
 
-def _take_trainer(future):
-    return Trainer._of(handle(capi.Trainer, library.tessera_future_get_trainer, future))
+def _take_trainer(last_step, future):
+    trainer = Trainer._of(handle(capi.Trainer, library.tessera_future_get_trainer, future))
+    trainer._last_step = last_step
+    return trainer
 
 
 class Events(Owner):
@@ -669,6 +672,10 @@ class Tokenizer(Owner):
         return tokens, list(labels[:len(tokens)])
 
 
+def _last_step(config):
+    return int(config["train.steps"] or 0) if config is not None else 0
+
+
 class Trainer(Owner):
     """One rank's part of training a model on a mesh. What waits for other ranks has a twin ..._async that returns a Future."""
 
@@ -676,11 +683,13 @@ class Trainer(Owner):
 
     def __init__(self, mesh, model, config=None):
         super().__init__(handle(capi.Trainer, library.tessera_trainer_create, mesh, model, null_or(capi.Config, config)))
+        self._last_step = _last_step(config)
 
     @classmethod
     def create_async(cls, mesh, model, config=None):
         """`create` without waiting: a Future."""
-        return Future(_take_trainer, library.tessera_trainer_create_async, mesh, model, null_or(capi.Config, config))
+        take = functools.partial(_take_trainer, _last_step(config))
+        return Future(take, library.tessera_trainer_create_async, mesh, model, null_or(capi.Config, config))
 
     def set_events(self, events):
         """Metrics, failures and checkpoints go to a queue; None: nowhere."""
@@ -692,6 +701,17 @@ class Trainer(Owner):
     def step(self, batch):
         """One optimizer step over this rank's micro-batches; its metrics as a dict."""
         return self._measure(library.tessera_trainer_step, batch)
+
+    def steps(self, data):
+        """Trains on a dataset until it is used up, or until `step_count` is train.steps of the configuration that the trainer was
+        made with: a step for each turn of the loop, which gets its metrics."""
+        while not self._last_step or self.step_count < self._last_step:
+            batch = next(data, None)
+            if batch is None:
+                return
+            with batch:
+                metrics = self.step(batch)
+            yield metrics
 
     def forward_backward(self, batch, label_tokens=0):
         """Adds the gradients of a batch. `label_tokens` is what the loss is divided by; 0: the labels of this batch."""

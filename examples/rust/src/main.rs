@@ -26,14 +26,12 @@ fn run_rank(world: &mut World, config: &Config) -> Result<()> {
     let mut trainer = Trainer::new(&mut mesh, &model, config)?;
     let mut data = Dataset::open(config, &mesh, &model)?;
     let output = PathBuf::from(config.get("output.dir")?);
-    let steps: i64 = config.get("train.steps")?.parse().unwrap_or(0);
 
     if config.get("output.resume")? == "true" {
         trainer.load(output.join("checkpoint"), &mut data)?;
     }
-    while steps == 0 || trainer.step_count()? < steps {
-        let Some(batch) = data.next_batch()? else { break };
-        let metrics = trainer.step(&batch)?;
+    for metrics in trainer.steps(&mut data) {
+        let metrics = metrics?;
         if world.rank()? == 0 {
             println!("loss {} {}", metrics.step, metrics.loss); // as many digits as tell the value from all others
         }

@@ -68,6 +68,7 @@ impl Outcome for Trainer {
         let get = |out: *mut _, error: *mut _| unsafe { sys::tessera_future_get_trainer(future, out, error) };
         Ok(Trainer {
             handle: Owned::create(get)?,
+            last_step: 0,
         })
     }
 }
@@ -84,6 +85,17 @@ impl<T> Pending<T> {
             handle: Owned::create(call)?,
             take: Some(Box::new(T::take)),
         })
+    }
+
+    /// Adds what the host knows to the result.
+    pub(crate) fn map(self, add: impl FnOnce(T) -> T + Send + Sync + 'static) -> Self
+    where
+        T: Outcome,
+    {
+        Pending {
+            handle: self.handle,
+            take: Some(Box::new(|future| T::take(future).map(add))),
+        }
     }
 }
 

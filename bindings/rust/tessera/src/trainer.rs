@@ -22,17 +22,26 @@ use crate::tensor::{Dtype, Tensor};
 #[derive(Debug)]
 pub struct Trainer {
     pub(crate) handle: Owned<sys::tessera_trainer>,
+    /// `train.steps` of the configuration; 0: not set.
+    pub(crate) last_step: i64,
+}
+
+fn last_step(config: Option<&Config>) -> Result<i64> {
+    let text = config.map_or(Ok(String::new()), |config| config.get("train.steps"))?;
+    Ok(text.parse().unwrap_or(0))
 }
 
 impl Trainer {
     /// Shards the model over the mesh and loads this rank's part of the weights. Keys `train.*`, `optimizer.*`,
     /// `schedule.*`, `parallel.*`, `precision.*` and `memory.*` of the configuration; `None` means defaults.
     pub fn new<'a>(mesh: &mut Mesh, model: &Model, config: impl Into<Option<&'a Config>>) -> Result<Self> {
-        let config = optional(config.into().map(|c| &c.handle));
+        let config = config.into();
+        let last_step = last_step(config)?;
+        let config = optional(config.map(|c| &c.handle));
         let handle = Owned::create(|out, error| unsafe {
             sys::tessera_trainer_create(mesh.handle.raw(), model.handle.raw(), config, out, error)
         })?;
-        Ok(Trainer { handle })
+        Ok(Trainer { handle, last_step })
     }
 
     /// Like [`new`](Trainer::new), without waiting.
@@ -41,10 +50,13 @@ impl Trainer {
         model: &Model,
         config: impl Into<Option<&'a Config>>,
     ) -> Result<Pending<Self>> {
-        let config = optional(config.into().map(|c| &c.handle));
-        Pending::start(|out, error| unsafe {
+        let config = config.into();
+        let last_step = last_step(config)?;
+        let config = optional(config.map(|c| &c.handle));
+        let pending = Pending::<Trainer>::start(|out, error| unsafe {
             sys::tessera_trainer_create_async(mesh.handle.raw(), model.handle.raw(), config, out, error)
-        })
+        })?;
+        Ok(pending.map(move |trainer| Trainer { last_step, ..trainer }))
     }
 
     /// Sends metrics, failures and saved checkpoints of this trainer to a queue; `None` stops it.
@@ -70,11 +82,12 @@ impl Trainer {
         })
     }
 
-    /// Trains on a dataset until it is used up, a step each time the iterator is asked for the next metrics.
+    /// Trains on a dataset until it is used up, or until [`step_count`](Trainer::step_count) is `train.steps` of the configuration that the
+    /// trainer was made with: a step each time the iterator is asked for the next metrics.
     ///
     /// ```no_run
     /// # fn example(mut trainer: tessera::Trainer, mut data: tessera::Dataset) -> tessera::Result<()> {
-    /// for metrics in trainer.steps(&mut data).take(100) {
+    /// for metrics in trainer.steps(&mut data) {
     ///     println!("{}", metrics?.loss);
     /// }
     /// # Ok(())
@@ -359,12 +372,25 @@ fn export_dtype(dtype: Option<Dtype>) -> Result<Option<&'static std::ffi::CStr>>
     }
 }
 
-/// The metrics of the steps over a dataset, see [`Trainer::steps`]. Ends with the data or after the first error.
+/// The metrics of the steps over a dataset, see [`Trainer::steps`]. Ends after the first error too.
 #[derive(Debug)]
 pub struct Steps<'a> {
     trainer: &'a mut Trainer,
     data: &'a mut Dataset,
     failed: bool,
+}
+
+impl Steps<'_> {
+    fn step(&mut self) -> Result<Option<Metrics>> {
+        let last = self.trainer.last_step;
+        if last > 0 && self.trainer.step_count()? >= last {
+            return Ok(None);
+        }
+        let Some(batch) = self.data.next_batch()? else {
+            return Ok(None);
+        };
+        self.trainer.step(&batch).map(Some)
+    }
 }
 
 impl Iterator for Steps<'_> {
@@ -374,10 +400,9 @@ impl Iterator for Steps<'_> {
         if self.failed {
             return None;
         }
-        let batch = self.data.next_batch().transpose()?;
-        let metrics = batch.and_then(|batch| self.trainer.step(&batch));
-        self.failed = metrics.is_err();
-        Some(metrics)
+        let metrics = self.step().transpose();
+        self.failed = matches!(metrics, Some(Err(_)));
+        metrics
     }
 }
 

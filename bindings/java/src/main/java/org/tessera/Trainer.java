@@ -17,6 +17,9 @@ import java.util.concurrent.CompletableFuture;
  * asynchronous one is under way, another one throws {@link Status#BUSY}.
  */
 public final class Trainer extends NativeObject {
+  /** {@code train.steps} of the configuration; 0: not set. */
+  private final long lastStep;
+
   /**
    * Shards the model over the mesh and loads this rank's part of the weights.
    *
@@ -26,11 +29,16 @@ public final class Trainer extends NativeObject {
    *     parallel.*}, {@code precision.*} and {@code memory.*}; null: defaults
    */
   public Trainer(Mesh mesh, Model model, Config config) {
-    this(create(mesh, model, config));
+    this(create(mesh, model, config), lastStep(config));
   }
 
-  private Trainer(long id) {
+  private Trainer(long id, long lastStep) {
     super(tessera_kind.TESSERA_KIND_TRAINER, id);
+    this.lastStep = lastStep;
+  }
+
+  private static long lastStep(Config config) {
+    return config == null ? 0 : Long.parseLong("0" + config.get("train.steps"));
   }
 
   private static long create(Mesh mesh, Model model, Config config) {
@@ -48,12 +56,13 @@ public final class Trainer extends NativeObject {
    * @return the trainer
    */
   public static CompletableFuture<Trainer> createAsync(Mesh mesh, Model model, Config config) {
+    long lastStep = lastStep(config);
     return Call.start(
         out -> Native.tessera_trainer_create_async(mesh, model, config, out),
         future -> {
           long[] id = new long[1];
           Native.tessera_future_get_trainer(future, id);
-          return new Trainer(id[0]);
+          return new Trainer(id[0], lastStep);
         });
   }
 
@@ -89,8 +98,9 @@ public final class Trainer extends NativeObject {
   }
 
   /**
-   * Trains on a dataset until it is used up: a step each time the iterator is asked whether there
-   * is a next one. Stop asking to stop training.
+   * Trains on a dataset until it is used up, or until {@link #stepCount} is {@code train.steps} of
+   * the configuration that the trainer was made with: a step each time the iterator is asked
+   * whether there is a next one. Stop asking to stop training.
    *
    * @param data gives the batches
    * @return the metrics of the steps, for one pass
@@ -109,7 +119,7 @@ public final class Trainer extends NativeObject {
 
     @Override
     public boolean hasNext() {
-      if (next == null) {
+      if (next == null && (lastStep == 0 || stepCount() < lastStep)) {
         Optional<Batch> batch = data.next();
         if (batch.isPresent()) {
           try (Batch taken = batch.get()) {
@@ -123,7 +133,7 @@ public final class Trainer extends NativeObject {
     @Override
     public Metrics next() {
       if (!hasNext()) {
-        throw new NoSuchElementException("the data is used up");
+        throw new NoSuchElementException("the training is over");
       }
       Metrics metrics = next;
       next = null;
