@@ -1,14 +1,18 @@
 // Sorting by expert, and the passes over rows around the experts' products.
 #include "kernels/expert_rows.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/searchsorted.h>
 #include <ATen/ops/sort.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/error.h"
 #include "kernels/cpu/parallel.h"
@@ -28,16 +32,12 @@ void by_float_type(at::ScalarType dtype, const char* name, const Function& funct
 void check_rows(const at::Tensor& rows, const char* name) {
   TESSERA_CHECK(rows.dim() == 2 && rows.is_contiguous(), argument, name, ": ", rows.sizes(),
                 " is not a contiguous matrix");
-  TESSERA_CHECK(rows.is_cpu() || cuda_loops({&rows}), unsupported, name, ": ", rows.scalar_type(),
-                " rows on ", rows.device());
 }
 
-/// The same order by a sort on the device. Waits for it once: how many rows each expert has decides the
-/// shapes of all that follows.
-ExpertOrder order_on_device(const at::Tensor& experts, int64_t first, int64_t count, int64_t all) {
-  const auto [sorted, order] = at::sort(experts.reshape({-1}), std::optional<bool>(true), /*dim=*/0);
+/// The counts of experts sorted in ascending order. Waits for the device.
+ExpertCounts count_on_device(const at::Tensor& sorted, int64_t first, int64_t count, int64_t all) {
   const int64_t pairs = sorted.numel();
-  at::Tensor bounds = at::searchsorted(sorted, at::arange(first, first + count + 1, experts.options()));
+  at::Tensor bounds = at::searchsorted(sorted, at::arange(first, first + count + 1, sorted.options()));
   if (pairs > 0) bounds = at::cat({bounds, sorted.narrow(0, 0, 1), sorted.narrow(0, pairs - 1, 1)});
   const at::Tensor host = bounds.cpu();
   const int64_t* at = host.const_data_ptr<int64_t>();
@@ -46,24 +46,48 @@ ExpertOrder order_on_device(const at::Tensor& experts, int64_t first, int64_t co
     TESSERA_CHECK(least >= 0 && most < all, argument, "order_by_expert: expert ", least < 0 ? least : most,
                   " of ", all);
   }
-  ExpertOrder result;
+  ExpertCounts result;
+  result.before = at[0];
   for (int64_t e = 0; e < count; ++e) result.counts.push_back(at[e + 1] - at[e]);
-  const int64_t rows = at[count] - at[0];
-  result.choices = order.narrow(0, at[0], rows).clone();
+  return result;
+}
+
+/// The same order by a sort on the device.
+ExpertOrder order_on_device(const at::Tensor& experts, int64_t first, int64_t count, int64_t all,
+                            const ExpertCounts* known) {
+  const auto [sorted, order] = at::sort(experts.reshape({-1}), std::optional<bool>(true), /*dim=*/0);
+  ExpertCounts counted = known ? *known : count_on_device(sorted, first, count, all);
+  ExpertOrder result;
+  result.counts = std::move(counted.counts);
+  result.before = counted.before;
+  const int64_t rows = std::accumulate(result.counts.begin(), result.counts.end(), int64_t{0});
+  result.choices = order.narrow(0, result.before, rows).clone();
   result.tokens = result.choices.div(experts.size(1), "floor");
   result.positions = at::full(experts.sizes(), -1, experts.options());
   result.positions.view({-1}).scatter_(0, result.choices, at::arange(rows, experts.options()));
   return result;
 }
 
+/// combine_rows from ATen's operators.
+at::Tensor combine_composed(const at::Tensor& rows, const ExpertOrder& order, const at::Tensor& weights) {
+  const int64_t tokens = order.positions.size(0), k = order.positions.size(1), width = rows.size(1);
+  if (rows.size(0) == 0) return at::zeros({tokens, width}, rows.options());
+  const at::Tensor flat = order.positions.view({-1});
+  at::Tensor factor = flat.ge(0).to(at::kFloat);
+  if (weights.defined()) factor = factor * weights.reshape({-1});
+  const at::Tensor picked = rows.index_select(0, flat.clamp_min(0)).to(at::kFloat) * factor.unsqueeze(1);
+  return at::sum(picked.view({tokens, k, width}), {1}).to(rows.scalar_type());
+}
+
 }  // namespace
 
-ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t count, int64_t all) {
+ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t count, int64_t all,
+                            const ExpertCounts* known) {
   TESSERA_CHECK(experts.dim() == 2 && experts.scalar_type() == at::kLong && experts.is_contiguous(), argument,
                 "order_by_expert: experts ", experts.sizes(), " must be contiguous int64 [T, k]");
   TESSERA_CHECK(first >= 0 && count >= 0 && first + count <= all, argument, "order_by_expert: experts ",
                 first, "..", first + count, " are not within ", all);
-  if (cuda_table({&experts})) return order_on_device(experts, first, count, all);
+  if (!experts.is_cpu() || cuda_table({&experts})) return order_on_device(experts, first, count, all, known);
   const int64_t pairs = experts.numel();
   const int64_t k = experts.size(1);
   const int64_t* expert = experts.const_data_ptr<int64_t>();
@@ -72,6 +96,7 @@ ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t co
   for (int64_t p = 0; p < pairs; ++p) {
     TESSERA_CHECK(expert[p] >= 0 && expert[p] < all, argument, "order_by_expert: expert ", expert[p], " of ",
                   all);
+    if (expert[p] < first) ++order.before;
     if (expert[p] >= first && expert[p] < first + count) ++order.counts[expert[p] - first];
   }
   // Counting sort: stable, so tokens rise within an expert.
@@ -114,8 +139,10 @@ at::Tensor combine_rows(const at::Tensor& rows, const ExpertOrder& order, const 
         "combine_rows");
     return out;
   }
-  TESSERA_CHECK(rows.is_cpu() && order.positions.is_cpu() && (!weights.defined() || weights.is_cpu()),
-                argument, "combine_rows: rows, positions and weights are on different devices");
+  TESSERA_CHECK(
+      rows.device() == order.positions.device() && (!weights.defined() || weights.device() == rows.device()),
+      argument, "combine_rows: rows, positions and weights are on different devices");
+  if (!rows.is_cpu()) return combine_composed(rows, order, weights);
   const int64_t* positions = order.positions.const_data_ptr<int64_t>();
   const float* weight = weights.defined() ? weights.const_data_ptr<float>() : nullptr;
   by_float_type(rows.scalar_type(), "combine_rows", [&](auto type) {
@@ -154,6 +181,7 @@ at::Tensor row_dots(const at::Tensor& a, const at::Tensor& b) {
     call.check(cuda->row_dots(cuda_type(a), in(a), in(b), out, a.size(0), width, call.stream()), "row_dots");
     return dots;
   }
+  if (!a.is_cpu()) return at::sum(a.to(at::kFloat) * b.to(at::kFloat), {1});
   by_float_type(a.scalar_type(), "row_dots", [&](auto type) {
     using T = decltype(type);
     const T* left = a.const_data_ptr<T>();
@@ -185,6 +213,10 @@ void scale_rows(const at::Tensor& rows, const at::Tensor& factors) {
     call.check(cuda->scale_rows(cuda_type(rows), out(rows), dense.const_data_ptr<float>(), rows.size(0),
                                 width, call.stream()),
                "scale_rows");
+    return;
+  }
+  if (!rows.is_cpu()) {
+    rows.copy_(rows.to(at::kFloat) * factors.view({-1, 1}));
     return;
   }
   const float* factor = factors.const_data_ptr<float>();

@@ -15,12 +15,21 @@ struct ExpertOrder {
   at::Tensor choices;           ///< int64 [P]: token * top_k + choice
   at::Tensor positions;         ///< int64 [T, k]: the row of each pair, -1 where it is left out
   std::vector<int64_t> counts;  ///< rows per expert
+  int64_t before = 0;           ///< pairs of the experts before `first`
 
   int64_t rows() const { return tokens.numel(); }
 };
 
-/// Sorts experts [T, k] (int64). Errors (argument): an expert outside [0, all).
-ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t count, int64_t all);
+/// What an earlier order_by_expert of the same experts has counted.
+struct ExpertCounts {
+  std::vector<int64_t> counts;
+  int64_t before = 0;
+};
+
+/// Sorts experts [T, k] (int64). On a device it waits for the counts, which decide the shapes of all that
+/// follows, unless they are `known`. Errors (argument): an expert outside [0, all).
+ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t count, int64_t all,
+                            const ExpertCounts* known = nullptr);
 
 /// out [T, H]: for each token the sum over its choices of weight * row, formed in float32 in the order of the
 /// choices and rounded once to the dtype of rows [P, H]. `weights` float32 [T, k] or undefined (1).

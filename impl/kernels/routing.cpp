@@ -1,8 +1,16 @@
 // Expert choice and its gradient, a token at a time.
 #include "kernels/routing.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/nan_to_num.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/sort.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/topk.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
@@ -33,9 +41,8 @@ void check_options(const RoutingOptions& options, int64_t experts) {
 }
 
 void check_matrix(const at::Tensor& t, const char* name) {
-  TESSERA_CHECK(t.defined() && t.dim() == 2 && t.scalar_type() == at::kFloat && t.is_contiguous() &&
-                    t.device().is_cpu(),
-                argument, "routing: ", name, " must be a contiguous float32 matrix on the cpu");
+  TESSERA_CHECK(t.defined() && t.dim() == 2 && t.scalar_type() == at::kFloat && t.is_contiguous(), argument,
+                "routing: ", name, " must be a contiguous float32 matrix");
 }
 
 void softmax(const float* logits, float* out, int64_t n) {
@@ -158,6 +165,66 @@ void topk_softmax_backward(const float* dweights, const float* weights, const in
   for (int64_t j = 0; j < options.top_k; ++j) dlogits[chosen[j]] += weights[j] * (dweights[j] - dot);
 }
 
+// ---- The same from ATen's operators, for devices.
+
+// Sorts are stable where the choice is final, so that equal keys go by index as above.
+at::Tensor choose_composed(const at::Tensor& base, const RoutingOptions& options, const at::Tensor& bias) {
+  constexpr double kLowest = std::numeric_limits<float>::lowest();
+  const int64_t tokens = base.size(0), experts = base.size(1);
+  at::Tensor keys = at::nan_to_num(bias.defined() ? base + bias : base, kLowest,
+                                   std::numeric_limits<float>::infinity(), kLowest);
+  if (options.top_groups < options.groups) {
+    const int64_t size = experts / options.groups;
+    const at::Tensor grouped = keys.view({tokens, options.groups, size});
+    const at::Tensor best = at::sum(std::get<0>(at::topk(grouped, std::min<int64_t>(2, size), -1)), {-1});
+    const at::Tensor order = std::get<1>(at::sort(best, std::optional<bool>(true), 1, true));
+    const at::Tensor shut = at::zeros({tokens, options.groups}, keys.options()).fill_(1);
+    shut.scatter_(1, order.narrow(1, 0, options.top_groups), 0);
+    keys = grouped.masked_fill(shut.to(at::kBool).unsqueeze(2), kNever).view({tokens, experts});
+  }
+  return std::get<1>(at::sort(keys, std::optional<bool>(true), 1, true))
+      .narrow(1, 0, options.top_k)
+      .contiguous();
+}
+
+Routing route_composed(const at::Tensor& logits, const RoutingOptions& options, const at::Tensor& bias) {
+  Routing result;
+  result.scores = options.scoring == Scoring::sigmoid ? at::sigmoid(logits) : at::softmax(logits, -1);
+  const bool late = options.scoring == Scoring::topk_softmax;
+  result.experts = choose_composed(late ? logits : result.scores, options, bias);
+  if (late) {
+    result.weights = at::softmax(logits.gather(1, result.experts), -1);
+  } else {
+    result.weights = result.scores.gather(1, result.experts);
+    if (options.normalize) result.weights.div_(at::sum(result.weights, {1}, true).add_(options.epsilon));
+  }
+  if (options.scale != 1) result.weights.mul_(options.scale);
+  return result;
+}
+
+at::Tensor softmax_backward_composed(const at::Tensor& s, const at::Tensor& gradient) {
+  return s * (gradient - at::sum(gradient * s, {1}, true));
+}
+
+at::Tensor route_backward_composed(const at::Tensor& dweights, const Routing& routing,
+                                   const RoutingOptions& options, const at::Tensor& dscores) {
+  const at::Tensor gradient = dscores.defined() ? dscores.clone() : at::zeros_like(routing.scores);
+  if (options.scoring == Scoring::topk_softmax) {
+    const at::Tensor dlogits =
+        dscores.defined() ? softmax_backward_composed(routing.scores, gradient) : gradient;
+    const at::Tensor dot = at::sum(dweights * routing.weights, {1}, true).div_(options.scale);
+    return dlogits.scatter_add_(1, routing.experts, routing.weights * (dweights - dot));
+  }
+  at::Tensor chosen = dweights * options.scale;
+  if (options.normalize) {
+    const at::Tensor sum = at::sum(routing.scores.gather(1, routing.experts), {1}, true);
+    chosen = (chosen - at::sum(dweights * routing.weights, {1}, true)) / sum.add_(options.epsilon);
+  }
+  gradient.scatter_add_(1, routing.experts, chosen);
+  if (options.scoring == Scoring::softmax) return softmax_backward_composed(routing.scores, gradient);
+  return gradient * routing.scores * (1 - routing.scores);
+}
+
 }  // namespace
 
 Routing route(const at::Tensor& logits, const RoutingOptions& options, const at::Tensor& selection_bias) {
@@ -167,10 +234,11 @@ Routing route(const at::Tensor& logits, const RoutingOptions& options, const at:
   check_options(options, experts);
   if (selection_bias.defined()) {
     TESSERA_CHECK(selection_bias.numel() == experts && selection_bias.scalar_type() == at::kFloat &&
-                      selection_bias.is_contiguous(),
+                      selection_bias.is_contiguous() && selection_bias.device() == logits.device(),
                   argument, "routing: the selection bias ", selection_bias.sizes(),
-                  " must be contiguous float32 [", experts, "]");
+                  " must be contiguous float32 [", experts, "] on ", logits.device());
   }
+  if (!logits.is_cpu()) return route_composed(logits, options, selection_bias);
   Routing result;
   result.experts = at::empty({tokens, options.top_k}, logits.options().dtype(at::kLong));
   result.weights = at::empty({tokens, options.top_k}, logits.options());
@@ -202,6 +270,7 @@ at::Tensor route_backward(const at::Tensor& dweights, const Routing& routing, co
   TESSERA_CHECK(dweights.sizes() == routing.weights.sizes(), argument, "routing: dweights ", dweights.sizes(),
                 " are not shaped like the weights ", routing.weights.sizes());
   if (dscores.defined()) check_matrix(dscores, "dscores");
+  if (!dweights.is_cpu()) return route_backward_composed(dweights, routing, options, dscores);
   const int64_t experts = routing.scores.size(1);
   const int64_t k = options.top_k;
   at::Tensor dlogits = dscores.defined() ? dscores.clone() : at::zeros_like(routing.scores);

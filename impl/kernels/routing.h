@@ -33,9 +33,10 @@ struct Routing {
   at::Tensor scores;   ///< float32 [T, E]: softmax or sigmoid of the logits
 };
 
-/// Routes by logits [T, E] (float32, contiguous). `selection_bias` (float32 [E] or undefined) is added to the
-/// scores for the choice only, not for the weights (auxiliary-loss-free balancing: Wang et al., 2024). A
-/// logit that is NaN is never preferred. Errors (argument): shapes and options that do not fit.
+/// Routes by logits [T, E] (float32, contiguous); on devices nothing waits for the device. `selection_bias`
+/// (float32 [E] or undefined) is added to the scores for the choice only, not for the weights
+/// (auxiliary-loss-free balancing: Wang et al., 2024). A logit that is NaN is never preferred. Errors
+/// (argument): shapes and options that do not fit.
 Routing route(const at::Tensor& logits, const RoutingOptions& options, const at::Tensor& selection_bias = {});
 
 /// dlogits float32 [T, E] from dweights float32 [T, k]. `dscores` (float32 [T, E] or undefined) are gradients

@@ -1,15 +1,19 @@
 // Dispatch by all-to-all and by all-gather.
 #include "nn/expert_dispatch.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/repeat_interleave.h>
+#include <ATen/ops/sort.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <numeric>
 
 #include "core/error.h"
+#include "kernels/device_copy.h"
 
 namespace tessera {
 namespace {
@@ -21,6 +25,15 @@ int64_t sum(const std::vector<int64_t>& counts) {
 // The rows of `values` that are given by `rows`.
 at::Tensor select(const at::Tensor& values, const at::Tensor& rows) {
   return values.index_select(0, rows);
+}
+
+const kernels::ExpertCounts kNoCounts;
+
+// What order_by_expert has counted before, as it was kept: before the first expert (when `head` is 1), then
+// by expert.
+kernels::ExpertCounts counted(const at::Tensor& kept, int64_t head, int64_t experts) {
+  const int64_t* numbers = kept.const_data_ptr<int64_t>();
+  return {{numbers + head, numbers + head + experts}, head > 0 ? numbers[0] : 0};
 }
 
 // Not filled, shaped like `like` but for the rows.
@@ -40,14 +53,16 @@ class AllToAllDispatch final : public ExpertDispatch {
   ExpertRoute plan(const at::Tensor& experts, at::Tensor& counts) const override {
     ExpertRoute route;
     route.tokens = experts.size(0);
-    route.order = kernels::order_by_expert(experts, 0, at_.experts, at_.experts);
+    const kernels::ExpertCounts known = counts.defined() ? counted(counts, 0, at_.experts) : kNoCounts;
+    route.order =
+        kernels::order_by_expert(experts, 0, at_.experts, at_.experts, counts.defined() ? &known : nullptr);
+    if (!counts.defined()) counts = exchange_counts(route.order.counts);
     if (at_.ranks == 1) {
       route.expert_rows = route.order.counts;
       return route;
     }
-    if (!counts.defined()) counts = exchange_counts(route.order.counts);
     const int64_t local = at_.local();
-    const int64_t* arriving = counts.const_data_ptr<int64_t>();  // [ranks, local]
+    const int64_t* arriving = counts.const_data_ptr<int64_t>() + at_.experts;  // [ranks, local]
     route.expert_rows.assign(local, 0);
     for (int64_t rank = 0; rank < at_.ranks; ++rank) {
       const auto own = route.order.counts.begin() + rank * local;
@@ -56,7 +71,7 @@ class AllToAllDispatch final : public ExpertDispatch {
           std::accumulate(arriving + rank * local, arriving + (rank + 1) * local, int64_t{0}));
       for (int64_t e = 0; e < local; ++e) route.expert_rows[e] += arriving[rank * local + e];
     }
-    sort_arrivals(arriving, route);
+    sort_arrivals(arriving, experts.device(), route);
     return route;
   }
 
@@ -80,16 +95,19 @@ class AllToAllDispatch final : public ExpertDispatch {
   }
 
  private:
+  // Own rows of all experts, then those that arrive.
   at::Tensor exchange_counts(const std::vector<int64_t>& own) const {
-    const at::Tensor sent = at::empty({at_.experts}, at::dtype(at::kLong));
-    std::copy(own.begin(), own.end(), sent.mutable_data_ptr<int64_t>());
-    at::Tensor received = at::empty_like(sent);
-    group_->all_to_all(received, sent, {}, {})->wait();
-    return received;
+    at::Tensor all = at::empty({at_.ranks == 1 ? at_.experts : 2 * at_.experts}, at::dtype(at::kLong));
+    std::copy(own.begin(), own.end(), all.mutable_data_ptr<int64_t>());
+    if (at_.ranks == 1) return all;
+    const at::Tensor received = all.narrow(0, at_.experts, at_.experts);
+    group_->all_to_all(received, all.narrow(0, 0, at_.experts), {}, {})->wait();
+    return all;
   }
 
   // Rows arrive rank by rank, within a rank expert by expert.
-  void sort_arrivals(const int64_t* arriving, ExpertRoute& route) const {
+  void sort_arrivals(const int64_t* arriving, at::Device device, ExpertRoute& route) const {
+    if (!device.is_cpu()) return sort_arrivals_there(arriving, device, route);
     const int64_t local = at_.local();
     std::vector<int64_t> next(local, 0);
     for (int64_t e = 1; e < local; ++e) next[e] = next[e - 1] + route.expert_rows[e - 1];
@@ -106,6 +124,16 @@ class AllToAllDispatch final : public ExpertDispatch {
         }
       }
     }
+  }
+
+  void sort_arrivals_there(const int64_t* arriving, at::Device device, ExpertRoute& route) const {
+    const at::Tensor counts = sent_to(device, {arriving, arriving + at_.experts}, at::kLong);
+    const at::Tensor expert = at::arange(at_.experts, counts.options()).remainder(at_.local());
+    const int64_t rows = sum(route.receive);
+    const at::Tensor expert_of_row = at::repeat_interleave(expert, counts, 0, rows);
+    route.arrival = std::get<1>(at::sort(expert_of_row, std::optional<bool>(true), 0, false));
+    route.place = at::empty_like(route.arrival);
+    route.place.scatter_(0, route.arrival, at::arange(rows, counts.options()));
   }
 
   // The received rows as they arrive.
@@ -146,16 +174,17 @@ class AllGatherDispatch final : public ExpertDispatch {
   ExpertRoute plan(const at::Tensor& experts, at::Tensor& counts) const override {
     ExpertRoute route;
     route.tokens = experts.size(0);
-    if (!counts.defined()) {
-      counts = at::empty({at_.ranks}, at::dtype(at::kLong));
-      const at::Tensor mine = at::empty({1}, counts.options());
-      mine.fill_(route.tokens);
-      group_->all_gather({counts}, {mine})->wait();
-    }
-    const int64_t* tokens = counts.const_data_ptr<int64_t>();
-    route.rank_tokens.assign(tokens, tokens + at_.ranks);
-    route.order = kernels::order_by_expert(gather(route, experts), at_.first(), at_.local(), at_.experts);
+    const bool first_time = !counts.defined();
+    if (first_time) counts = exchange_counts(route.tokens);
+    int64_t* numbers = counts.mutable_data_ptr<int64_t>();  // tokens of the ranks, rows of the experts
+    route.rank_tokens.assign(numbers, numbers + at_.ranks);
+    const kernels::ExpertCounts known =
+        first_time ? kNoCounts : counted(counts.narrow(0, at_.ranks, at_.local() + 1), 1, at_.local());
+    route.order = kernels::order_by_expert(gather(route, experts), at_.first(), at_.local(), at_.experts,
+                                           first_time ? nullptr : &known);
     route.expert_rows = route.order.counts;
+    numbers[at_.ranks] = route.order.before;
+    std::copy(route.expert_rows.begin(), route.expert_rows.end(), numbers + at_.ranks + 1);
     return route;
   }
 
@@ -183,6 +212,14 @@ class AllGatherDispatch final : public ExpertDispatch {
   }
 
  private:
+  at::Tensor exchange_counts(int64_t tokens) const {
+    at::Tensor counts = at::empty({at_.ranks + 1 + at_.local()}, at::dtype(at::kLong));
+    const at::Tensor mine = at::empty({1}, counts.options());
+    mine.fill_(tokens);
+    group_->all_gather({counts.narrow(0, 0, at_.ranks)}, {mine})->wait();
+    return counts;
+  }
+
   static int64_t most(const ExpertRoute& route) {
     return *std::max_element(route.rank_tokens.begin(), route.rank_tokens.end());
   }

@@ -60,7 +60,8 @@ class ExpertDispatch {
   /// True when nothing leaves this rank: rows can be had again for no more than a copy.
   virtual bool local() const = 0;
   /// Routes experts int64 [T, k]. `counts` undefined: the ranks tell each other how many rows go where, which
-  /// is written to it as a tensor; given what an earlier call wrote, nothing is exchanged.
+  /// is written to it as a tensor in host memory; given what an earlier call wrote, nothing is exchanged and
+  /// no device waited for.
   virtual ExpertRoute plan(const at::Tensor& experts, at::Tensor& counts) const = 0;
   /// Values [T, H] of tokens -> [rows, H] at this rank's experts.
   at::Tensor dispatch(const ExpertRoute& route, const at::Tensor& values) const {

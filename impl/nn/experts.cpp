@@ -1,11 +1,15 @@
-// The experts' products, one expert after the other.
+// The experts' products, one expert after the other or all at once.
 #include "nn/experts.h"
 
+#include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mv.h>
 
+#include <numeric>
+
 #include "core/error.h"
+#include "kernels/device_copy.h"
 #include "kernels/expert_rows.h"
 
 namespace tessera {
@@ -41,6 +45,42 @@ void place_in_stack(const std::string& stack, const ExpertsSpec& spec, int64_t e
   }
 }
 
+// Matrices that lie at equal distances in one memory, as [n, rows, columns] without a copy; otherwise
+// undefined.
+at::Tensor stacked(const std::vector<at::Tensor>& matrices) {
+  const at::Tensor& first = matrices[0];
+  if (!first.defined() || !first.is_contiguous()) return {};
+  const int64_t distance = matrices.size() > 1 && matrices[1].defined()
+                               ? matrices[1].storage_offset() - first.storage_offset()
+                               : first.numel();
+  if (distance < first.numel()) return {};
+  for (size_t i = 1; i < matrices.size(); ++i) {
+    const at::Tensor& matrix = matrices[i];
+    if (!matrix.defined() || !matrix.is_contiguous() || matrix.sizes() != first.sizes() ||
+        matrix.storage().unsafeGetStorageImpl() != first.storage().unsafeGetStorageImpl() ||
+        matrix.storage_offset() != first.storage_offset() + static_cast<int64_t>(i) * distance) {
+      return {};
+    }
+  }
+  return first.as_strided({static_cast<int64_t>(matrices.size()), first.size(0), first.size(1)},
+                          {distance, first.size(1), 1}, first.storage_offset());
+}
+
+// What the grouped kernels ask of strides: 16 bytes.
+bool aligned(const at::Tensor& t) {
+  if (!t.defined()) return false;
+  const auto bytes = static_cast<int64_t>(t.element_size());
+  return t.size(1) * bytes % 16 == 0 && t.size(2) * bytes % 16 == 0 && t.stride(0) * bytes % 16 == 0 &&
+         t.storage_offset() * bytes % 16 == 0;
+}
+
+// Where each expert's rows end, for kernels.
+at::Tensor row_ends(const std::vector<int64_t>& expert_rows, at::Device device) {
+  std::vector<int64_t> ends(expert_rows.size());
+  std::partial_sum(expert_rows.begin(), expert_rows.end(), ends.begin());
+  return sent_to(device, ends, at::kInt);
+}
+
 }  // namespace
 
 Experts::Experts(const std::string& prefix, const ExpertsSpec& spec, std::vector<ParamSpec>& params)
@@ -69,16 +109,76 @@ Experts::Experts(const std::string& prefix, const ExpertsSpec& spec, std::vector
 }
 
 void Experts::bind(const std::vector<at::Tensor>& weights) {
-  for (size_t e = 0; e < own_count(); ++e) own(e).gate_up.bind(weights);
+  std::vector<at::Tensor> gate_up, down;
+  for (size_t e = 0; e < own_count(); ++e) {
+    own(e).gate_up.bind(weights);
+    gate_up.push_back(own(e).gate_up.merged_weight());
+    down.push_back(weights[own(e).down.weight()]);
+  }
+  gate_up_ = stacked(gate_up);
+  down_ = stacked(down);
 }
 
 void Experts::unbind() {
   for (size_t e = 0; e < own_count(); ++e) own(e).gate_up.unbind();
+  gate_up_.reset();
+  down_.reset();
+}
+
+bool Experts::groups(const at::Tensor& rows) const {
+  return !rows.is_cpu() && !spec_.bias && rows.scalar_type() == at::kBFloat16 && rows.size(0) > 0 &&
+         aligned(gate_up_) && aligned(down_);
+}
+
+Experts::Projections Experts::halves(const at::Tensor& gate_up) const {
+  const int64_t width = gate_up.size(1) / 2;
+  return {gate_up.narrow(1, 0, width), gate_up.narrow(1, width, width)};
+}
+
+at::Tensor Experts::forward_grouped(const at::Tensor& rows, const std::vector<int64_t>& expert_rows,
+                                    Saved& saved, Recompute recompute) const {
+  const at::Tensor ends = row_ends(expert_rows, rows.device());
+  const at::Tensor projected = at::_grouped_mm(rows, gate_up_.transpose(1, 2), ends);
+  const auto [gate, up] = halves(projected);
+  const at::Tensor activation = kernels::gated(spec_.activation, gate, up);
+  saved.push(projected);
+  if (recompute == Recompute::none) saved.push(activation);
+  return at::_grouped_mm(activation, down_.transpose(1, 2), ends);
+}
+
+Experts::Gradients Experts::backward_grouped(const at::Tensor& drows, const at::Tensor& factors,
+                                             const at::Tensor& rows, const std::vector<int64_t>& expert_rows,
+                                             Saved& saved, WeightGrads& grads) const {
+  const at::Tensor ends = row_ends(expert_rows, rows.device());
+  at::Tensor activation;
+  if (saved.recompute() == Recompute::none) activation = saved.pop();
+  const at::Tensor projected = saved.pop();
+  const auto [gate, up] = halves(projected);
+  if (!activation.defined()) activation = kernels::gated(spec_.activation, gate, up);
+  const at::Tensor dactivation = at::_grouped_mm(drows, down_, ends);
+  Gradients out;
+  out.weights = kernels::row_dots(dactivation, activation);
+  kernels::scale_rows(dactivation, factors);
+  kernels::scale_rows(drows, factors);
+  const at::Tensor dprojected = at::empty_like(projected);
+  const auto [dgate, dup] = halves(dprojected);
+  kernels::gated_backward_out(spec_.activation, dactivation, gate, up, dgate, dup, {});
+  out.rows = at::_grouped_mm(dprojected, gate_up_, ends);
+  int64_t first = rows.size(0);
+  for (size_t e = expert_rows.size(); e-- > 0;) {
+    const int64_t count = expert_rows[e];
+    first -= count;
+    const auto of = [&](const at::Tensor& all) { return all.narrow(0, first, count); };
+    own(e).down.grad_weights(of(activation), of(drows), grads);
+    own(e).gate_up.grad_weights(of(rows), {of(dgate), of(dup)}, grads);
+  }
+  return out;
 }
 
 at::Tensor Experts::forward(const std::vector<at::Tensor>& weights, const at::Tensor& rows,
                             const std::vector<int64_t>& expert_rows, Saved& saved,
                             Recompute recompute) const {
+  if (groups(rows)) return forward_grouped(rows, expert_rows, saved, recompute);
   at::Tensor results = at::empty_like(rows);
   int64_t first = 0;
   for (size_t e = 0; e < expert_rows.size(); ++e) {
@@ -101,6 +201,7 @@ Experts::Gradients Experts::backward(const std::vector<at::Tensor>& weights, con
                                      const at::Tensor& factors, const at::Tensor& rows,
                                      const std::vector<int64_t>& expert_rows, Saved& saved,
                                      WeightGrads& grads) const {
+  if (groups(rows)) return backward_grouped(drows, factors, rows, expert_rows, saved, grads);
   Gradients out{at::empty_like(rows), at::empty({rows.size(0)}, factors.options())};
   int64_t first = rows.size(0);
   for (size_t e = expert_rows.size(); e-- > 0;) {  // backwards: the forward's stack

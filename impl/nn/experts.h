@@ -1,4 +1,6 @@
-// The gated MLPs of a mixture of experts, on rows that are sorted by expert.
+// The gated MLPs of a mixture of experts, on rows that are sorted by expert. On devices the experts' products
+// are grouped: one launch for all experts, which finds their rows by offsets in the device's memory. Only
+// weight gradients are a product each, because each is written where it is reduced.
 #pragma once
 
 #include <string>
@@ -60,12 +62,25 @@ class Experts {
     LinearGroup gate_up;
     Linear down;
   };
+  struct Projections {
+    at::Tensor gate, up;
+  };
+  /// All experts' products in one, of rows on a device.
+  at::Tensor forward_grouped(const at::Tensor& rows, const std::vector<int64_t>& expert_rows, Saved& saved,
+                             Recompute recompute) const;
+  Gradients backward_grouped(const at::Tensor& drows, const at::Tensor& factors, const at::Tensor& rows,
+                             const std::vector<int64_t>& expert_rows, Saved& saved, WeightGrads& grads) const;
+  bool groups(const at::Tensor& rows) const;
+  Projections halves(const at::Tensor& gate_up) const;
   Expert& own(size_t e) { return experts_[spec_.placement.first() + e]; }
   const Expert& own(size_t e) const { return experts_[spec_.placement.first() + e]; }
   size_t own_count() const { return static_cast<size_t>(spec_.placement.local()); }
 
   ExpertsSpec spec_;
   std::vector<Expert> experts_;
+  // Of this rank's experts while they are bound, where their weights lie at equal distances in one memory:
+  at::Tensor gate_up_;  // [experts, 2 F, H]
+  at::Tensor down_;     // [experts, H, F]
 };
 
 }  // namespace tessera

@@ -70,6 +70,7 @@ class LinearGroup {
   void bind(const std::vector<at::Tensor>& weights);
   void unbind();
   bool merged() const { return merged_weight_.defined(); }
+  const at::Tensor& merged_weight() const { return merged_weight_; }
 
   std::vector<at::Tensor> forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
   /// Output gradients of the right shapes, not filled, laid out so that grad_input is one GEMM when it can

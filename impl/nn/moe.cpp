@@ -1,7 +1,6 @@
 // Mixture of experts: router, dispatch, experts and shared expert in one block.
 #include "nn/moe.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
@@ -90,7 +89,7 @@ Moe::Share Moe::share_of(const Microbatch& mb) const {
   const int64_t* from = std::lower_bound(all, end, first);
   const int64_t* to = std::lower_bound(from, end, first + share.routed);
   share.routed = to - from;
-  share.picked = mb.document_tokens.narrow(0, from - all, share.routed);
+  share.picked = mb.document_rows.narrow(0, from - all, share.routed);
   if (first > 0) share.picked = share.picked.sub(first);
   return share;
 }
@@ -138,7 +137,7 @@ at::Tensor Moe::forward(const std::vector<at::Tensor>& weights, const at::Tensor
   if (shared_) kernels::add_to(output, shared);
   if (!dispatch_->local()) saved.push(rows);
   for (at::Tensor& tensor : shared_saved.tensors()) saved.push(std::move(tensor));
-  saved.push(counts.defined() ? counts : at::empty({0}, routing.experts.options()));
+  saved.push(counts);
   saved.push(routing.experts);
   saved.push(routing.weights);
   saved.push(routing.scores);

@@ -38,7 +38,10 @@ class Moe : public FeedForward {
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
 
   /// Of the backwards since it was last taken.
-  RouterLoad take_load() { return std::exchange(load_, {}); }
+  RouterLoad take_load() {
+    load_.bring_home();
+    return std::exchange(load_, {});
+  }
   /// The router's, among the unit's parameters; -1: there is none.
   int selection_bias() const { return router_.selection_bias(); }
 

@@ -1,8 +1,15 @@
 // Logits, choice and the losses that balance the load.
 #include "nn/router.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -79,6 +86,43 @@ at::Tensor Router::loss_gradient(const kernels::Routing& routing, const Microbat
   return gradient;
 }
 
+// The same where neither counts nor sums come to the host. `counts` float64 [experts].
+at::Tensor Router::loss_gradient_there(const kernels::Routing& routing, const Microbatch& mb,
+                                       const at::Tensor& counts, RouterLoad& load) const {
+  const int64_t tokens = routing.scores.size(0);
+  const int64_t experts = spec_.experts;
+  const at::Tensor total = at::cat({counts, at::full({1}, static_cast<double>(tokens), counts.options())});
+  if (losses_.sharers) losses_.sharers->all_reduce({total}, ReduceOp::sum)->wait();
+  if (tokens == 0) return at::empty(routing.scores.sizes(), routing.scores.options());
+  const at::Tensor share =
+      total.narrow(0, 0, experts) / total.narrow(0, experts, 1) * static_cast<double>(experts);
+  load.on_device.select(0, experts).add_(at::sum(share * at::sum(routing.scores, {0}, false, at::kDouble)));
+  return (share * (losses_.balance * mb.token_scale))
+      .to(routing.scores.scalar_type())
+      .expand(routing.scores.sizes())
+      .contiguous();
+}
+
+void Router::add_z_gradient_there(const at::Tensor& dlogits, const at::Tensor& logits, const Microbatch& mb,
+                                  RouterLoad& load) const {
+  const at::Tensor lse = at::logsumexp(logits, {1}, true);
+  load.on_device.select(0, spec_.experts + 1).add_(at::sum(lse * lse, at::kDouble));
+  const at::Tensor gradient = at::softmax(logits, -1).mul_(lse).mul_(2 * losses_.z * mb.token_scale);
+  at::Tensor(dlogits).add_(gradient);
+}
+
+void RouterLoad::bring_home() {
+  if (!on_device.defined()) return;
+  const at::Tensor host = on_device.cpu();
+  on_device.reset();
+  const double* values = host.const_data_ptr<double>();
+  const int64_t experts = host.numel() - 2;
+  counts.resize(experts, 0);
+  for (int64_t e = 0; e < experts; ++e) counts[e] += static_cast<int64_t>(values[e]);
+  balance_loss += values[experts];
+  z_loss += values[experts + 1];
+}
+
 // d/dlogits of (logsumexp)^2 is 2 logsumexp softmax(logits).
 void Router::add_z_gradient(const at::Tensor& dlogits, const at::Tensor& logits, const Microbatch& mb,
                             RouterLoad& load) const {
@@ -101,15 +145,27 @@ void Router::add_z_gradient(const at::Tensor& dlogits, const at::Tensor& logits,
 at::Tensor Router::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dweights,
                             const kernels::Routing& routing, const at::Tensor& x, const Microbatch& mb,
                             RouterLoad& load, WeightGrads& grads) const {
-  load.counts.resize(spec_.experts, 0);
   load.tokens += routing.experts.size(0);
-  const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
-  for (int64_t p = 0; p < routing.experts.numel(); ++p) ++load.counts[chosen[p]];
-
+  const bool on_host = routing.experts.is_cpu();
   at::Tensor dscores;
-  if (losses_.balance != 0) dscores = loss_gradient(routing, mb, load);
+  if (on_host) {
+    load.counts.resize(spec_.experts, 0);
+    const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
+    for (int64_t p = 0; p < routing.experts.numel(); ++p) ++load.counts[chosen[p]];
+    if (losses_.balance != 0) dscores = loss_gradient(routing, mb, load);
+  } else {
+    const auto f64 = routing.scores.options().dtype(at::kDouble);
+    if (!load.on_device.defined()) load.on_device = at::zeros({spec_.experts + 2}, f64);
+    const at::Tensor chosen = at::zeros_like(routing.scores).scatter_(1, routing.experts, 1);
+    const at::Tensor counts = at::sum(chosen, {0}, false, at::kDouble);
+    load.on_device.narrow(0, 0, spec_.experts).add_(counts);
+    if (losses_.balance != 0) dscores = loss_gradient_there(routing, mb, counts, load);
+  }
   const at::Tensor dlogits = kernels::route_backward(dweights, routing, spec_.options, dscores);
-  if (losses_.z != 0) add_z_gradient(dlogits, logits(weights, x), mb, load);
+  if (losses_.z != 0) {
+    const at::Tensor again = logits(weights, x);
+    on_host ? add_z_gradient(dlogits, again, mb, load) : add_z_gradient_there(dlogits, again, mb, load);
+  }
 
   const at::Tensor& weight = weights[linear_.weight()];
   if (!spec_.float32) {

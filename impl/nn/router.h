@@ -32,6 +32,12 @@ struct RouterLoad {
   int64_t tokens = 0;
   double balance_loss = 0;  ///< this rank's part of the sum over micro-batches, before the coefficient
   double z_loss = 0;
+  /// Of routers on a device: float64 [experts + 2] there, counts and the two losses, so that no step waits
+  /// for it.
+  at::Tensor on_device;
+
+  /// Adds what is on the device to the rest. Waits for the device.
+  void bring_home();
 };
 
 /// Terms that a layer adds to the loss, and how they are scaled.
@@ -63,6 +69,10 @@ class Router {
  private:
   at::Tensor logits(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
   at::Tensor loss_gradient(const kernels::Routing& routing, const Microbatch& mb, RouterLoad& load) const;
+  at::Tensor loss_gradient_there(const kernels::Routing& routing, const Microbatch& mb,
+                                 const at::Tensor& counts, RouterLoad& load) const;
+  void add_z_gradient_there(const at::Tensor& dlogits, const at::Tensor& logits, const Microbatch& mb,
+                            RouterLoad& load) const;
   void add_z_gradient(const at::Tensor& dlogits, const at::Tensor& logits, const Microbatch& mb,
                       RouterLoad& load) const;
 

@@ -92,8 +92,9 @@ struct Microbatch {
   /// loss_scale / tokens of documents in the whole step over all ranks.
   double token_scale = 0;
   /// The tokens that are a document's, int64, ascending; undefined: all. The others are padding, which
-  /// experts never see.
+  /// experts never see. In host memory, and again where the weights are.
   at::Tensor document_tokens;
+  at::Tensor document_rows;
   /// Rows of logits that the head forms at a time; 0: chosen from the vocabulary.
   int64_t loss_chunk = 0;
   /// Under context parallelism `batch` is this rank's part and attention goes through this; otherwise null.

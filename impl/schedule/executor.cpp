@@ -51,7 +51,10 @@ struct Executor::Run {
       flow.mb.batch = &(*input.microbatches)[mb];
       flow.mb.loss_scale = input.loss_scale;
       flow.mb.token_scale = input.token_scale;
-      if (!input.document_tokens.empty()) flow.mb.document_tokens = input.document_tokens[mb];
+      if (!input.document_tokens.empty()) {
+        flow.mb.document_tokens = input.document_tokens[mb];
+        flow.mb.document_rows = input.document_rows[mb];
+      }
       flow.mb.loss_chunk = input.loss_chunk;
       if (!input.contexts.empty()) flow.mb.context = input.contexts[mb];
       flow.saved.resize(model.units());

@@ -20,6 +20,7 @@ struct ExecutionInput {
   double token_scale = 0;  ///< Microbatch::token_scale
   /// Microbatch::document_tokens by micro-batch; empty: all tokens are documents'.
   std::vector<at::Tensor> document_tokens;
+  std::vector<at::Tensor> document_rows;  ///< the same on the device
   double loss_scale = 1.0;  ///< multiplied into every token's loss gradient
   int64_t loss_chunk = 0;   ///< tokens per chunk of logits; 0: chosen by the head
   Recompute recompute = Recompute::none;

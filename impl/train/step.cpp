@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "comm/device_world.h"
+#include "kernels/device_copy.h"
 #include "kernels/elementwise.h"
 #include "kernels/multi_tensor.h"
 #include "train/trainer_impl.h"
@@ -41,9 +42,7 @@ std::vector<double> sum_over(Group& group, const std::vector<double>& mine) {
 // goes on. Boundaries stay: it is the host that plans with them.
 PackedBatch to_device(const PackedBatch& batch, at::Device device) {
   if (device.is_cpu() || batch.tokens_count() == 0) return batch;
-  at::Tensor host = at::stack({batch.tokens, batch.labels, batch.position_ids});
-  if (device.is_cuda()) host = host.pin_memory();
-  const at::Tensor there = host.to(device, /*non_blocking=*/true);
+  const at::Tensor there = sent_to(device, at::stack({batch.tokens, batch.labels, batch.position_ids}));
   PackedBatch moved = batch;
   moved.tokens = there.select(0, 0);
   moved.labels = there.select(0, 1);
@@ -180,12 +179,16 @@ LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microb
     local.batches.push_back(to_device(local.split.back().local, device));
     if (experts) local.document_tokens.push_back(document_tokens(local.split.back(), context->rank()));
   }
+  for (const at::Tensor& tokens : local.document_tokens) {
+    local.document_rows.push_back(tokens.defined() ? sent_to(device, tokens) : tokens);
+  }
   return local;
 }
 
 void LocalBatches::give_to(ExecutionInput& input) const {
   input.microbatches = &batches;
   input.document_tokens = document_tokens;
+  input.document_rows = document_rows;
   for (const ContextBatch& batch : split) input.contexts.push_back(batch.plan.get());
 }
 

@@ -44,12 +44,10 @@ ExpertContext expert_context(const DeviceMesh& mesh, const ShardDomain& domain,
 }
 
 // What only the cpu can do so far.
-void check_device(at::Device device, const TrainerOptions& options, const ModelConfig& config) {
+void check_device(at::Device device, const TrainerOptions& options) {
   if (device.is_cpu()) return;
   TESSERA_CHECK(!options.offload, unsupported,
                 "memory.offload=true: on GPUs, weights and optimizer state stay in the GPU's memory so far");
-  TESSERA_CHECK(config.moe.experts == 0, unsupported, "a model with ", config.moe.experts,
-                " experts: tokens are routed to experts on the cpu only so far");
 }
 
 }  // namespace
@@ -61,7 +59,7 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   mesh->world()->bind_thread();
   thread = std::this_thread::get_id();
   check_trainer_options(options, mesh->layout(), config);
-  check_device(device_of(*mesh->world()), options, config);
+  check_device(device_of(*mesh->world()), options);
   optimizer = make_optimizer(options.optimizer);
   if (mesh->world()->options().device == "cpu") {
     tp_exposed = std::make_shared<ExposedTime>();

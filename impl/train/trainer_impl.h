@@ -34,6 +34,7 @@ struct LocalBatches {
   std::vector<PackedBatch> batches;
   std::vector<ContextBatch> split;          ///< empty when cp is 1
   std::vector<at::Tensor> document_tokens;  ///< of models with experts
+  std::vector<at::Tensor> document_rows;    ///< the same on the device
 
   void give_to(ExecutionInput& input) const;
 };

@@ -111,6 +111,97 @@ TEST(DeviceTraining, ThroughHostMemory) {
   expect_cpu_result(on_mesh({.dp_shard = 2, .tp = 2}, On::device_staged));
 }
 
+/// Dense, experts with a shared one, experts, experts; groups of experts, a choice that a bias helps to make,
+/// and both losses.
+TrainingRun expert_run() {
+  TrainingRun run;
+  run.config = tiny_config(/*tied=*/true);
+  run.config.num_layers = 4;
+  run.config.sliding_window.assign(4, 0);
+  run.config.num_heads = 8;
+  run.config.moe.experts = 8;
+  run.config.moe.intermediate_size = 16;
+  run.config.moe.shared_intermediate_size = 24;
+  run.config.moe.layers = {false, true, true, true};
+  run.config.moe.routing.top_k = 2;
+  run.config.moe.routing.normalize = true;
+  run.options = tiny_options();
+  run.options.optimizer.name = "sgd";
+  run.options.optimizer.momentum = 0.9;
+  run.options.lr = 0.1;
+  run.options.experts.balance_loss = 0.02;
+  run.options.experts.z_loss = 0.01;
+  run.mesh.dp_shard = 1;
+  return run;
+}
+
+void expect_expert_result(TrainingRun run, const MeshSpec& mesh, On on = On::device_nccl) {
+  run.mesh = mesh;
+  run.ranks = static_cast<int>(mesh.pp * mesh.dp_replicate * mesh.dp_shard * mesh.cp * mesh.tp);
+  // On the same mesh, because the balance loss is that of micro-batches, which meshes cut differently.
+  const TrainingOutcome expected = train(run);
+  run.on = on;
+  EXPECT_TRUE(expect_outcome(run, expected));
+  for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
+}
+
+TEST(DeviceExperts, OneRank) {
+  expect_expert_result(expert_run(), {.dp_shard = 1});
+}
+
+TEST(DeviceExperts, EveryWayOfScoring) {
+  for (const auto scoring :
+       {kernels::RoutingOptions::Scoring::sigmoid, kernels::RoutingOptions::Scoring::topk_softmax}) {
+    TrainingRun run = expert_run();
+    run.config.moe.routing.scoring = scoring;
+    run.config.moe.routing.groups = 4;
+    run.config.moe.routing.top_groups = 2;
+    run.config.moe.routing.scale = 1.5;
+    expect_expert_result(run, {.dp_shard = 1});
+  }
+}
+
+TEST(DeviceExperts, SpreadOverRanksBothWays) {
+  for (const char* exchange : {"all_to_all", "all_gather"}) {
+    SCOPED_TRACE(exchange);
+    TrainingRun run = expert_run();
+    run.options.experts.exchange = exchange;
+    run.microbatches = 3;
+    expect_expert_result(run, {.dp_shard = 4, .ep = 2});
+  }
+}
+
+TEST(DeviceExperts, WithEveryAxis) {
+  TrainingRun run = expert_run();
+  run.microbatches = 8;
+  expect_expert_result(run, {.pp = 2, .dp_shard = 2, .cp = 2, .tp = 2, .ep = 4});
+}
+
+TEST(DeviceExperts, WithCutWidthsAndRecomputation) {
+  TrainingRun run = expert_run();
+  run.options.experts.split_width = true;
+  run.options.recompute = Recompute::full;
+  expect_expert_result(run, {.dp_shard = 2, .tp = 2, .ep = 2});
+}
+
+TEST(DeviceExperts, ThroughHostMemory) {
+  expect_expert_result(expert_run(), {.dp_shard = 2, .ep = 2}, On::device_staged);
+}
+
+TEST(DeviceExperts, Bfloat16WithGroupedProducts) {
+  TrainingRun run = expert_run();
+  run.options.precision.param = at::kBFloat16;
+  const TrainingOutcome expected = train(run);
+  run.mesh = {.dp_shard = 2, .ep = 2};
+  run.ranks = 2;
+  run.on = On::device_nccl;
+  const TrainingOutcome actual = train(run);
+  for (size_t s = 0; s < expected.losses.size(); ++s) {
+    EXPECT_NEAR(actual.losses[s], expected.losses[s], 5e-3 * expected.losses[s]) << "step " << s + 1;
+  }
+  for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
+}
+
 TEST(DeviceTraining, WhatGpusCannotDoYetIsRefusedAndNotIgnored) {
   TrainingRun run = on_mesh({.dp_shard = 2});
   run.options.offload = true;

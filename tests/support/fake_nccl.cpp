@@ -1,6 +1,7 @@
 // NCCL for the fake device: communicators that never block, operations that run when a stream is waited for.
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
@@ -32,6 +33,9 @@ struct Call {
   NcclReduce op{};
   int peer = -1;  // or root
   std::vector<std::byte> snapshot;
+  size_t message = 0;  // of send and recv: which of this pair and direction
+
+  bool to_one() const { return kind == Kind::send || kind == Kind::recv; }
 
   bool overlaps() const {
     const auto* i = static_cast<const std::byte*>(in);
@@ -64,6 +68,12 @@ struct Team {
   int joined = 0;
   std::map<uint64_t, std::map<int, std::vector<Call>>> posted;
   std::map<uint64_t, int> finished;
+  /// Messages from one rank to another, apart from the rest: ranks without any do not take part.
+  struct Channel {
+    std::vector<std::vector<std::byte>> sent;
+    std::vector<size_t> wanted;  // bytes
+  };
+  std::map<std::pair<int, int>, Channel> channels;
   struct Split {
     std::map<int, std::pair<int, int>> wishes;  // rank -> color, key
     std::map<int, std::shared_ptr<Team>> teams;
@@ -148,19 +158,9 @@ void reduce(const Call& call, const std::vector<const std::byte*>& inputs, std::
 bool fits(const std::map<int, std::vector<Call>>& all, const FakeComm& comm) {
   const std::vector<Call>& mine = all.at(comm.rank);
   for (const auto& [rank, theirs] : all) {
-    size_t sends = 0;
-    size_t receives = 0;
-    for (const Call& call : theirs) sends += call.kind == Kind::send && call.peer == comm.rank;
-    for (const Call& call : mine) receives += call.kind == Kind::recv && call.peer == rank;
-    if (sends != receives) return false;
     size_t here = 0;
     size_t there = 0;
-    const auto collective = [](const Call& call) {
-      return call.kind != Kind::send && call.kind != Kind::recv;
-    };
     for (;; ++here, ++there) {
-      while (here < mine.size() && !collective(mine[here])) ++here;
-      while (there < theirs.size() && !collective(theirs[there])) ++there;
       if (here == mine.size() || there == theirs.size()) break;
       if (mine[here].kind != theirs[there].kind || mine[here].in_bytes != theirs[there].in_bytes)
         return false;
@@ -186,7 +186,6 @@ void check_memory(const Call& call, int rank) {
 
 void perform(const FakeComm& comm, const std::map<int, std::vector<Call>>& all) {
   const std::vector<Call>& mine = all.at(comm.rank);
-  std::map<int, size_t> taken;  // messages from each rank
   for (size_t i = 0; i < mine.size(); ++i) {
     const Call& call = mine[i];
     check_memory(call, comm.world_rank);
@@ -210,15 +209,7 @@ void perform(const FakeComm& comm, const std::map<int, std::vector<Call>>& all) 
       case Kind::broadcast:
         std::memcpy(out, all.at(call.peer)[i].snapshot.data(), call.out_bytes);
         break;
-      case Kind::recv: {
-        size_t skip = taken[call.peer]++;
-        for (const Call& theirs : all.at(call.peer)) {
-          if (theirs.kind != Kind::send || theirs.peer != comm.rank || skip-- > 0) continue;
-          std::memcpy(out, theirs.snapshot.data(), std::min(call.out_bytes, theirs.in_bytes));
-          break;
-        }
-        break;
-      }
+      case Kind::recv:
       case Kind::send:
         break;
     }
@@ -247,6 +238,47 @@ void run(const FakeCommPtr& comm, uint64_t sequence) {
   }
 }
 
+/// Posts the calls of a group that are all messages.
+void post_messages(FakeComm& comm, std::vector<Call>& calls) {
+  Team& team = *comm.team;
+  const std::lock_guard lock(team.mutex);
+  for (Call& call : calls) {
+    if (call.kind == Kind::send) {
+      Team::Channel& channel = team.channels[{comm.rank, call.peer}];
+      call.message = channel.sent.size();
+      channel.sent.push_back(call.snapshot);
+    } else {
+      Team::Channel& channel = team.channels[{call.peer, comm.rank}];
+      call.message = channel.wanted.size();
+      channel.wanted.push_back(call.out_bytes);
+    }
+  }
+  team.changed.notify_all();
+}
+
+/// Messages end when both sides have come, and never when they have other sizes.
+void run_messages(const FakeCommPtr& comm, const std::vector<Call>& calls) {
+  Team& team = *comm->team;
+  std::unique_lock lock(team.mutex);
+  const auto given_up = [&] { return comm->aborted.load(); };
+  for (const Call& call : calls) {
+    const bool sends = call.kind == Kind::send;
+    Team::Channel& channel =
+        team.channels[sends ? std::pair(comm->rank, call.peer) : std::pair(call.peer, comm->rank)];
+    team.changed.wait(lock, [&] {
+      return given_up() || (sends ? channel.wanted.size() : channel.sent.size()) > call.message;
+    });
+    const size_t other = given_up() ? 0
+                         : sends    ? channel.wanted[call.message]
+                                    : channel.sent[call.message].size();
+    if (!given_up() && other != (sends ? call.in_bytes : call.out_bytes)) team.changed.wait(lock, given_up);
+    if (given_up()) return;
+    check_memory(call, comm->world_rank);
+    if (sends || call.out_bytes == 0) continue;
+    std::memcpy(host_address(call.out), channel.sent[call.message].data(), call.out_bytes);
+  }
+}
+
 int add(Call call, void* handle, void* stream) {
   group_comm = comm_of(handle).get();
   group_stream = stream;
@@ -271,6 +303,12 @@ int group_end() {
     if (call.out != nullptr) std::memset(host_address(call.out), 0xff, call.out_bytes);
   }
   const FakeCommPtr comm = group_comm->shared_from_this();
+  if (std::all_of(group.begin(), group.end(), [](const Call& call) { return call.to_one(); })) {
+    post_messages(*comm, group);
+    queue_on_stream(reinterpret_cast<int64_t>(group_stream),
+                    [comm, calls = std::exchange(group, {})] { run_messages(comm, calls); });
+    return kNcclInProgress;
+  }
   const uint64_t sequence = comm->next++;
   {
     const std::lock_guard lock(comm->team->mutex);
