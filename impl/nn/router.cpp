@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/device_copy.h"
 #include "kernels/linear.h"
 
 namespace tessera {
@@ -50,8 +51,8 @@ at::Tensor Router::logits(const std::vector<at::Tensor>& weights, const at::Tens
 }
 
 kernels::Routing Router::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const {
-  at::Tensor bias;
-  if (selection_bias_ >= 0) bias = weights[selection_bias_].to(at::kFloat).contiguous();
+  at::Tensor bias;  // a few values that rest in host memory
+  if (selection_bias_ >= 0) bias = sent_to(x.device(), weights[selection_bias_].to(at::kFloat).contiguous());
   return kernels::route(logits(weights, x), spec_.options, bias);
 }
 

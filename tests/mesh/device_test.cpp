@@ -3,6 +3,8 @@
 // read no memory of the device.
 #include <gtest/gtest.h>
 
+#include <ATen/ops/zeros.h>
+
 #include <cmath>
 
 #include "core/error.h"
@@ -157,6 +159,11 @@ TEST(DeviceExperts, EveryWayOfScoring) {
     run.config.moe.routing.groups = 4;
     run.config.moe.routing.top_groups = 2;
     run.config.moe.routing.scale = 1.5;
+    run.config.moe.selection_bias_name = "gate.e_score_correction_bias";
+    run.options.experts.bias_update_speed = 0.1;
+    for (int layer = 1; layer < 4; ++layer) {
+      run.set[cat("model.layers.", layer, ".mlp.gate.e_score_correction_bias")] = at::zeros({8}, at::kFloat);
+    }
     expect_expert_result(run, {.dp_shard = 1});
   }
 }
