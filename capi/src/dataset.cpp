@@ -19,11 +19,17 @@ DatasetOptions read_dataset_options(tessera_config config, tessera_mesh mesh, te
   const auto model_object = find_optional<ModelObject>(model, "model");
   int64_t dp_rank = 0;
   int64_t dp_size = 1;
+  int64_t replica = 0;
   if (mesh_object != nullptr) {
     dp_rank = mesh_object->mesh->index("dp");
     dp_size = mesh_object->mesh->size("dp");
+    const tessera::Mesh& layout = mesh_object->mesh->layout();
+    const auto dp = tessera::submesh_axes("dp");
+    for (int rank = 0; rank < mesh_object->mesh->rank(); ++rank)
+      replica += layout.group_index(rank, dp) == dp_rank ? 1 : 0;
   }
   DatasetOptions options = tessera::dataset_options(values, dp_rank, dp_size);
+  options.replica = replica;
   if (mesh_object != nullptr && values.flag("data.pad_cp")) options.cp = mesh_object->mesh->size("cp");
   if (model_object != nullptr) {
     options.vocab_size = model_object->config.vocab_size;

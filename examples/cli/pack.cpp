@@ -32,9 +32,9 @@ Report report_of(const Dataset& data) {
       nlohmann::json::parse(read_text([&](char* buf, size_t cap, size_t* len, tessera_error* err) {
         return tessera_dataset_get_report(data.get(), buf, cap, len, err);
       }));
-  return {json.at("documents"), json.at("tokens"),      json.at("label_tokens"), json.at("rows"),
-          json.at("lower_bound"), json.at("bad_rows"),  json.at("dropped"),      json.at("truncated"),
-          json.at("split"),     json.at("pack_seconds")};
+  return {json.at("documents"),   json.at("tokens"),      json.at("label_tokens"), json.at("rows"),
+          json.at("lower_bound"), json.at("bad_rows"),    json.at("dropped"),      json.at("truncated"),
+          json.at("split"),       json.at("pack_seconds")};
 }
 
 std::vector<int64_t> lengths_of(const Dataset& data) {
@@ -101,6 +101,33 @@ void print_table(const std::vector<Outcome>& outcomes, const std::string& chosen
   }
 }
 
+/// What the slowest data-parallel rank of a step waits for: over whole steps, the mean of the costliest row's
+/// attention (the sum of its documents' squared lengths) beside that of the mean row. 0 without a whole step.
+double imbalance(const Arguments& arguments, const std::vector<int64_t>& lengths, int64_t global_batch) {
+  std::vector<int64_t> pieces(6 * lengths.size() + 64);
+  size_t numbers = 0;
+  if (check_or(TESSERA_E_BUFFER, tessera_pack_get_pieces, arguments.config.get(), lengths.data(),
+               static_cast<int64_t>(lengths.size()), pieces.data(), pieces.size(), &numbers) != TESSERA_OK) {
+    pieces.resize(numbers);
+    check(tessera_pack_get_pieces, arguments.config.get(), lengths.data(),
+          static_cast<int64_t>(lengths.size()), pieces.data(), pieces.size(), &numbers);
+  }
+  std::vector<double> costs;
+  for (size_t i = 0; i < numbers; i += 4) {
+    costs.resize(static_cast<size_t>(pieces[i]) + 1);
+    costs.back() += static_cast<double>(pieces[i + 3]) * static_cast<double>(pieces[i + 3]);
+  }
+  double sum = 0;
+  size_t steps = 0;
+  const auto rows = static_cast<size_t>(global_batch);
+  for (; (steps + 1) * rows <= costs.size(); ++steps) {
+    const auto step = costs.begin() + static_cast<ptrdiff_t>(steps * rows);
+    const auto end = step + static_cast<ptrdiff_t>(rows);
+    sum += *std::max_element(step, end) * static_cast<double>(rows) / std::accumulate(step, end, 0.0);
+  }
+  return steps == 0 ? 0 : sum / static_cast<double>(steps);
+}
+
 void write_metrics(const std::string& path, const Report& report, int64_t capacity) {
   std::ofstream file(path);
   char line[512];
@@ -150,6 +177,9 @@ void pack(const Words& words) {
   }
   print_table(outcomes, chosen, report.tokens, capacity, std::max<int64_t>(1, global_batch));
   std::printf("* is data.packing\n");
+  if (const double uneven = imbalance(arguments, lengths, std::max<int64_t>(1, global_batch)); uneven > 0)
+    std::printf("attention: the costliest row of a step is %.3f x its mean row (data.balance=%s)\n", uneven,
+                arguments.text("data.balance").c_str());
   const std::string metrics = arguments.text("output.metrics");
   if (!metrics.empty()) write_metrics(metrics, report, capacity);
 }

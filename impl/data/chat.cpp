@@ -309,6 +309,40 @@ const ChatTemplate::Frames& ChatTemplate::frames_of(const std::string& role) con
   return frames_.emplace(role, std::move(frames)).first->second;
 }
 
+namespace {
+
+/// An assistant's message that calls a tool.
+Json call_of(const char* name, const Json& arguments) {
+  const Json function = {{"name", name}, {"arguments", arguments}};
+  Json out = {{"role", "assistant"}, {"content", ""}};
+  out["tool_calls"] = Json::array();
+  out["tool_calls"].push_back({{"type", "function"}, {"id", "a1b2c3d4e"}, {"function", function}});
+  return out;
+}
+
+Json tool_answer() {
+  return {{"role", "tool"}, {"content", "c"}, {"tool_call_id", "a1b2c3d4e"}};
+}
+
+}  // namespace
+
+/// What stands in front of the word in the last message, if it is what the prompt for that message ends with:
+/// the model goes on behind it. Else empty.
+std::string ChatTemplate::header_behind(const Json& talk, const Json& talk_with_word) const {
+  try {
+    const std::string prompt = run(main_, talk, true).text;
+    const Rendering rendering = run(main_, talk_with_word, false);
+    for (const TextSpan& turn : rendering.turns.back()) {
+      const std::string text = rendering.text.substr(turn.begin, turn.end - turn.begin);
+      const size_t at = text.find(kProbe);
+      if (at != std::string::npos && prompt.ends_with(text.substr(0, at))) return text.substr(0, at);
+    }
+  } catch (const Error&) {
+    // The template takes no tools in this form.
+  }
+  return {};
+}
+
 /// Renders a few conversations with a word in the place of the content, and keeps what stands around it.
 ChatTemplate::Frames ChatTemplate::learn_frames(const std::string& role) const {
   const bool assistant = role == "assistant";
@@ -328,23 +362,21 @@ ChatTemplate::Frames ChatTemplate::learn_frames(const std::string& role) const {
     // known.
     if (!assistant) talks.push_back(Json::array({probe, first}));
   }
+  std::vector<std::string> headers, trailers, other_starts, prompts;
   if (assistant) {
-    const auto calling = [&](const char* name) {
-      Json function = {{"name", name}, {"arguments", Json::object()}};
-      Json out = message(role, "");
-      out["tool_calls"] = Json::array();
-      out["tool_calls"].push_back({{"type", "function"}, {"id", "a1b2c3d4e"}, {"function", function}});
-      return out;
-    };
-    Json result = message("tool", "c");
-    result["tool_call_id"] = "a1b2c3d4e";
-    talks.push_back(Json::array({user, calling(kProbe)}));
     talks.push_back(Json::array({user, message(role, "")}));
-    // Behind a tool's answer some templates go on in the turn that made the call.
-    talks.push_back(Json::array({user, calling("f"), result, message(role, kProbe)}));
+    // Templates take the arguments of a call as an object, or as text.
+    for (const Json& arguments : {Json(Json::object()), Json("{}")}) {
+      talks.push_back(Json::array({user, call_of(kProbe, arguments)}));
+      // Behind a tool's answer some templates go on in the turn that made the call.
+      const Json answered = Json::array({user, call_of("f", arguments), tool_answer()});
+      talks.push_back(answered);
+      talks.back().push_back(message(role, kProbe));
+      const std::string header = header_behind(answered, talks.back());
+      if (!header.empty()) prompts.push_back(header);
+    }
   }
 
-  std::vector<std::string> headers, trailers, other_starts;
   for (const Json& talk : talks) {
     Rendering rendering;
     try {
@@ -369,6 +401,7 @@ ChatTemplate::Frames ChatTemplate::learn_frames(const std::string& role) const {
   Frames frames;
   frames.trailers = std::move(trailers);
   if (assistant && !generation_prompt_.empty()) {
+    for (const std::string& prompt : prompts) std::erase(headers, prompt);
     // The model goes on from the generation prompt, so that is what an assistant turn opens with. The prompt
     // may hold more than an earlier turn does, such as the start of a reasoning block, or the blanks between
     // two turns.
@@ -390,6 +423,7 @@ ChatTemplate::Frames ChatTemplate::learn_frames(const std::string& role) const {
       for (const std::string& start : other_starts) frames.headers.push_back(common_start(header, start));
     }
   }
+  frames.headers.insert(frames.headers.end(), prompts.begin(), prompts.end());
   // A turn without content may lack the blanks in front of it.
   for (size_t i = frames.headers.size(); i-- > 0;) {
     const size_t last = frames.headers[i].find_last_not_of(" \n");

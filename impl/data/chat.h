@@ -95,6 +95,8 @@ class ChatTemplate {
   void learn_turns();
   const Frames& frames_of(const std::string& role) const;
   Frames learn_frames(const std::string& role) const;
+  std::string header_behind(const nlohmann::ordered_json& talk,
+                            const nlohmann::ordered_json& talk_with_word) const;
   nlohmann::ordered_json check(const nlohmann::ordered_json& conversation,
                                std::vector<MessageRule>& rules) const;
   TextSpan content_of(const Rendering& rendering, TextSpan turn, size_t message,

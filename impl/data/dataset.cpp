@@ -184,10 +184,10 @@ CorpusSource open_source(const DatasetOptions& options, const std::vector<std::s
   own.paths = paths;
   if (!options.formats.empty()) own.format = options.formats[index];
   // Without a cache every rank prepares alike: one speaks for all.
-  if (!own.progress && (own.dp_rank == 0 || !own.cache.empty())) own.progress = progress_to_log();
+  if (!own.progress && (says_findings(own) || !own.cache.empty())) own.progress = progress_to_log();
   const std::vector<std::string> files = expand_paths(paths);
   auto store = own.cache.empty() ? prepare_documents(files, own) : cached_documents(files, own);
-  log_counts(store->counts(), own);
+  if (says_findings(own)) log_counts(store->counts(), own);
   return source_part(options, joined(paths), std::move(store), index);
 }
 
@@ -204,7 +204,7 @@ Corpus open_corpus(const DatasetOptions& options, bool apart) {
 }
 
 void log_mix(const DatasetReport& report, const DatasetOptions& options) {
-  if (options.dp_rank != 0 || options.weights.empty()) return;
+  if (!says_findings(options) || options.weights.empty()) return;
   for (const SourceReport& source : report.sources)
     log_info("an epoch takes ", source.draws, " of the ", source.documents, " documents of ", source.name);
 }

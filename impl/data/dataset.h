@@ -52,6 +52,8 @@ struct DatasetOptions {
   int64_t global_batch = 1;  ///< rows per step over all dp ranks
   int64_t dp_rank = 0;
   int64_t dp_size = 1;
+  int64_t replica =
+      0;  ///< which one of the ranks with this dp_rank: what all of them see, the first one says
   std::string on_error = "fail";  ///< fail | skip
   int64_t epochs = 0;             ///< 0: repeat for ever
 

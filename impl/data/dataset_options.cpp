@@ -111,6 +111,11 @@ int64_t rows_of_group(const DatasetOptions& options) {
   return has_pairs(options) ? 1 : options.group;
 }
 
+bool says_findings(const DatasetOptions& options) {
+  const bool shared_out = options.streaming && options.epochs == 0;
+  return options.replica == 0 && (shared_out || options.dp_rank == 0);
+}
+
 LongDocuments long_documents_rule(const DatasetOptions& options) {
   return parse_long_documents(options.long_documents, options.format, options.group);
 }

@@ -22,6 +22,10 @@ DocumentGroups document_groups(const DatasetOptions& options);
 /// Rows of the data that make a group.
 int64_t rows_of_group(const DatasetOptions& options);
 
+/// Whether this rank is the one that says what it finds in the data: where all ranks read the same, the first
+/// of the job; of a stream, whose rows are shared out, the first that reads this part.
+bool says_findings(const DatasetOptions& options);
+
 /// data.long_documents for documents of data.format.
 LongDocuments long_documents_rule(const DatasetOptions& options);
 

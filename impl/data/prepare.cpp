@@ -100,7 +100,9 @@ class Preparation {
         converted.error = error.what();
       }
     }
-    take_bad_row(cat(file, ":", line), converted.error, options_, builder_);
+    // Into a cache one rank alone reads, whichever it is.
+    const bool say = says_findings(options_) || !options_.cache.empty();
+    take_bad_row(cat(file, ":", line), converted.error, say, options_, builder_);
   }
 
   const DatasetOptions& options_;
@@ -127,11 +129,12 @@ Converted convert_row(std::string_view text, bool too_long, const DatasetOptions
   return out;
 }
 
-void take_bad_row(const std::string& place, const std::string& reason, const DatasetOptions& options,
-                  DocumentStoreBuilder& builder) {
+void take_bad_row(const std::string& place, const std::string& reason, bool say,
+                  const DatasetOptions& options, DocumentStoreBuilder& builder) {
   const std::string message = place + ": " + reason;
   if (options.on_error == "fail") throw Error(Code::format, message);
   builder.add_bad_row();
+  if (!say) return;
   const int64_t bad = builder.counts().bad_rows;
   if (bad <= kLoggedBadRows) log_warning("skipped ", message);
   if (bad == kLoggedBadRows) log_warning("further bad rows are counted without a line of their own");

@@ -29,9 +29,9 @@ struct Converted {
 Converted convert_row(std::string_view text, bool too_long, const DatasetOptions& options,
                       const RowConverter& convert);
 
-/// Fails or counts a bad row as data.on_error says; the first few are logged.
-void take_bad_row(const std::string& place, const std::string& reason, const DatasetOptions& options,
-                  DocumentStoreBuilder& builder);
+/// Fails or counts a bad row as data.on_error says; the first few are logged, if this rank is to `say` so.
+void take_bad_row(const std::string& place, const std::string& reason, bool say,
+                  const DatasetOptions& options, DocumentStoreBuilder& builder);
 
 /// Reads all files in order. A .json file that holds one array has a row in each of its elements. Plain text
 /// files (format text, no JSON ending) are one document each, split whatever data.long_documents says. Under

@@ -62,6 +62,7 @@ bool RowStream::read_part(StreamRow* row) {
     part->text = line.text;
     part->place = cat(file().path, ":", line.number);
     part->format = file().format.get();
+    part->pass = at_.pass;
     part->plain = true;
     return part;
   };
@@ -82,8 +83,12 @@ bool RowStream::read_row(StreamRow* row) {
   Line line;
   if (!reader_->next(line)) return false;
   if (row == nullptr) return true;
-  *row = StreamRow{std::string(line.text), cat(file().path, ":", line.number), file().format.get(),
-                   file().long_documents, line.too_long};
+  *row = StreamRow{std::string(line.text),
+                   cat(file().path, ":", line.number),
+                   file().format.get(),
+                   file().long_documents,
+                   at_.pass,
+                   line.too_long};
   return true;
 }
 

@@ -35,6 +35,7 @@ struct StreamRow {
   std::string place;  ///< "FILE:LINE"
   const RowFormat* format = nullptr;
   LongDocuments long_documents = LongDocuments::truncate;
+  int64_t pass = 0;  ///< over the data, in which it was read
   bool too_long = false;
   bool plain = false;                ///< a part of a plain text
   bool first = false, last = false;  ///< such part of its file

@@ -200,7 +200,7 @@ class Shard {
         converted.error = error.what();
       }
     }
-    take_bad_row(row.place, converted.error, options_, builder);
+    take_bad_row(row.place, converted.error, says_findings(options_) && row.pass == 0, options_, builder);
   }
 
   void count(const PrepareCounts& counts, int64_t documents) {

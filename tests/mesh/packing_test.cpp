@@ -32,8 +32,14 @@ std::shared_ptr<const DocumentStore> documents() {
   return builder.finish();
 }
 
-/// All rows of one pass, as the micro-batches of one step.
-std::vector<PackedBatch> one_pass(const std::string& packing, int64_t cp) {
+/// A mesh, and whether documents are aligned to its cp ranks.
+struct Layout {
+  MeshSpec mesh = {1, 1, 1, 1, 1, 1};
+  bool align = false;
+};
+
+/// All rows of one pass that a data-parallel rank takes, as the micro-batches of one step.
+std::vector<PackedBatch> one_pass(const std::string& packing, const Layout& layout, int64_t dp_rank) {
   DatasetOptions options;
   options.seq_len = 24;
   options.packing = packing;
@@ -41,7 +47,9 @@ std::vector<PackedBatch> one_pass(const std::string& packing, int64_t cp) {
   options.global_batch = 4;
   options.micro_batch = 2;
   options.epochs = 1;
-  options.cp = cp;
+  options.dp_rank = dp_rank;
+  options.dp_size = layout.mesh.dp_replicate * layout.mesh.dp_shard;
+  if (layout.align) options.cp = layout.mesh.cp;
   options.prefetch = 0;
   const std::unique_ptr<Dataset> dataset = open_documents(options, documents());
   std::vector<PackedBatch> all;
@@ -57,39 +65,54 @@ struct Pass {
   std::map<std::string, at::Tensor> gradients;
 };
 
-Pass pass_over(const std::vector<PackedBatch>& batches) {
+Pass pass_over(const std::string& packing, const Layout& layout = {}) {
   Pass pass;
-  run_ranks(1, [&](const WorldPtr& world) {
-    Trainer trainer(std::make_shared<DeviceMesh>(world, MeshSpec{}), tiny_config(), "", tiny_options());
+  const MeshSpec& mesh = layout.mesh;
+  const int ranks = static_cast<int>(mesh.pp * mesh.dp_replicate * mesh.dp_shard * mesh.cp * mesh.tp);
+  run_ranks(ranks, [&](const WorldPtr& world) {
+    const auto device_mesh = std::make_shared<DeviceMesh>(world, mesh);
+    const std::vector<PackedBatch> batches = one_pass(packing, layout, device_mesh->index("dp"));
+    Trainer trainer(device_mesh, tiny_config(), "", tiny_options());
     const EvalMetrics evaluated = trainer.evaluate(batches);
     const StepMetrics trained = trainer.forward_backward(batches);
-    pass.labels = evaluated.label_tokens;
-    pass.evaluated = evaluated.loss;
-    pass.trained = trained.loss;
-    for (const std::string& name : trainer.parameter_names()) pass.gradients[name] = trainer.gradient(name);
-    pass.norm = trainer.optimizer_step().grad_norm;
+    std::map<std::string, at::Tensor> gradients;
+    for (const std::string& name : trainer.parameter_names()) gradients[name] = trainer.gradient(name);
+    const double norm = trainer.optimizer_step().grad_norm;
+    if (world->rank() == 0) pass = {evaluated.label_tokens, evaluated.loss, trained.loss, norm, gradients};
   });
   return pass;
 }
 
-TEST(Packing, EveryPackerGivesTheLossAndTheGradientsOfSingleDocuments) {
-  const Pass expected = pass_over(one_pass("none", 1));
+TEST(Packing, EveryPackerGivesTheLossAndTheGradientsOfSingleDocumentsOnEveryMesh) {
+  const Pass expected = pass_over("none");
   EXPECT_GT(expected.labels, 150);
-  for (const char* packer : {"next_fit", "first_fit", "ffd", "bfd", "wfd", "optimal"}) {
-    SCOPED_TRACE(packer);
-    const Pass packed = pass_over(one_pass(packer, 1));
-    EXPECT_EQ(packed.labels, expected.labels);
-    EXPECT_NEAR(packed.evaluated, expected.evaluated, 1e-6 * expected.evaluated);
-    EXPECT_NEAR(packed.trained, expected.trained, 1e-6 * expected.trained);
-    EXPECT_NEAR(packed.norm, expected.norm, 1e-5 * expected.norm);
-    EXPECT_LT(worst_error(packed.gradients, expected.gradients), 5e-6);
+  const std::vector<Layout> layouts = {{},
+                                       {{1, 1, 2, 1, 1, 1}},
+                                       {{1, 1, 1, 1, 2, 1}},
+                                       {{1, 1, 1, 2, 1, 1}},
+                                       {{1, 1, 1, 2, 1, 1}, true},
+                                       {{2, 1, 1, 2, 1, 1}},
+                                       {{1, 1, 2, 2, 1, 1}, true}};
+  for (const char* packer : {"none", "next_fit", "first_fit", "ffd", "bfd", "wfd", "optimal"}) {
+    for (const Layout& layout : layouts) {
+      const MeshSpec& m = layout.mesh;
+      SCOPED_TRACE(cat(packer, " pp=", m.pp, " dp=", m.dp_shard, " cp=", m.cp, layout.align ? " aligned" : "",
+                       " tp=", m.tp));
+      const Pass packed = pass_over(packer, layout);
+      EXPECT_EQ(packed.labels, expected.labels);
+      EXPECT_NEAR(packed.evaluated, expected.evaluated, 1e-6 * expected.evaluated);
+      EXPECT_NEAR(packed.trained, expected.trained, 1e-6 * expected.trained);
+      EXPECT_NEAR(packed.norm, expected.norm, 1e-5 * expected.norm);
+      EXPECT_LT(worst_error(packed.gradients, expected.gradients), 5e-6);
+    }
   }
 }
 
 // A document that goes on in the next pack loses what came before: the loss is another one, but every label
 // is learnt once.
 TEST(Packing, SplittingDocumentsKeepsEveryLabel) {
-  EXPECT_EQ(pass_over(one_pass("next_fit_split", 1)).labels, pass_over(one_pass("none", 1)).labels);
+  EXPECT_EQ(pass_over("next_fit_split").labels, pass_over("none").labels);
+  EXPECT_EQ(pass_over("next_fit_split", {{1, 1, 2, 2, 1, 1}, true}).labels, pass_over("none").labels);
 }
 
 /// A kind of attention, and a mesh that computes it.
@@ -117,25 +140,51 @@ Path path(const std::string& name, const ModelConfig& config, const MeshSpec& me
   return out;
 }
 
+ModelConfig latent_config() {
+  ModelConfig config = config_of(8, {0, 0}, false, "DeepseekV3ForCausalLM");
+  config.latent.kv_rank = 14;
+  config.latent.q_rank = 10;
+  config.latent.plain_dim = 6;
+  config.latent.rope_dim = 4;
+  config.latent.value_dim = 9;
+  config.head_dim = 10;
+  return config;
+}
+
 std::vector<Path> paths() {
   const ModelConfig grouped = config_of(2, {0, 0}, false, "LlamaForCausalLM");
   const ModelConfig windowed = config_of(2, {3, 7}, false, "MistralForCausalLM");
+  ModelConfig sinks = config_of(2, {5, 0}, false, "GptOssForCausalLM");
+  sinks.attention_sinks = true;
+  ModelConfig capped = config_of(2, {5, 0}, false, "Gemma2ForCausalLM");
+  capped.attention_soft_cap = 2.0;
+  const std::vector<std::pair<std::string, ModelConfig>> kinds = {{"grouped heads", grouped},
+                                                                  {"windows", windowed},
+                                                                  {"sinks", sinks},
+                                                                  {"capped scores", capped},
+                                                                  {"latents", latent_config()}};
   std::vector<Path> list = {
-      path("grouped heads", grouped),
       path("one key head", config_of(1, {0, 0}, false, "LlamaForCausalLM")),
       path("all key heads", config_of(8, {0, 0}, false, "Qwen2ForCausalLM")),
-      path("windows", windowed),
       path("query and key norms", config_of(2, {0, 4}, true, "Qwen3ForCausalLM")),
-      path("tensor parallel", grouped, {1, 1, 1, 1, 2, 1}),
       path("pipeline", grouped, {2, 1, 1, 1, 1, 1}),
   };
-  for (const ContextExchange exchange :
-       {ContextExchange::ring, ContextExchange::all_gather, ContextExchange::ulysses}) {
-    for (const ModelConfig& config : {grouped, windowed}) {
-      list.push_back(path(cat(context_exchange_name(exchange), " window=", config.sliding_window[0]), config,
-                          {1, 1, 1, 2, 1, 1}));
+  for (const auto& [kind, config] : kinds) {
+    list.push_back(path(kind, config));
+    list.push_back(path(kind + ", tensor parallel", config, {1, 1, 1, 1, 2, 1}));
+    for (const ContextExchange exchange :
+         {ContextExchange::ring, ContextExchange::all_gather, ContextExchange::ulysses,
+          ContextExchange::ulysses_ring, ContextExchange::ulysses_all_gather}) {
+      const bool both = exchange >= ContextExchange::ulysses_ring;
+      list.push_back(
+          path(cat(kind, ", ", context_exchange_name(exchange)), config, {1, 1, 1, both ? 4 : 2, 1, 1}));
       list.back().run.options.context.exchange = exchange;
+      if (both) list.back().run.options.context.ulysses = 2;
     }
+  }
+  for (const ContextLayoutKind layout : {ContextLayoutKind::document, ContextLayoutKind::row}) {
+    list.push_back(path(cat("layout ", static_cast<int>(layout)), windowed, {1, 1, 1, 2, 1, 1}));
+    list.back().run.options.context.layout = layout;
   }
   list.push_back(path("four axes", grouped, {2, 1, 1, 2, 2, 1}));
   list.back().run.options.sequence_parallel = true;

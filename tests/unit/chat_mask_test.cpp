@@ -146,6 +146,26 @@ TEST(ChatMask, ToolCallsAndReasoningAreTheAssistants) {
             "<user<tool_response>1</tool_response><tool_response>2</tool_response>><assistant[z>]");
 }
 
+// DeepSeek's manner: the arguments of a call are text, and the answer that follows a tool has no header of
+// its own.
+TEST(ChatMask, AnswersBehindAToolMayOpenWithWhatEndsItsOutput) {
+  const std::string source =
+      "{% set ns = namespace(tool=false) %}{% for m in messages %}"
+      "{% if m.role == 'user' %}{% set ns.tool = false %}<|im_start|>user\n{{ m.content }}<|im_end|>"
+      "{% elif m.role == 'tool' %}{% set ns.tool = true %}(out){{ m.content }}"
+      "{% elif m.tool_calls is defined %}<|im_start|>assistant\n{% for c in m.tool_calls %}(call)"
+      "{{ c.function.name + ':' + c.function.arguments }}{% endfor %}<|im_end|>"
+      "{% elif ns.tool %}{% set ns.tool = false %}<|im_start|>(end){{ m.content }}<|im_end|>"
+      "{% else %}<|im_start|>assistant\n{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+      "{% if ns.tool %}<|im_start|>(end){% elif add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+  const std::string talk =
+      R"([{"role": "user", "content": "a"},
+          {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+          {"role": "tool", "content": "1"}, {"role": "assistant", "content": "z"},
+          {"role": "user", "content": "b"}, {"role": "assistant", "content": "y"}])";
+  EXPECT_EQ(marked(source, talk), "<usera><assistant[(call)f:{}>](out)1<(end)[z>]<userb><assistant[y>]");
+}
+
 TEST(ChatMask, RefusesWhatItCannotTell) {
   const std::string unrolled = "{{ messages[0].content }}{{ messages[1].content }}";
   const std::string talk = R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])";
