@@ -48,21 +48,29 @@ std::vector<int64_t> lengths_of(const Dataset& data) {
   return lengths;
 }
 
-Outcome pack_with(const std::string& packer, const std::vector<int64_t>& lengths, int64_t capacity,
-                  int64_t seed) {
-  Outcome outcome{packer};
-  const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-  const auto start = std::chrono::steady_clock::now();
-  if (packer == "none") {
-    outcome.packs = static_cast<int64_t>(lengths.size());
-  } else if (packer == "next_fit_split") {
-    outcome.packs = (total + capacity - 1) / capacity;  // every pack but the last is full
-  } else {
-    std::vector<int64_t> packs(lengths.size());
-    check(tessera_pack_create, packer.c_str(), lengths.data(), static_cast<int64_t>(lengths.size()), capacity,
-          seed, packs.data(), &outcome.packs);
+/// The rows that the recipe's documents go into, as tessera_pack_get_pieces tells them.
+std::vector<int64_t> pieces_of(const Config& config, const std::vector<int64_t>& lengths) {
+  std::vector<int64_t> pieces(6 * lengths.size() + 64);
+  size_t numbers = 0;
+  const auto count = static_cast<int64_t>(lengths.size());
+  if (check_or(TESSERA_E_BUFFER, tessera_pack_get_pieces, config.get(), lengths.data(), count, pieces.data(),
+               pieces.size(), &numbers) != TESSERA_OK) {
+    pieces.resize(numbers);
+    check(tessera_pack_get_pieces, config.get(), lengths.data(), count, pieces.data(), pieces.size(),
+          &numbers);
   }
+  pieces.resize(numbers);
+  return pieces;
+}
+
+/// The recipe with another packer: groups, alignment and the packer's options are those of the recipe.
+Outcome pack_with(const std::string& packer, const Config& config, const std::vector<int64_t>& lengths) {
+  Outcome outcome{packer};
+  check(tessera_config_set, config.get(), "data.packing", packer.c_str());
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<int64_t> pieces = pieces_of(config, lengths);
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  outcome.packs = pieces.empty() ? 0 : pieces[pieces.size() - 4] + 1;
   return outcome;
 }
 
@@ -103,17 +111,9 @@ void print_table(const std::vector<Outcome>& outcomes, const std::string& chosen
 
 /// What the slowest data-parallel rank of a step waits for: over whole steps, the mean of the costliest row's
 /// attention (the sum of its documents' squared lengths) beside that of the mean row. 0 without a whole step.
-double imbalance(const Arguments& arguments, const std::vector<int64_t>& lengths, int64_t global_batch) {
-  std::vector<int64_t> pieces(6 * lengths.size() + 64);
-  size_t numbers = 0;
-  if (check_or(TESSERA_E_BUFFER, tessera_pack_get_pieces, arguments.config.get(), lengths.data(),
-               static_cast<int64_t>(lengths.size()), pieces.data(), pieces.size(), &numbers) != TESSERA_OK) {
-    pieces.resize(numbers);
-    check(tessera_pack_get_pieces, arguments.config.get(), lengths.data(),
-          static_cast<int64_t>(lengths.size()), pieces.data(), pieces.size(), &numbers);
-  }
+double imbalance(const std::vector<int64_t>& pieces, int64_t global_batch) {
   std::vector<double> costs;
-  for (size_t i = 0; i < numbers; i += 4) {
+  for (size_t i = 0; i < pieces.size(); i += 4) {
     costs.resize(static_cast<size_t>(pieces[i]) + 1);
     costs.back() += static_cast<double>(pieces[i + 3]) * static_cast<double>(pieces[i + 3]);
   }
@@ -167,17 +167,22 @@ void pack(const Words& words) {
   std::printf("rows        %" PRId64 " bad, %" PRId64 " dropped, %" PRId64 " truncated, %" PRId64 " split\n",
               report.bad_rows, report.dropped, report.truncated, report.split);
   print_histogram(lengths);
+  const double uneven = global_batch > 1 ? imbalance(pieces_of(arguments.config, lengths), global_batch) : 0;
+  const bool pairs = arguments.integer("data.group", 1) > 1 || arguments.text("data.format") == "preference";
   std::vector<Outcome> outcomes;
   for (const char* packer :
        {"none", "next_fit", "next_fit_split", "first_fit", "ffd", "bfd", "wfd", "optimal"}) {
-    // The recipe's own packer was run with all of its options when the data was prepared.
-    outcomes.push_back(packer == chosen
-                           ? Outcome{chosen, report.rows, report.pack_seconds}
-                           : pack_with(packer, lengths, capacity, arguments.integer("train.seed", 0)));
+    // The recipe's own packer was run when the data was prepared.
+    if (packer == chosen) {
+      outcomes.push_back({chosen, report.rows, report.pack_seconds});
+    } else if (!pairs || std::string(packer) != "next_fit_split") {  // which would cut pairs apart
+      outcomes.push_back(pack_with(packer, arguments.config, lengths));
+    }
   }
+  check(tessera_config_set, arguments.config.get(), "data.packing", chosen.c_str());
   print_table(outcomes, chosen, report.tokens, capacity, std::max<int64_t>(1, global_batch));
   std::printf("* is data.packing\n");
-  if (const double uneven = imbalance(arguments, lengths, std::max<int64_t>(1, global_batch)); uneven > 0)
+  if (uneven > 0)
     std::printf("attention: the costliest row of a step is %.3f x its mean row (data.balance=%s)\n", uneven,
                 arguments.text("data.balance").c_str());
   const std::string metrics = arguments.text("output.metrics");
