@@ -14,8 +14,8 @@ void evaluate_rank(const Arguments& arguments, const Seat& seat) {
   const Evaluation result = evaluate_all(setup, data, arguments.integer("train.steps", 0));
   if (!seat.speaks()) return;
   if (result.labels == 0) throw Failure("data.path: no labels to evaluate on");
-  std::printf("{\"loss\": %.17g, \"perplexity\": %.9g, \"label_tokens\": %lld, \"tokens\": %lld}\n",
-              result.loss(), std::exp(result.loss()), result.labels, result.tokens);
+  std::printf("{\"loss\": %.17g, \"perplexity\": %.9g, \"label_tokens\": %lld}\n", result.loss(),
+              std::exp(result.loss()), result.labels);
 }
 
 }  // namespace
@@ -30,7 +30,6 @@ Evaluation evaluate_all(const Setup& setup, const Dataset& data, long long limit
     check(tessera_trainer_evaluate, setup.trainer.get(), batch.get(), &metrics);
     out.loss_sum += metrics.loss * static_cast<double>(metrics.label_tokens);
     out.labels += metrics.label_tokens;
-    out.tokens += metrics.tokens;
   }
   return out;
 }

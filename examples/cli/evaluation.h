@@ -7,7 +7,7 @@ namespace cli {
 
 struct Evaluation {
   double loss_sum = 0;
-  long long labels = 0, tokens = 0;
+  long long labels = 0;
   double loss() const { return loss_sum / static_cast<double>(labels); }
 };
 

@@ -80,6 +80,8 @@ void check_dataset_options(const DatasetOptions& o) {
   row_layout(o);
   check_pairs(o);
   const DatasetOptions paired = with_pairs(o);
+  TESSERA_CHECK(paired.group == 1 || paired.packing != "next_fit_split", argument,
+                "data.packing=next_fit_split would cut the groups of data.group=", paired.group, " apart");
   long_documents_rule(paired);
   check_groups(document_groups(paired), paired.seq_len);
 }

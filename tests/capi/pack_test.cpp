@@ -146,7 +146,7 @@ TEST_F(Packers, GroupsShareARowUnderEveryPacker) {
   EXPECT_NE(refusal({60, 41}).find("lengths[0] to lengths[1] does not fit into data.seq_len=100"),
             std::string::npos);
   set("data.packing", "next_fit_split");
-  EXPECT_EQ(refusal({6, 4}), "next_fit_split would cut groups apart");
+  EXPECT_EQ(refusal({6, 4}), "data.packing=next_fit_split would cut the groups of data.group=2 apart");
   set("data.packing", "bfd");
   set("data.long_documents", "split");
   EXPECT_NE(refusal({6, 4}).find("data.long_documents=split would cut the groups"), std::string::npos);

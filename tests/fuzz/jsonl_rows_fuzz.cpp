@@ -39,7 +39,7 @@ std::vector<RowFormat> text_formats() {
   options.vocab_size = kVocab;
   options.chat_template = "chatml";
   std::vector<RowFormat> formats;
-  for (const char* format : {"chat", "sharegpt", "alpaca", "prompt", "text"}) {
+  for (const char* format : {"chat", "sharegpt", "alpaca", "prompt", "text", "preference"}) {
     options.format = format;
     formats.push_back(make_row_format(options));
   }
