@@ -168,7 +168,8 @@ void pack(const Words& words) {
               report.bad_rows, report.dropped, report.truncated, report.split);
   print_histogram(lengths);
   const double uneven = global_batch > 1 ? imbalance(pieces_of(arguments.config, lengths), global_batch) : 0;
-  const bool pairs = arguments.integer("data.group", 1) > 1 || arguments.text("data.format") == "preference" ||
+  const bool pairs = arguments.integer("data.group", 1) > 1 ||
+                     arguments.text("data.format") == "preference" ||
                      arguments.text("data.formats").find("preference") != std::string::npos;
   std::vector<Outcome> outcomes;
   for (const char* packer :

@@ -86,6 +86,13 @@ run pack "${pairs[@]}" data.packing=bfd data.preference=both
 both=$(sed -nE 's/.*of which ([0-9]+) are learnt.*/\1/p' out.log)
 test "$both" -gt "$chosen" || fail "data.preference=both learns the rejected answers too: $both, $chosen"
 
+# Whoever fills the cache says it; who finds the cache filled says how many there were.
+for pass in 1 2; do
+  run train "${common[@]}" "${pairs[@]}" data.cache=cache data.packing=bfd ranks=4 train.global_batch=4 train.steps=1
+  test "$(grep -c "pairs.jsonl:18" out.log)" -eq $((2 - pass)) || fail "a cache says a bad row when it is filled: $(cat out.log)"
+  test "$(grep -c "skipped 1 of 18 rows" out.log)" -eq 1 || fail "ranks that share a cache count once"
+done
+
 # A stream says what its own rows have, once, however often it passes over them.
 { cat rows.jsonl; echo '{"input_ids": "none"}'; } >stream.jsonl
 for mesh in "ranks=4" "ranks=4 parallel.tp=2"; do

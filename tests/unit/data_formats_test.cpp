@@ -87,6 +87,18 @@ TEST_F(DataFormats, FourShapesOfTheSameConversation) {
   EXPECT_EQ(convert(prompt, R"({"question":[{"role":"user","content":"hi"}],"answer":"yo"})"), expected);
 }
 
+TEST_F(DataFormats, APromptOfSeveralTurnsIsNotTrainedOn) {
+  const std::string turns =
+      R"([{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}])";
+  EXPECT_EQ(convert(options("prompt"), cat("{\"prompt\":", turns, ",\"completion\":\"d\"}")),
+            "<user>a<eos><assistant>b<eos><user>c<eos><assistant>d<eos>|..........d<eos>");
+  const std::string asked =
+      R"([{"role":"user","content":"a"},{"role":"assistant","content":"b","train":true},{"role":"user","content":"c"}])";
+  EXPECT_EQ(convert(options("prompt"), cat("{\"prompt\":", asked, ",\"completion\":\"d\"}")),
+            "<user>a<eos><assistant>b<eos><user>c<eos><assistant>d<eos>|....b<eos>....d<eos>")
+      << "unless a message says so itself";
+}
+
 TEST_F(DataFormats, SystemTextInputAndHistoryHaveTheirPlaces) {
   EXPECT_EQ(convert(options("alpaca"),
                     R"({"system":"s","instruction":"c","input":"d","output":"e","history":[["a","b"]]})"),
