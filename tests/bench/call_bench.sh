@@ -51,4 +51,4 @@ done | awk '
   { if (!($1 in empty) || $2 < empty[$1]) empty[$1] = $2; if (!($1 in call) || $3 < call[$1]) call[$1] = $3
     if (!seen[$1]++) order[++n] = $1 }
   END { print "language  empty call, ns  rank of a world, ns"
-        for (i = 1; i <= n; ++i) printf "%-8s  %14.1f  %19.1f\n", order[i], empty[order[i]], call[order[i]] }'
+        for (i = 1; i <= n; ++i) printf "%-12s  %10.1f  %19.1f\n", order[i], empty[order[i]], call[order[i]] }'
