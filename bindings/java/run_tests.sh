@@ -35,7 +35,7 @@ for jdk in /usr/lib/jvm/*; do
     grep -h "Tests run" "$target/surefire-reports/org.tessera.ThreadsTest.txt"
     [ "$version" -ge 22 ] || continue
     say "all tests with foreign functions in the place of JNI, on Java $version"
-    newer=$version
+    newer=$jdk
     JAVA_HOME=$jdk maven -Pforeign package
     grep -h "Tests run" "$build"/bindings/java-foreign/surefire-reports/*.txt
     break
@@ -57,6 +57,13 @@ jar --update --file "$work/bundle.jar" -C "$work" "$folder/libtessera.so"
 version() { java -cp "$1:$target/test-classes" 'org.tessera.ProcessesTest$Version'; }
 expected=$(LD_LIBRARY_PATH=$build/lib TESSERA_LIBRARY_PATH="" version "$target/classes")
 [ -n "$expected" ] || exit 1
+foreign_version() {
+  "$newer/bin/java" --enable-native-access=ALL-UNNAMED -cp "$build/bindings/java-foreign/classes:$target/test-classes" \
+    'org.tessera.ProcessesTest$Version'
+}
+if [ -n "$newer" ]; then
+  [ "$(LD_LIBRARY_PATH=$build/lib TESSERA_LIBRARY_PATH="" foreign_version)" = "$expected" ] || exit 1
+fi
 [ "$(TESSERA_LIBRARY_PATH="" version "$work/bundle.jar")" = "$expected" ] || { echo "the bundled library was not found"; exit 1; }
 if TESSERA_LIBRARY_PATH="" LD_LIBRARY_PATH="" version "$target/classes" >"$work/log" 2>&1; then
   echo "a library was found where none is: is one installed?"

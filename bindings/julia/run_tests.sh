@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 . ./environment.sh
 # On one thread, where ranks are tasks that must let each other run, and on four.
 for threads in 1 4; do
-  OMP_NUM_THREADS=1 JULIA_NUM_THREADS=$threads "$julia" --startup-file=no --color=no test/runtests.jl
+  OMP_NUM_THREADS=1 JULIA_NUM_THREADS=$threads "$julia" --startup-file=no --depwarn=error --color=no test/runtests.jl
 done
 "$julia" --startup-file=no docs.jl --check
 "$julia" --startup-file=no docs.jl | grep "^## step!$" >/dev/null
