@@ -55,11 +55,13 @@ abort(world::World, reason) = call(CAPI.tessera_world_abort, world, replace(stri
     run_ranks(work, size, options = WorldOptions())
 
 Runs `work(world)` as one task for each of `size` ranks and ends the job. When a rank throws, the others are told, and the
-exception that came first is thrown here, not its echoes on other ranks.
+exception that came first is thrown here, not its echoes on other ranks. When the caller is interrupted (Ctrl-C), the ranks are told
+and waited for first.
 """
 function run_ranks(work, size::Integer, options::WorldOptions = WorldOptions())
     failures = Any[]
-    @sync for world in world_threads(size, options)
+    worlds = world_threads(size, options)
+    tasks = map(worlds) do world
         @async try
             run_rank(work, world)
         catch failure
@@ -67,6 +69,13 @@ function run_ranks(work, size::Integer, options::WorldOptions = WorldOptions())
         finally
             close(world)
         end
+    end
+    try
+        foreach(wait, tasks)
+    catch interruption  # Ctrl-C: the tasks themselves throw nothing
+        foreach(world -> isopen(world) && abort(world, "interrupted"), worlds)
+        foreach(wait, tasks)
+        rethrow()
     end
     isempty(failures) && return nothing
     echo(failure) = failure isa TesseraException && failure.code == CAPI.TESSERA_E_PEER_FAILED

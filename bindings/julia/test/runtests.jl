@@ -155,6 +155,25 @@ end
     end
 end
 
+@testset "an interruption ends all ranks" begin
+    ended = Ref(0)
+    caller = @async run_ranks(2, ONE_THREAD) do world
+        mesh = Mesh(world)
+        try
+            while true
+                barrier(mesh, "dp")
+                yield()
+            end
+        finally
+            ended[] += 1
+        end
+    end
+    sleep(0.2)
+    schedule(caller, InterruptException(); error = true)
+    @test_throws Exception wait(caller)
+    @test caller.exception isa InterruptException && ended[] == 2
+end
+
 @testset "a step is its parts" begin
     config = fp32()
     mktempdir() do folder

@@ -4,6 +4,7 @@ A thin layer on ctypes without dependencies. Owners are closed with close(), wit
 closed owner raises ValueError, as that of a closed file does. Other failures raise tessera.Error with code, name and rank. Calls
 release the interpreter's lock, so ranks can be threads.
 """
+import contextlib
 import ctypes
 import functools
 import itertools
@@ -277,7 +278,8 @@ def run_rank(work, world):
 
 
 def run_ranks(size, work, config=None, **options):
-    """Runs work(world) on a thread for each of `size` ranks. The exception that came first is raised, not its echoes."""
+    """Runs work(world) on a thread for each of `size` ranks. The exception that came first is raised, not its echoes. When a signal
+    interrupts the caller, the ranks are told and waited for first."""
     failures = []
 
     def run(world):
@@ -287,11 +289,20 @@ def run_ranks(size, work, config=None, **options):
             except BaseException as failure:  # goes to the caller
                 failures.append(failure)
 
-    threads = [threading.Thread(target=run, args=(world,)) for world in World.threads(size, config, **options)]
+    worlds = World.threads(size, config, **options)
+    threads = [threading.Thread(target=run, args=(world,)) for world in worlds]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as interruption:  # a signal, such as Ctrl-C: the interpreter would wait for the ranks all the same
+        for world in worlds:
+            with contextlib.suppress(ValueError):  # closed: its rank has ended
+                world.abort(f"interrupted: {type(interruption).__name__}")
+        for thread in threads:
+            thread.join()
+        raise
     for failure in failures:
         if not (isinstance(failure, Error) and failure.code == capi.E_PEER_FAILED):
             raise failure

@@ -198,6 +198,24 @@ class Jobs(unittest.TestCase):
         with self.assertRaises(ZeroDivisionError):
             tessera.run_ranks(4, work, **ONE_THREAD)
 
+    def test_an_interruption_ends_all_ranks(self):
+        running = threading.Barrier(3)
+
+        def work(world):
+            mesh = tessera.Mesh(world)
+            running.wait()
+            while True:
+                mesh.barrier("dp")
+
+        def interrupt():
+            running.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        with self.assertRaises(KeyboardInterrupt):
+            tessera.run_ranks(2, work, **ONE_THREAD)
+        self.assertEqual(threading.active_count(), 1)
+
     def test_a_step_is_its_parts(self):
         config = tessera.Config({"precision.param": "fp32"})
         with tempfile.TemporaryDirectory() as folder:
