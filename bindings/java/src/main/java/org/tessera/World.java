@@ -85,7 +85,8 @@ public final class World extends NativeObject {
    *
    * <p>A body that throws aborts its rank, so that no other rank waits for it. What is thrown here
    * is what came first, not what followed from it; anything but a {@link TesseraException} becomes
-   * the cause of one with {@link Status#HOST}.
+   * the cause of one with {@link Status#HOST}. When the calling thread is interrupted, the ranks
+   * are told and waited for, and its interrupt status is set again.
    *
    * @param <T> result of a rank
    * @param size how many ranks
@@ -95,7 +96,8 @@ public final class World extends NativeObject {
    */
   public static <T> List<T> runRanks(int size, WorldOptions options, Body<T> body) {
     List<FutureTask<T>> tasks = new ArrayList<>();
-    for (World world : threads(size, options)) {
+    List<World> worlds = threads(size, options);
+    for (World world : worlds) {
       int rank = tasks.size();
       Callable<T> run = () -> runRank(world, rank, body);
       FutureTask<T> task = new FutureTask<>(run);
@@ -108,7 +110,7 @@ public final class World extends NativeObject {
     TesseraException cause = null;
     for (FutureTask<T> task : tasks) {
       try {
-        results.add(await(task));
+        results.add(await(task, worlds));
       } catch (TesseraException error) {
         if (cause == null || (followed(cause) && !followed(error))) {
           cause = error;
@@ -125,11 +127,8 @@ public final class World extends NativeObject {
     return error.status() == Status.PEER_FAILED;
   }
 
-  /**
-   * The result of a task, also when this thread is interrupted meanwhile: ranks cannot be left
-   * alone.
-   */
-  private static <T> T await(FutureTask<T> task) {
+  /** The result of a task. An interruption ends the ranks, which cannot be left alone. */
+  private static <T> T await(FutureTask<T> task, List<World> worlds) {
     boolean interrupted = false;
     try {
       while (true) {
@@ -137,6 +136,7 @@ public final class World extends NativeObject {
           return task.get();
         } catch (InterruptedException later) {
           interrupted = true;
+          worlds.forEach(World::abortInterrupted);
         } catch (ExecutionException error) {
           throw (TesseraException) error.getCause(); // runRank throws nothing else
         }
@@ -164,6 +164,14 @@ public final class World extends NativeObject {
       throw error;
     } finally {
       world.close();
+    }
+  }
+
+  private void abortInterrupted() {
+    try {
+      abort("interrupted");
+    } catch (IllegalStateException | TesseraException closed) {
+      // Its rank has ended.
     }
   }
 

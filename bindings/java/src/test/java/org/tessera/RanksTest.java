@@ -19,6 +19,8 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -138,6 +140,39 @@ class RanksTest {
     TesseraException cause = assertInstanceOf(TesseraException.class, error.getCause());
     assertEquals(Status.PEER_FAILED, cause.status());
     assertEquals(1, cause.rank().orElseThrow());
+  }
+
+  @Test
+  void anInterruptionEndsAllRanks() throws Exception {
+    CountDownLatch running = new CountDownLatch(2);
+    AtomicReference<Throwable> thrown = new AtomicReference<>();
+    AtomicBoolean interrupted = new AtomicBoolean();
+    Thread caller =
+        new Thread(
+            () -> {
+              try {
+                World.runRanks(
+                    2,
+                    Job.options(),
+                    world -> {
+                      Mesh mesh = new Mesh(world, new MeshOptions());
+                      running.countDown();
+                      while (true) {
+                        mesh.barrier("dp");
+                      }
+                    });
+              } catch (TesseraException error) {
+                thrown.set(error);
+                interrupted.set(Thread.currentThread().isInterrupted());
+              }
+            });
+    caller.start();
+    running.await();
+    caller.interrupt();
+    caller.join(20_000);
+    assertFalse(caller.isAlive());
+    assertTrue(thrown.get().getMessage().contains("interrupted"), thrown.get().getMessage());
+    assertTrue(interrupted.get());
   }
 
   @Test
