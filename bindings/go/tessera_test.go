@@ -250,6 +250,12 @@ func TestAnErrorOrPanicOfARankEndsAllRanks(t *testing.T) {
 	if err := rankFails(func() error { return mine }); err != mine {
 		t.Fatal(err)
 	}
+	if err := rankFails(func() error { runtime.Goexit(); return nil }); err != errGoexit {
+		t.Fatal(err)
+	}
+	if err := Run(1, oneThread, func(*World) error { runtime.Goexit(); return nil }); err != errGoexit {
+		t.Fatal(err)
+	}
 	var failure *PanicError
 	if err := rankFails(func() error { panic("of a callback") }); !errors.As(err, &failure) || failure.Value != "of a callback" {
 		t.Fatal(err)

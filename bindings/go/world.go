@@ -159,6 +159,9 @@ type PanicError struct {
 
 func (p *PanicError) Error() string { return fmt.Sprintf("tessera: a rank panicked: %v", p.Value) }
 
+// errGoexit is of a rank whose function called runtime.Goexit, as FailNow of a test does.
+var errGoexit = errors.New("tessera: the goroutine of a rank has ended by runtime.Goexit")
+
 // Run runs work on one goroutine for each of size ranks in this process and ends the job. When a rank fails or panics, the
 // others are told; the error that came first is returned, not its echoes on other ranks.
 func Run(size int, options WorldOptions, work func(world *World) error) error {
@@ -174,12 +177,15 @@ func Run(size int, options WorldOptions, work func(world *World) error) error {
 		go func() {
 			defer group.Done()
 			defer world.Close()
-			err := RunRank(world, work)
-			mutex.Lock()
-			defer mutex.Unlock()
-			if err != nil && (first == nil || errors.Is(first, ErrPeerFailed) && !errors.Is(err, ErrPeerFailed)) {
-				first = err
-			}
+			err := errGoexit
+			defer func() {
+				mutex.Lock()
+				defer mutex.Unlock()
+				if err != nil && (first == nil || errors.Is(first, ErrPeerFailed) && !errors.Is(err, ErrPeerFailed)) {
+					first = err
+				}
+			}()
+			err = RunRank(world, work)
 		}()
 	}
 	group.Wait()
@@ -188,6 +194,7 @@ func Run(size int, options WorldOptions, work func(world *World) error) error {
 
 // RunRank runs work on one rank, then leaves the job. When work fails or panics, the other ranks are told.
 func RunRank(world *World, work func(world *World) error) (err error) {
+	err = errGoexit // unless work returns or panics
 	defer func() {
 		if value := recover(); value != nil {
 			err = &PanicError{value, debug.Stack()}
