@@ -108,14 +108,26 @@ public final class World extends NativeObject {
     }
     List<T> results = new ArrayList<>();
     TesseraException cause = null;
-    for (FutureTask<T> task : tasks) {
+    TesseraException interruption = null;
+    for (int rank = 0; rank < size; ) {
       try {
-        results.add(await(task, worlds));
-      } catch (TesseraException error) {
-        if (cause == null || (followed(cause) && !followed(error))) {
-          cause = error;
+        results.add(tasks.get(rank).get());
+        ++rank;
+      } catch (ExecutionException error) {
+        TesseraException thrown =
+            (TesseraException) error.getCause(); // runRank throws nothing else
+        if (cause == null || (followed(cause) && !followed(thrown))) {
+          cause = thrown;
         }
+        ++rank;
+      } catch (InterruptedException interrupted) { // ends the ranks, which cannot be left alone
+        interruption = new TesseraException(interrupted, -1);
+        worlds.forEach(World::abortInterrupted);
       }
+    }
+    if (interruption != null) {
+      Thread.currentThread().interrupt();
+      throw interruption;
     }
     if (cause != null) {
       throw cause;
@@ -125,27 +137,6 @@ public final class World extends NativeObject {
 
   private static boolean followed(TesseraException error) {
     return error.status() == Status.PEER_FAILED;
-  }
-
-  /** The result of a task. An interruption ends the ranks, which cannot be left alone. */
-  private static <T> T await(FutureTask<T> task, List<World> worlds) {
-    boolean interrupted = false;
-    try {
-      while (true) {
-        try {
-          return task.get();
-        } catch (InterruptedException later) {
-          interrupted = true;
-          worlds.forEach(World::abortInterrupted);
-        } catch (ExecutionException error) {
-          throw (TesseraException) error.getCause(); // runRank throws nothing else
-        }
-      }
-    } finally {
-      if (interrupted) {
-        Thread.currentThread().interrupt();
-      }
-    }
   }
 
   private static <T> T runRank(World world, int rank, Body<T> body) {
