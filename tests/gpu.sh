@@ -2,9 +2,12 @@
 # Builds, checks and measures all GPU code in one go, within ten minutes.
 #
 #   tests/gpu.sh [run] [--out FOLDER]   on a machine with a GPU: tests, memory checker, kernel and training benchmarks.
-#                                       Writes tests.json, kernels.jsonl, training.jsonl, report.txt into FOLDER (default
-#                                       $OUT or build/gpu-results) and prints the report. Any failure, and any GPU test
-#                                       that was skipped, ends it with status 1. Without a GPU: 77, with the reason.
+#                                       Writes tests.json, kernels.jsonl, training.jsonl, report.txt, machine.txt and
+#                                       results.md, which is for docs/benchmarks.md, into FOLDER (default $OUT or
+#                                       build/gpu-results) and prints the report. Any failure, and any GPU test that
+#                                       was skipped, ends it with status 1. Without a GPU: 77, with the reason.
+#   tests/gpu.sh dry-run TESSERA [FOLDER]   anywhere: the measuring scripts and the report with the program TESSERA, a tiny
+#                                       model and the CPU, which shows that the scripts work and nothing else.
 #   tests/gpu.sh pack [CMAKE-OPTIONS]   anywhere: builds with preset cuda and puts the programs with the libraries they
 #                                       need beside LibTorch into build/gpu-pack, for a machine that has PyTorch and CUDA
 #                                       but no compilers' libraries or no network. `run` uses that folder where it is and
@@ -36,7 +39,10 @@ do_pack() {
     for library in $(own_libraries "build/cuda/bin/$program"); do cp -Ln "$library" "$pack/" || true; done
   done
   strip --strip-debug "$pack"/*
-  du -sh "$pack"
+  local kib
+  kib=$(du -sk "$pack" | cut -f1)
+  echo "$pack: $((kib / 1024)) MiB"
+  [ "$kib" -lt $((64 * 1024)) ] || { echo "more than 64 MiB cannot be carried"; exit 1; }
 }
 
 find_torch() {
@@ -100,7 +106,8 @@ do_run() {
   fi
   choose_programs
   {
-    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader
+    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader |
+      tee "$out/machine.txt"
     step "tests on the device" 120 "$bin/tessera_gpu_tests" --gtest_brief=1 --gtest_output="json:$out/tests.json"
     step "no test skipped" 20 no_device_test_was_skipped
     if command -v compute-sanitizer >/dev/null; then
@@ -109,17 +116,29 @@ do_run() {
       step "races in shared memory" 50 compute-sanitizer --tool racecheck --error-exitcode 1 --print-limit 5 \
         "$bin/tessera_gpu_tests" --gtest_brief=1 --gtest_filter='*NormOn*TwoRuns*device:*CrossEntropyOn*Pieces*device'
     fi
-    step "kernels beside ATen" 110 "$bin/gpu_kernels_bench" --json "$out/kernels.jsonl"
-    step "training beside transformers" 220 "${PYTHON:-python3}" tests/gpu/train_gpu_bench.py --tessera "$bin/tessera" \
-      --json "$out/training.jsonl"
+    step "kernels beside ATen" 90 "$bin/gpu_kernels_bench" --json "$out/kernels.jsonl"
+    # What is left of ten minutes, but for the report.
+    local left=$((570 - SECONDS))
+    step "training beside transformers" "$left" "${PYTHON:-python3}" tests/gpu/train_gpu_bench.py \
+      --tessera "$bin/tessera" --json "$out/training.jsonl" --budget $((left - 10))
     echo "failed: ${failures[*]:-nothing}"
   } 2>&1 | tee "$out/report.txt"
+  "${PYTHON:-python3}" tests/gpu/report.py "$out" >"$out/results.md"
   ! grep -q '^== .*: FAILED' "$out/report.txt"
 }
 
+do_dry_run() { # tessera, folder
+  out=${2:-$PWD/build/gpu-results}
+  mkdir -p "$out"
+  echo "no GPU: a dry run" >"$out/machine.txt"
+  "${PYTHON:-python3}" tests/gpu/train_gpu_bench.py --tessera "$1" --device cpu --tiny --steps 3 --json "$out/training.jsonl"
+  "${PYTHON:-python3}" tests/gpu/report.py "$out" | tee "$out/results.md"
+}
+
 case ${1:-run} in
+  dry-run) shift; do_dry_run "$@" ;;
   pack) shift; do_pack "$@" ;;
   run) shift || true; do_run "$@" ;;
   --out) do_run "$@" ;;
-  *) sed -n '2,17p' "$0"; exit 2 ;;
+  *) sed -n '2,20p' "$0"; exit 2 ;;
 esac

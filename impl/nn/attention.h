@@ -48,6 +48,7 @@ class Attention final : public AttentionBlock {
                      Saved& saved, Recompute recompute) const override;
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
+  std::vector<Linear*> linears() override { return addresses(qkv_.layers(), {&out_}); }
 
  private:
   /// q and k [T, heads, d] after norm and rotation, with what the norms' backward needs.

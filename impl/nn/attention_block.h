@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "nn/linear.h"
 #include "nn/unit.h"
 
 namespace tessera {
@@ -21,6 +22,9 @@ class AttentionBlock {
   virtual at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
                               const at::Tensor& x, const Microbatch& mb, Saved& saved,
                               WeightGrads& grads) const = 0;
+
+  /// The linear layers that may be computed in float8.
+  virtual std::vector<Linear*> linears() = 0;
 };
 
 }  // namespace tessera

@@ -1,6 +1,8 @@
 // A pre-norm decoder layer.
 #include "nn/decoder_layer.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "kernels/elementwise.h"
 
@@ -41,6 +43,27 @@ DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& sp
   };
   add_norm(attention_out_norm_, ".post_attention_layernorm");
   add_norm(mlp_out_norm_, ".post_feedforward_layernorm");
+}
+
+int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std::string>& skipped,
+                             int64_t tp_size) {
+  std::vector<Linear*> layers = attention_->linears();
+  for (Linear* layer : feed_forward_->linears()) layers.push_back(layer);
+  int count = 0;
+  for (Linear* layer : layers) {
+    const ParamSpec& weight = params_[layer->weight()];
+    const auto named = [&](const std::string& part) { return weight.name.find(part) != std::string::npos; };
+    if (std::any_of(skipped.begin(), skipped.end(), named)) continue;
+    const std::vector<int64_t> part = tp_box(weight, 0, tp_size).size;
+    const auto fits = [](int64_t size) { return size % kernels::kFloat8Multiple == 0; };
+    if (!std::all_of(part.begin(), part.end(), fits) ||
+        !std::all_of(weight.shape.begin(), weight.shape.end(), fits)) {
+      continue;
+    }
+    layer->use_float8(recipe);
+    ++count;
+  }
+  return count;
 }
 
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {

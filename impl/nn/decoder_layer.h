@@ -38,6 +38,9 @@ class DecoderLayer : public Unit {
   void bind(std::vector<at::Tensor> weights) override;
   void unbind() override;
   bool meets_peers() const override { return meets_peers_; }
+  /// Computes those linear layers in float8 whose names contain none of `skipped` and whose tp parts' sizes
+  /// are multiples of 16; returns how many. Before bind.
+  int use_float8(kernels::Float8Recipe recipe, const std::vector<std::string>& skipped, int64_t tp_size);
   /// The mixture of experts, or null.
   Moe* moe() { return dynamic_cast<Moe*>(feed_forward_.get()); }
   /// Without tokens only experts are run, for those that peers send.

@@ -1,6 +1,9 @@
 // What follows attention in a decoder layer: an MLP, or a mixture of experts in its place.
 #pragma once
 
+#include <vector>
+
+#include "nn/linear.h"
 #include "nn/unit.h"
 
 namespace tessera {
@@ -19,6 +22,9 @@ class FeedForward {
   virtual at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
                               const at::Tensor& x, const Microbatch& mb, Saved& saved,
                               WeightGrads& grads) const = 0;
+
+  /// The linear layers that may be computed in float8.
+  virtual std::vector<Linear*> linears() = 0;
 };
 
 }  // namespace tessera

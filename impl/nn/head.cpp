@@ -119,6 +119,7 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
   const Normed normed = normalise(input, rows, tokens);
   LossResult result;
   const at::Tensor loss_sum = at::zeros({1}, input.options().dtype(at::kDouble));
+  result.loss_sum = loss_sum;
   at::Tensor dnormed;
   if (grads) dnormed = at::empty_like(normed.y);
   const int64_t chunk = chunk_rows(normed.y, mb);
@@ -131,10 +132,7 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     dnormed.narrow(0, begin, size).copy_(kernels::linear_grad_input(logits, projection));
     grads->linear(kProjection, part, logits);
   }
-  if (!grads) {
-    result.loss_sum = loss_sum.item<double>();
-    return result;
-  }
+  if (!grads) return result;
   if (count == 0) {
     // Every weight gets a contribution, so that what the last step left in its target is overwritten.
     grads->linear(kProjection, normed.y, at::zeros({0, projection.size(0)}, input.options()));
@@ -143,8 +141,6 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     return result;
   }
   result.grad_input = backward_norm(input, dnormed, normed, rows, tokens, *grads);
-  // Last: a device is waited for here, once a micro-batch.
-  result.loss_sum = loss_sum.item<double>();
   return result;
 }
 

@@ -47,6 +47,7 @@ class LatentAttention final : public AttentionBlock {
                      Saved& saved, Recompute recompute) const override;
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
+  std::vector<Linear*> linears() override { return addresses(down_.layers(), {&q_up_, &kv_up_, &out_}); }
 
  private:
   /// The latents of this rank's rows after their norms.

@@ -3,6 +3,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "kernels/elementwise.h"
 #include "kernels/linear.h"
@@ -72,15 +74,34 @@ Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
 
 at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
                            bool with_bias) const {
+  if (float8_ != kernels::Float8Recipe::none) {
+    return forward(weights, kernels::float8_input(x, float8_), with_bias);
+  }
   return kernels::linear(x, weights[weight_], bias_ >= 0 && with_bias ? weights[bias_] : at::Tensor());
 }
 
+at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const kernels::Float8Matrix& x,
+                           bool with_bias) const {
+  at::Tensor y = kernels::float8_linear(x, weights[weight_], float8_);
+  if (bias_ >= 0 && with_bias) y.add_(weights[bias_]);
+  return y;
+}
+
 at::Tensor Linear::grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const {
+  if (float8_ != kernels::Float8Recipe::none) {
+    return kernels::float8_linear_grad_input(dy, weights[weight_], float8_);
+  }
   return kernels::linear_grad_input(dy, weights[weight_]);
 }
 
 void Linear::grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const {
-  grads.linear(weight_, x, dy);
+  using Recipe = kernels::Float8Recipe;
+  if (float8_ == Recipe::tensorwise || float8_ == Recipe::rowwise) {
+    grads.add_formed(weight_,
+                     [=, recipe = float8_] { return kernels::float8_linear_grad_weight(x, dy, recipe); });
+  } else {
+    grads.linear(weight_, x, dy);
+  }
   if (bias_ >= 0) grads.add(bias_, kernels::linear_grad_bias(dy));
 }
 
@@ -113,11 +134,17 @@ void LinearGroup::bind(const std::vector<at::Tensor>& weights) {
     matrices.push_back(layer.weight());
     if (layer.bias() >= 0) biases.push_back(layer.bias());
   }
+  if (any_float8()) return;  // each has scales of its own
   if (!biases.empty() && biases.size() != layers_.size()) return;
   const at::Tensor bias = biases.empty() ? at::Tensor() : side_by_side(weights, biases);
   if (!biases.empty() && !bias.defined()) return;
   merged_weight_ = side_by_side(weights, matrices);
   if (merged_weight_.defined()) merged_bias_ = bias;
+}
+
+bool LinearGroup::any_float8() const {
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [](const Linear& layer) { return layer.float8() != kernels::Float8Recipe::none; });
 }
 
 void LinearGroup::unbind() {
@@ -140,7 +167,15 @@ std::vector<at::Tensor> LinearGroup::forward(const std::vector<at::Tensor>& weig
   if (merged()) return split(kernels::linear(x, merged_weight_, merged_bias_));
   std::vector<at::Tensor> parts;
   parts.reserve(layers_.size());
-  for (const Linear& layer : layers_) parts.push_back(layer.forward(weights, x));
+  kernels::Float8Matrix cast;  // once for all
+  for (const Linear& layer : layers_) {
+    if (layer.float8() == kernels::Float8Recipe::none) {
+      parts.push_back(layer.forward(weights, x));
+      continue;
+    }
+    if (!cast.values.defined()) cast = kernels::float8_input(x, layer.float8());
+    parts.push_back(layer.forward(weights, cast));
+  }
   return parts;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/float8.h"
 #include "nn/unit.h"
 
 namespace tessera {
@@ -49,6 +50,13 @@ class Linear {
   at::Tensor grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const;
   void grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const;
 
+  /// From now on the products are formed in float8. Before bind of the group that it is in.
+  void use_float8(kernels::Float8Recipe recipe) { float8_ = recipe; }
+  kernels::Float8Recipe float8() const { return float8_; }
+  /// forward() for an input that kernels::float8_input has cast.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const kernels::Float8Matrix& x,
+                     bool with_bias = true) const;
+
   int weight() const { return weight_; }
   int bias() const { return bias_; }
   /// Sets the indices when parameters were put in another order than the constructor's.
@@ -57,6 +65,7 @@ class Linear {
  private:
   int weight_;
   int bias_ = -1;
+  kernels::Float8Recipe float8_ = kernels::Float8Recipe::none;
 };
 
 /// Several linear layers with the same input. Outputs and output gradients are lists with one [T, out_i]
@@ -69,6 +78,7 @@ class LinearGroup {
   /// one matrix. Called when weights are bound.
   void bind(const std::vector<at::Tensor>& weights);
   void unbind();
+  std::vector<Linear>& layers() { return layers_; }
   bool merged() const { return merged_weight_.defined(); }
   const at::Tensor& merged_weight() const { return merged_weight_; }
 
@@ -82,6 +92,7 @@ class LinearGroup {
 
  private:
   std::vector<at::Tensor> split(const at::Tensor& fused) const;
+  bool any_float8() const;
 
   std::vector<Linear> layers_;
   std::vector<int64_t> outs_;  // of the bound weights
@@ -89,5 +100,11 @@ class LinearGroup {
   at::Tensor merged_weight_;  // [sum(out), in], a view over the layers' weights
   at::Tensor merged_bias_;    // [sum(out)]
 };
+
+/// The layers of a group and others, for those who go over all of a block.
+inline std::vector<Linear*> addresses(std::vector<Linear>& group, std::vector<Linear*> others) {
+  for (Linear& layer : group) others.push_back(&layer);
+  return others;
+}
 
 }  // namespace tessera

@@ -39,6 +39,7 @@ class Mlp : public FeedForward {
   /// dx for dy [T, H]; x is the forward's.
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
+  std::vector<Linear*> linears() override { return addresses(gate_up_.layers(), {&down_}); }
 
  private:
   TensorRegion region_;

@@ -37,6 +37,9 @@ class Moe : public FeedForward {
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;
 
+  /// Those of the shared expert: the routed ones' rows change from step to step, and the router decides.
+  std::vector<Linear*> linears() override { return shared_ ? shared_->linears() : std::vector<Linear*>(); }
+
   /// Of the backwards since it was last taken.
   RouterLoad take_load() {
     load_.bring_home();

@@ -18,6 +18,9 @@ class RecordedGrads final : public WeightGrads {
   void add(int weight, const at::Tensor& grad) override {
     steps_.push_back([=](WeightGrads& grads) { grads.add(weight, grad); });
   }
+  void add_formed(int weight, const std::function<at::Tensor()>& form) override {
+    steps_.push_back([=](WeightGrads& grads) { grads.add_formed(weight, form); });
+  }
   void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) override {
     steps_.push_back([=](WeightGrads& grads) { grads.add_rows(weight, rows, dy); });
   }

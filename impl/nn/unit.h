@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,6 +55,8 @@ class WeightGrads {
   virtual void linear(int weight, const at::Tensor& x, const at::Tensor& dy) = 0;
   /// A gradient that is already formed (norm weights, biases, embeddings).
   virtual void add(int weight, const at::Tensor& grad) = 0;
+  /// A gradient that `form` makes, perhaps later; what it holds on to must not be overwritten.
+  virtual void add_formed(int weight, const std::function<at::Tensor()>& form) { add(weight, form()); }
   /// Rows `rows` [T] of an embedding get `dy` [T, H]; rows outside it are another rank's and skipped.
   virtual void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) = 0;
 };
@@ -147,7 +150,9 @@ class HeadUnit : public Unit {
   using Unit::Unit;
 
   struct LossResult {
-    double loss_sum = 0;    ///< sum of token losses over this micro-batch's labelled tokens, unscaled
+    /// float64 [1] where the input is: the sum of token losses over this micro-batch's labelled tokens,
+    /// unscaled.
+    at::Tensor loss_sum;
     at::Tensor grad_input;  ///< [T, H]; undefined when no gradient was asked for
   };
   /// Forward and, when `grads` is given, backward with mb.loss_scale. Consumes nothing and saves nothing.

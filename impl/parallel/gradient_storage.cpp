@@ -26,8 +26,12 @@ GradientStorage::GradientStorage(GroupPtr group, GroupPtr replicas, const std::v
       options_(options),
       units_(layouts.size()) {
   if (replicas_ && replicas_->size() == 1) replicas_ = nullptr;
+  const at::Device device = device_of(*group_);
+  if (options_.offload && !device.is_cpu()) download_ = std::make_unique<CopyStream>(device);
   for (size_t u = 0; u < layouts.size(); ++u) {
-    units_[u].shard = at::zeros({layouts[u].shard_numel}, at::dtype(at::kFloat).device(device_of(*group_)));
+    const std::vector<int64_t> size = {layouts[u].shard_numel};
+    units_[u].shard = download_ ? host_memory_of(device, size, at::kFloat).zero_()
+                                : at::zeros(size, at::dtype(at::kFloat).device(device));
     units_[u].written.assign(layouts[u].params.size(), false);
   }
 }
@@ -38,9 +42,36 @@ void GradientStorage::begin(bool accumulate) {
   dtype_ = accumulate ? at::kFloat : options_.compute;
   reductions_ += 2;  // all buffers have rested since the last step
   for (UnitState& state : units_) {
-    state.current = empty_ ? state.shard : at::empty(state.shard.sizes(), state.shard.options());
     state.current_written = false;
+    if (!download_) {
+      state.current = empty_ ? state.shard : at::empty(state.shard.sizes(), state.shard.options());
+      continue;
+    }
+    state.current.reset();
+    state.home = empty_ ? state.shard : host_memory_of(download_->device(), state.shard.sizes(), at::kFloat);
   }
+}
+
+void GradientStorage::make_current(int unit) {
+  UnitState& state = units_[unit];
+  if (state.current.defined()) return;
+  TESSERA_CHECK(!state.current_written, internal, "a gradient is reduced after it was offloaded");
+  state.current = at::empty(state.shard.sizes(), at::dtype(at::kFloat).device(download_->device()));
+}
+
+void GradientStorage::offload(int unit) {
+  UnitState& state = units_[unit];
+  if (!download_ || !state.current.defined()) return;
+  leaving_.add(download_->start(state.home, state.current));
+  state.current.reset();
+}
+
+// Offloaded gradients end up where this thread can read them.
+void GradientStorage::bring_home() {
+  if (!download_) return;
+  for (size_t unit = 0; unit < units_.size(); ++unit) offload(static_cast<int>(unit));
+  leaving_.finish();
+  for (UnitState& state : units_) state.current = std::move(state.home);
 }
 
 // One collective a step for all small parameters that tp ranks hold copies of.
@@ -57,6 +88,7 @@ void GradientStorage::sum_partial() {
 }
 
 void GradientStorage::end() {
+  bring_home();
   sum_partial();
   for (UnitState& state : units_) {
     // Units whose parameters are all frozen were never reduced.
@@ -76,8 +108,10 @@ void GradientStorage::abandon() {
     state.source.reset();
     state.scratch.reset();
     state.current.reset();
+    state.home.reset();
     state.written.assign(state.written.size(), false);
   }
+  if (download_) leaving_.finish();
   // Buffers that peers may still read are not used again.
   pool_.clear();
   made_.clear();
@@ -157,6 +191,7 @@ void GradientStorage::reduce(int unit) {
   }
   state.written.assign(state.written.size(), false);
   ++reductions_;
+  make_current(unit);
   if (group_->size() == 1) return reduce_alone(unit);
 
   const bool narrow = options_.reduce != at::kFloat;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/group.h"
+#include "kernels/device_copy.h"
 #include "parallel/fsdp_layout.h"
 
 namespace tessera {
@@ -28,10 +29,12 @@ struct GradientOptions {
   at::ScalarType compute = at::kFloat;  ///< dtype of a single micro-batch's gradients
   at::ScalarType reduce = at::kFloat;   ///< dtype in which ranks add up
   std::vector<PartialGradients> partial;
+  bool offload = false;  ///< of groups on a device: shards rest in host memory
 };
 
 /// A step: begin(); per unit and round target() ... reduce(), wait_reduce() [, reduce_replicas(),
-/// wait_replicas()]; end(). Steps add to the shards until zero(). Collective in the same order on all ranks.
+/// wait_replicas()] [, offload() after the last round]; end(). Steps add to the shards until zero().
+/// Collective in the same order on all ranks.
 ///
 /// Loss gradients are scaled by the global label count before backward, so every reduction is a sum.
 class GradientStorage {
@@ -60,6 +63,9 @@ class GradientStorage {
   void wait_reduce(int unit);
   void reduce_replicas(int unit);
   void wait_replicas(int unit);
+  /// Offloaded: the unit's shard of this step is complete and starts on its way to host memory. end() does it
+  /// where it was not done, and waits.
+  void offload(int unit);
 
   /// All gradients are zero (no memory is touched: the next step overwrites).
   void zero();
@@ -78,8 +84,11 @@ class GradientStorage {
     int64_t freed_at = 0;  // count of reductions when it came back
   };
   struct UnitState {
-    at::Tensor shard;    // float32, flat: the gradient
-    at::Tensor current;  // where this step reduces to: shard, or apart when the shard holds earlier steps
+    at::Tensor shard;  // float32, flat: the gradient
+    // Where this step reduces to: shard, or apart when the shard holds earlier steps. Offloaded: memory of
+    // the device, from the first reduction until it has been copied to `home`.
+    at::Tensor current;
+    at::Tensor home;  // offloaded: shard, or apart
     bool current_written = false;
     Buffer buffer;    // of the open round
     at::Tensor full;  // typed view of it
@@ -91,6 +100,8 @@ class GradientStorage {
   };
 
   void sum_partial();
+  void make_current(int unit);
+  void bring_home();
   void open_round(int unit);
   Buffer acquire(int64_t bytes);
   void finish_round(UnitState& state);
@@ -104,6 +115,8 @@ class GradientStorage {
   std::vector<UnitState> units_;
   std::map<int64_t, std::deque<Buffer>> pool_;  // by bytes
   std::map<int64_t, int> made_;                 // buffers of a size
+  std::unique_ptr<CopyStream> download_;        // of offloaded shards
+  CopyWindow leaving_{2};
   int64_t reductions_ = 0;
   int64_t buffer_bytes_ = 0;
   bool empty_ = true;

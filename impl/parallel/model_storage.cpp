@@ -15,6 +15,10 @@ ModelWeights::ModelWeights(const std::vector<ShardDomain>& domains, const std::v
   }
 }
 
+void ModelWeights::fetch(int unit) {
+  for (auto& storage : storage_) storage->fetch(unit);
+}
+
 void ModelWeights::gather(int unit) {
   for (auto& storage : storage_) storage->gather(unit);
 }
@@ -111,6 +115,10 @@ void ModelGradients::reduce_replicas(int unit) {
 
 void ModelGradients::wait_replicas(int unit) {
   each(unit, [&](GradientStorage& storage) { storage.wait_replicas(unit); });
+}
+
+void ModelGradients::offload(int unit) {
+  each(unit, [&](GradientStorage& storage) { storage.offload(unit); });
 }
 
 void ModelGradients::zero() {

@@ -20,6 +20,7 @@ class ModelWeights {
   ModelWeights(const std::vector<ShardDomain>& domains, const std::vector<FsdpLayout>& layouts,
                const std::vector<WeightStorageOptions>& options);
 
+  void fetch(int unit);
   void gather(int unit);
   void wait(int unit);
   void release(int unit);
@@ -57,6 +58,7 @@ class ModelGradients {
   void wait_reduce(int unit);
   void reduce_replicas(int unit);
   void wait_replicas(int unit);
+  void offload(int unit);
   void zero();
   at::Tensor shard(int unit, size_t param) const;
   bool empty() const { return storage_[0]->empty(); }

@@ -99,12 +99,13 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
   for (size_t d = 0; d < options_.domains.size(); ++d) {
     const GroupPtr reshard = make_reshard_group(*mesh_, options_.domains[d].shards, options.reshard_group,
                                                 d == 0 ? "dp_shard*cp" : "ep_shard");
-    weights.push_back({options.param, options.force_copy, reshard});
+    weights.push_back({options.param, options.force_copy, reshard, options.offload});
   }
   weights_ = std::make_unique<ModelWeights>(options_.domains, layouts_, weights);
   gradients_ = std::make_unique<ModelGradients>(
       options_.domains, layouts_,
-      GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, options.stages, layouts_)});
+      GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, options.stages, layouts_),
+                      options.offload});
   make_masters();
 }
 
@@ -157,8 +158,9 @@ void ShardedModel::make_masters() {
   masters_.resize(layouts_.size());
   for (int unit = 0; unit < units(); ++unit) {
     if (own_memory) {
-      masters_[unit] = at::zeros({layouts_[unit].shard_numel},
-                                 at::dtype(options_.master).device(device_of(*mesh_->world())));
+      const std::vector<int64_t> size = {layouts_[unit].shard_numel};
+      const at::Device device = options_.offload ? at::Device(at::kCPU) : device_of(*mesh_->world());
+      masters_[unit] = at::zeros(size, at::dtype(options_.master).device(device));
     }
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];

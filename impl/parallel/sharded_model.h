@@ -39,6 +39,7 @@ struct ShardingOptions {
   at::ScalarType master = at::kFloat;
   int64_t reshard_group = 0;  ///< n of reshard_after_forward = n; 0: none
   bool force_copy = false;    ///< gather by copying even where ranks share memory
+  bool offload = false;  ///< on a device: shards of weights and gradients, and masters, rest in host memory
   StagePlacement stages;
   std::vector<ShardDomain> domains;  ///< of make_domains; empty: made here, for a model without experts
 };

@@ -27,6 +27,10 @@ void UnitGrads::add(int weight, const at::Tensor& grad) {
   }
 }
 
+void UnitGrads::add_formed(int weight, const std::function<at::Tensor()>& form) {
+  if (targets_[weight].trainable) add(weight, form());
+}
+
 void UnitGrads::add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) {
   const Target& target = targets_[weight];
   if (!target.trainable) return;

@@ -23,6 +23,7 @@ class UnitGrads final : public WeightGrads {
 
   void linear(int weight, const at::Tensor& x, const at::Tensor& dy) override;
   void add(int weight, const at::Tensor& grad) override;
+  void add_formed(int weight, const std::function<at::Tensor()>& form) override;
   void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) override;
 
  private:

@@ -4,11 +4,14 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
+#include <c10/core/StreamGuard.h>
 
 #include <map>
+#include <optional>
 
 #include "comm/device_world.h"
 #include "core/error.h"
+#include "kernels/device_copy.h"
 
 namespace tessera {
 namespace {
@@ -60,14 +63,31 @@ class CopiedWeights final : public WeightStorage {
  public:
   CopiedWeights(GroupPtr group, const std::vector<FsdpLayout>& layouts, const WeightStorageOptions& options)
       : group_(std::move(group)), layouts_(layouts), options_(options), state_(layouts.size()) {
+    if (options.offload) upload_ = std::make_unique<CopyStream>(device_of(*group_));
     for (size_t u = 0; u < layouts.size(); ++u) {
-      state_[u].shard = at::zeros({layouts[u].shard_numel}, buffer_options());
+      const std::vector<int64_t> size = {layouts[u].shard_numel};
+      state_[u].shard = upload_ ? host_memory_of(upload_->device(), size, options.dtype).zero_()
+                                : at::zeros(size, buffer_options());
     }
+  }
+
+  // One rank's shard is the full weights. Otherwise a gather reads it on the stream that brings it, so that
+  // what computes waits for neither.
+  void fetch(int unit) override {
+    State& state = state_[unit];
+    if (!upload_ || state.arriving || state.full.defined() || state.kept.defined()) return;
+    const at::Tensor there = acquire(layouts_[unit].shard_numel);
+    state.arriving = upload_->start(there, state.shard);
   }
 
   void gather(int unit) override {
     State& state = state_[unit];
     if (state.full.defined()) return;
+    fetch(unit);
+    if (state.arriving && group_->size() == 1) {
+      state.full = state.arriving->result();
+      return;
+    }
     state.full = acquire(layouts_[unit].full_numel);
     std::vector<at::Tensor> outs;
     std::vector<at::Tensor> ins;
@@ -75,9 +95,12 @@ class CopiedWeights final : public WeightStorage {
     for (const FsdpParam& param : layouts_[unit].params) {
       if (param.shard.padded_numel() == 0) continue;
       outs.push_back(param.all_chunks(state.full));
-      ins.push_back(small ? kept_part(param, state.kept) : param.padded_chunk(state.shard));
+      ins.push_back(small ? kept_part(param, state.kept)
+                          : param.padded_chunk(state.arriving ? state.arriving->result() : state.shard));
     }
     if (outs.empty()) return;
+    std::optional<c10::StreamGuard> behind_upload;
+    if (state.arriving) behind_upload.emplace(upload_->stream());
     state.work = (small ? options_.reshard_group : group_)->all_gather(outs, ins);
   }
 
@@ -86,13 +109,17 @@ class CopiedWeights final : public WeightStorage {
     if (state.work) state.work->wait();
     state.work.reset();
     state.kept.reset();
+    if (!state.arriving) return;
+    state.arriving->wait();
+    if (group_->size() > 1) put_back(state.arriving->result());
+    state.arriving.reset();
   }
 
   void release(int unit) override {
     State& state = state_[unit];
     if (!state.full.defined()) return;
     wait(unit);
-    pool_[state.full.numel()].push_back(std::move(state.full));
+    put_back(state.full);
     state.full.reset();
   }
 
@@ -125,6 +152,7 @@ class CopiedWeights final : public WeightStorage {
     at::Tensor full;   // while gathered
     at::Tensor kept;   // between reshard and the gather after it
     WorkPtr work;
+    PendingCopyPtr arriving;  // of an offloaded shard, from fetch to wait
   };
 
   // The share of `param` in a resharded buffer; full offsets are multiples of the alignment, which n divides
@@ -144,9 +172,12 @@ class CopiedWeights final : public WeightStorage {
     return buffer;
   }
 
+  void put_back(const at::Tensor& buffer) { pool_[buffer.numel()].push_back(buffer); }
+
   GroupPtr group_;
   const std::vector<FsdpLayout>& layouts_;
   WeightStorageOptions options_;
+  std::unique_ptr<CopyStream> upload_;  // of offloaded shards
   std::vector<State> state_;
   std::map<int64_t, std::vector<at::Tensor>> pool_;  // by elements
 };
@@ -156,9 +187,13 @@ class CopiedWeights final : public WeightStorage {
 std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
                                                    const std::vector<FsdpLayout>& layouts,
                                                    const WeightStorageOptions& options) {
+  const bool on_device = !device_of(*group).is_cpu();
   const bool share = group->size() == 1 || (group->shares_memory() && !options.force_copy);
-  if (share) return std::make_unique<SharedWeights>(group, layouts, options.dtype);
-  return std::make_unique<CopiedWeights>(group, layouts, options);
+  if (share && !(options.offload && on_device))
+    return std::make_unique<SharedWeights>(group, layouts, options.dtype);
+  WeightStorageOptions own = options;
+  own.offload = options.offload && on_device;
+  return std::make_unique<CopiedWeights>(group, layouts, own);
 }
 
 }  // namespace tessera

@@ -17,6 +17,9 @@ class WeightStorage {
  public:
   virtual ~WeightStorage() = default;
 
+  /// Offloaded shards start on their way to the device; nothing otherwise. A gather does it where it was not
+  /// done before.
+  virtual void fetch(int /*unit*/) {}
   /// Starts making the unit's full weights available. Nothing happens when they already are.
   virtual void gather(int unit) = 0;
   virtual void wait(int unit) = 0;
@@ -40,6 +43,7 @@ struct WeightStorageOptions {
   at::ScalarType dtype = at::kFloat;
   bool force_copy = false;  ///< gather by copying even where memory is shared
   GroupPtr reshard_group;   ///< n consecutive ranks of the group, for reshard(); null: reshard releases
+  bool offload = false;     ///< of groups on a device: shards rest in host memory
 };
 
 /// Chooses by group->shares_memory() and its size. Collective.

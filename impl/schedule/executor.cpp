@@ -4,13 +4,17 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <set>
 
+#include "comm/device_world.h"
 #include "core/error.h"
 #include "nn/recorded_grads.h"
+#include "schedule/activation_offload.h"
 #include "schedule/transfers.h"
 
 namespace tessera {
@@ -46,6 +50,11 @@ struct Executor::Run {
         input(input),
         flows(program.microbatches),
         transfers(model.mesh()->group("pp")) {
+    const at::Device device = device_of(*model.mesh()->world());
+    result.loss_sum = at::zeros({1}, at::dtype(at::kDouble).device(device));
+    if (input.offload_activations && input.keep_activations && !device.is_cpu()) {
+      offload.emplace(device, program);
+    }
     for (int mb = 0; mb < program.microbatches; ++mb) {
       Flow& flow = flows[mb];
       flow.mb.batch = &(*input.microbatches)[mb];
@@ -78,6 +87,7 @@ struct Executor::Run {
   const ExecutionInput& input;
   std::vector<Flow> flows;
   PipelineTransfers transfers;
+  std::optional<ActivationOffload> offload;
   ExecutionResult result;
 
   bool has_head(int unit) const { return unit == model.units() - 1; }
@@ -192,7 +202,7 @@ struct Executor::Run {
     WeightGrads* grads = with_gradient ? &model.grads(unit, layers(unit)) : nullptr;
     HeadUnit::LossResult head = model.head().loss(flow.activation, flow.mb, grads);
     flow.activation.reset();
-    result.loss_sum += head.loss_sum;
+    result.loss_sum.add_(head.loss_sum);
     if (!with_gradient) return;
     flow.gradient = std::move(head.grad_input);
     backward_members(unit, flow, saved);
@@ -221,9 +231,13 @@ struct Executor::Run {
     } else {
       take_arrival(now, flow);
     }
+    const bool takes_saved =
+        now.op == Op::recompute || now.op == Op::backward || now.op == Op::backward_input;
+    if (offload && takes_saved) offload->restore(now.unit, now.microbatch, flow.saved[now.unit]);
     switch (now.op) {
       case Op::forward:
         forward(now.unit, flow);
+        if (offload) offload->stash(now.unit, now.microbatch, flow.saved[now.unit]);
         break;
       case Op::evaluate:
         loss(now.unit, flow, false);
@@ -281,8 +295,11 @@ struct Executor::Run {
         model.gradients().wait_replicas(now.unit);
         break;
       case Op::offload_shard:
+        model.gradients().offload(now.unit);
+        break;
       case Op::fetch_shard:
-        break;  // on a CPU device shards rest in host memory already
+        model.weights().fetch(now.unit);
+        break;
       case Op::send_forward:
       case Op::recv_forward:
       case Op::send_backward:

@@ -21,20 +21,22 @@ struct ExecutionInput {
   /// Microbatch::document_tokens by micro-batch; empty: all tokens are documents'.
   std::vector<at::Tensor> document_tokens;
   std::vector<at::Tensor> document_rows;  ///< the same on the device
-  double loss_scale = 1.0;  ///< multiplied into every token's loss gradient
-  int64_t loss_chunk = 0;   ///< tokens per chunk of logits; 0: chosen by the head
+  double loss_scale = 1.0;                ///< multiplied into every token's loss gradient
+  int64_t loss_chunk = 0;                 ///< tokens per chunk of logits; 0: chosen by the head
   Recompute recompute = Recompute::none;
-  bool keep_activations = true;  ///< false for programs without backwards
-  int64_t hidden = 0;            ///< width of the activations between pipeline stages
-  int64_t row_parts = 1;         ///< ranks that share a micro-batch's rows there (sequence parallelism)
-  at::Tensor logit_rows;         ///< int64: rows of which `logits` makes logits; undefined: all
-  /// What these two instructions do; `loss_sum` is that of the micro-batches so far.
-  std::function<void(double loss_sum)> grad_norm;
+  bool keep_activations = true;      ///< false for programs without backwards
+  bool offload_activations = false;  ///< on a device: saved tensors wait in host memory
+  int64_t hidden = 0;                ///< width of the activations between pipeline stages
+  int64_t row_parts = 1;             ///< ranks that share a micro-batch's rows there (sequence parallelism)
+  at::Tensor logit_rows;             ///< int64: rows of which `logits` makes logits; undefined: all
+  /// What these two instructions do; `loss_sum` is that of the micro-batches so far, float64 [1] on the
+  /// device, which has not been waited for.
+  std::function<void(const at::Tensor& loss_sum)> grad_norm;
   std::function<void()> optimizer;
 };
 
 struct ExecutionResult {
-  double loss_sum = 0;             ///< of this rank's labelled tokens, unscaled
+  at::Tensor loss_sum;             ///< of this rank's labelled tokens, unscaled: float64 [1] on the device
   std::vector<at::Tensor> logits;  ///< per micro-batch, float32; none where the head is another stage's
   // Waiting for others or moving data, outside of units:
   double shard_seconds = 0;  ///< of weights and gradients

@@ -30,13 +30,13 @@ enum class Op : int {
   recv_forward,
   send_backward,
   recv_backward,
-  offload_shard,  ///< shards of unit to host memory
-  fetch_shard,
-  grad_norm,  ///< global gradient norm, one all-reduce
-  optimizer,  ///< unit = -1: all
-  reshard,    ///< like release, but keeps 1/n of the weights for a gather inside groups of n ranks
-  evaluate,   ///< head forward and loss on micro-batch, without gradients
-  logits,     ///< head forward on micro-batch up to its logits
+  offload_shard,  ///< start copying the unit's sharded gradient, which is complete, to host memory
+  fetch_shard,    ///< start copying the unit's sharded weights from there
+  grad_norm,      ///< global gradient norm, one all-reduce
+  optimizer,      ///< unit = -1: all
+  reshard,        ///< like release, but keeps 1/n of the weights for a gather inside groups of n ranks
+  evaluate,       ///< head forward and loss on micro-batch, without gradients
+  logits,         ///< head forward on micro-batch up to its logits
 };
 
 /// What the instruction line starts with: "wait_gather".

@@ -42,7 +42,10 @@ class StoragePass {
       reduce_after(p);
     }
     finish_reduction();
-    for (int unit : replicating_) emit(Op::wait_replicas, unit);
+    for (int unit : replicating_) {
+      emit(Op::wait_replicas, unit);
+      if (policy_.offload) emit(Op::offload_shard, unit);
+    }
     return std::move(out_);
   }
 
@@ -144,10 +147,11 @@ class StoragePass {
   void finish_reduction() {
     if (reducing_ < 0) return;
     emit(Op::wait_reduce, reducing_);
-    if (policy_.offload) emit(Op::offload_shard, reducing_);
     if (policy_.replicas && reducing_last_round_) {
       emit(Op::reduce_replicas, reducing_);
       replicating_.push_back(reducing_);
+    } else if (policy_.offload && reducing_last_round_) {
+      emit(Op::offload_shard, reducing_);
     }
     reducing_ = -1;
   }

@@ -279,11 +279,25 @@ void add_precision_and_memory_keys(Keys& keys) {
   keys.push_back(choice("precision.reduce", "fp32", dtypes, "Gradients while they are reduced over ranks."));
   keys.push_back(choice("precision.output", "fp32", dtypes, "Logits and loss."));
   keys.push_back(choice("precision.master", "fp32", dtypes, "Weights that the optimizer updates."));
+  keys.push_back(choice(
+      "float8.recipe_name", "none", {"none", "tensorwise", "rowwise", "rowwise_with_gw_hp"},
+      "Linear layers of decoder layers in float8, scaled by what is multiplied. tensorwise: a scale a "
+      "tensor, "
+      "gradients in e5m2; rowwise: a scale per row, all in e4m3; rowwise_with_gw_hp: likewise, weight "
+      "gradients in precision.param. Sizes must be multiples of 16, others stay in precision.param; so do "
+      "head, embeddings, routers and routed experts."));
+  keys.push_back(texts("float8.filter_fqns", "",
+                       "Linear layers whose names contain one of these stay in precision.param."));
   keys.push_back(
       choice("memory.recompute", "none", {"none", "selective", "full"},
              "Activations computed again in the backward pass: none, those of norms and element-wise "
              "functions, or all but each unit's input."));
-  keys.push_back(flag("memory.offload", false, "Sharded weights and optimizer state stay in host memory."));
+  keys.push_back(
+      flag("memory.offload", false,
+           "On GPUs: sharded weights, gradients and optimizer state stay in host memory, where the "
+           "optimizer runs; weights come and gradients go while the GPU computes."));
+  keys.push_back(flag("memory.offload_activations", false,
+                      "On GPUs: activations wait for their backward in host memory."));
   keys.push_back(
       text("memory.reshard_after_forward", "keep_last",
            "When a unit's full weights are given up after forward: true (always), false (never), keep_last "

@@ -125,19 +125,22 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
 
 // The loss over all ranks, and the global gradient norm: replicas hold equal gradients, so each counts for
 // its share. All tp ranks form the same loss, which counts once.
-void Trainer::Impl::sum_loss_and_norm(bool with_norm) {
+// `local_loss` is undefined where there is none.
+void Trainer::Impl::sum_loss_and_norm(const at::Tensor& local_loss, bool with_norm) {
   double squares = 0;
+  at::Tensor squares_there;
   if (with_norm) {
     std::vector<kernels::WeightedTensor> gradients;
     for (size_t i = 0; i < model->shards().size(); ++i) {
       const auto replicas = static_cast<double>(model->replicas(model->address(i)));
       gradients.push_back({model->shards()[i].grad, 1 / replicas});
     }
-    const at::Tensor sum = kernels::sum_of_squares(gradients);
-    // Where a device is waited for before the weights change, and where what failed on it is noticed.
-    synchronize(*mesh->world());
-    squares = sum.item<double>();
+    squares_there = kernels::sum_of_squares(gradients);
   }
+  // The one place where a step waits for a device: before the weights change. What failed there is noticed.
+  synchronize(*mesh->world());
+  if (with_norm) squares = squares_there.item<double>();
+  loss_sum = local_loss.defined() ? local_loss.item<double>() : 0;
   const Clock::time_point start = Clock::now();
   const double counted = mesh->index("tp") == 0 ? loss_sum : 0;
   std::vector<double> values = {counted, squares};
@@ -259,11 +262,11 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   }
   input.loss_chunk = options.loss_chunk;
   input.recompute = options.recompute;
-  input.grad_norm = [&](double local_loss) {
+  input.offload_activations = options.offload_activations;
+  input.grad_norm = [&](const at::Tensor& local_loss) {
     model->gradients().end();
     gradients_readable = true;
-    loss_sum = local_loss;
-    sum_loss_and_norm(true);
+    sum_loss_and_norm(local_loss, true);
   };
   input.optimizer = [&] {
     update_weights();
@@ -276,8 +279,7 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   if (!update) {
     model->gradients().end();
     gradients_readable = true;
-    loss_sum = result.loss_sum;
-    sum_loss_and_norm(false);
+    sum_loss_and_norm(result.loss_sum, false);
     lr = learning_rate(options.schedule, options.lr, steps + 1);
   }
   return metrics(totals, seconds_since(start));
@@ -286,8 +288,7 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
 StepMetrics Trainer::Impl::update_alone() {
   const Clock::time_point start = Clock::now();
   begin_metering();
-  loss_sum = 0;
-  sum_loss_and_norm(true);
+  sum_loss_and_norm({}, true);
   update_weights();
   model->gradients().zero();
   return metrics({}, seconds_since(start));
@@ -305,7 +306,8 @@ EvalMetrics Trainer::Impl::evaluate(const std::vector<PackedBatch>& microbatches
   input.keep_activations = false;
   const ExecutionResult result = executor->run(
       compile_forward_step(static_cast<int64_t>(microbatches.size()), Op::evaluate, false), input);
-  const double counted = mesh->index("tp") == 0 ? result.loss_sum : 0;
+  synchronize(*mesh->world());
+  const double counted = mesh->index("tp") == 0 ? result.loss_sum.item<double>() : 0;
   const std::vector<double> sums = sum_over(*mesh->group("world"), {counted});
   EvalMetrics out;
   out.label_tokens = totals.label_tokens;

@@ -3,6 +3,7 @@
 
 #include "comm/device_world.h"
 #include "core/log.h"
+#include "nn/decoder_layer.h"
 #include "parallel/initialize.h"
 #include "schedule/checker.h"
 #include "train/step_program.h"
@@ -19,6 +20,7 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   sharding.master = options.precision.master;
   sharding.reshard_group = options.reshard.kind == ReshardPolicy::Kind::group ? options.reshard.group : 0;
   sharding.force_copy = options.copy_weights;
+  sharding.offload = options.offload;
   return sharding;
 }
 
@@ -43,11 +45,15 @@ ExpertContext expert_context(const DeviceMesh& mesh, const ShardDomain& domain,
   return context;
 }
 
-// What only the cpu can do so far.
-void check_device(at::Device device, const TrainerOptions& options) {
-  if (device.is_cpu()) return;
-  TESSERA_CHECK(!options.offload, unsupported,
-                "memory.offload=true: on GPUs, weights and optimizer state stay in the GPU's memory so far");
+void use_float8(std::vector<std::unique_ptr<Unit>>& units, const Float8Options& options, int64_t tp_size) {
+  if (options.recipe == kernels::Float8Recipe::none) return;
+  int layers = 0;
+  for (const std::unique_ptr<Unit>& unit : units) {
+    auto* decoder = dynamic_cast<DecoderLayer*>(unit.get());
+    if (decoder != nullptr) layers += decoder->use_float8(options.recipe, options.filter_fqns, tp_size);
+  }
+  TESSERA_CHECK(layers > 0, argument, "float8: no linear layer has sizes that are multiples of ",
+                kernels::kFloat8Multiple, " and a name that float8.filter_fqns leaves");
 }
 
 }  // namespace
@@ -59,7 +65,6 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   mesh->world()->bind_thread();
   thread = std::this_thread::get_id();
   check_trainer_options(options, mesh->layout(), config);
-  check_device(device_of(*mesh->world()), options);
   optimizer = make_optimizer(options.optimizer);
   if (mesh->world()->options().device == "cpu") {
     tp_exposed = std::make_shared<ExposedTime>();
@@ -79,6 +84,8 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
       make_domains(*mesh, config.moe.experts > 0, options.experts.split_width);
   if (domains.size() > 1) parallel.experts = expert_context(*mesh, domains.back(), options.experts);
   std::vector<std::unique_ptr<Unit>> units = build_units(config, parallel);
+  kernels::check_float8(device_of(*mesh->world()), options.float8.recipe);
+  use_float8(units, options.float8, mesh->size("tp"));
   pipeline = std::make_unique<Pipeline>(options.pipeline, stages, units);
   ShardingOptions sharding = sharding_options(options);
   sharding.stages = pipeline->stages();

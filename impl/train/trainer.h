@@ -10,6 +10,7 @@
 
 #include "context/context_parallel.h"
 #include "data/packed_batch.h"
+#include "kernels/float8.h"
 #include "mesh/device_mesh.h"
 #include "models/model.h"
 #include "nn/unit.h"
@@ -28,6 +29,14 @@ struct PrecisionOptions {
   at::ScalarType master = at::kFloat;    ///< what the optimizer trains
 };
 
+/// Linear layers of decoder layers in float8 (kernels/float8.h): not the head, embeddings, routers or routed
+/// experts.
+struct Float8Options {
+  kernels::Float8Recipe recipe = kernels::Float8Recipe::none;
+  std::vector<std::string>
+      filter_fqns;  ///< layers whose names contain one of these stay in the compute dtype
+};
+
 /// Of models with experts.
 struct ExpertOptions {
   /// Experts' widths are cut over tp. Otherwise ep counts the ranks of tp too, and each expert is whole.
@@ -41,8 +50,10 @@ struct ExpertOptions {
 
 struct TrainerOptions {
   PrecisionOptions precision;
+  Float8Options float8;
   Recompute recompute = Recompute::none;
-  bool offload = false;
+  bool offload = false;  ///< on a device: sharded weights, gradients and optimizer state on the host
+  bool offload_activations = false;  ///< on a device: what backwards need waits on the host
   ReshardPolicy reshard;
   UnitPolicy units;
   int64_t prefetch = 1;             ///< gathers in flight ahead of the compute

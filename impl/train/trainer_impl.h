@@ -58,7 +58,7 @@ struct Trainer::Impl {
   EvalMetrics evaluate(const std::vector<PackedBatch>& microbatches);
   StepTotals agree_on(const std::vector<PackedBatch>& microbatches);
   bool differs_in_model_group(double digest);
-  void sum_loss_and_norm(bool with_norm);
+  void sum_loss_and_norm(const at::Tensor& local_loss, bool with_norm);
   void update_weights();
   void forget_gradients();
   StepMetrics metrics(const StepTotals& totals, double seconds) const;

@@ -16,6 +16,7 @@
 #include <bit>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <map>
 #include <mutex>
 
@@ -39,6 +40,7 @@ class Memory {
   void* allocate(size_t bytes) {
     const size_t size = std::bit_ceil(std::max<size_t>(bytes, 64));
     const std::lock_guard lock(mutex_);
+    peak_ = std::max(peak_, held_ += size);
     auto& free = free_[size];
     size_t offset = used_;
     if (!free.empty()) {
@@ -59,6 +61,12 @@ class Memory {
     const size_t size = sizes_[offset];
     std::memset(readable_ + offset, 0xff, size);
     free_[size].push_back(offset);
+    held_ -= size;
+  }
+
+  size_t take_peak() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(peak_, held_);
   }
 
   std::byte* readable(const void* pointer) const {
@@ -81,6 +89,8 @@ class Memory {
   std::byte* device_ = nullptr;
   std::mutex mutex_;
   size_t used_ = 0;
+  size_t held_ = 0;
+  size_t peak_ = 0;
   std::map<size_t, std::vector<size_t>> free_;  // by size
   std::map<size_t, size_t> sizes_;              // by offset
 };
@@ -109,6 +119,9 @@ REGISTER_ALLOCATOR(c10::DeviceType::PrivateUse1, &allocator)
 // ---- Streams: 0 is the eager one, on which operators have run when they return; the others are late.
 
 struct LateStream {
+  /// Only copies: it waits for nobody but this rank, so a stream that is told to wait for it can have that
+  /// done at once. NCCL's inputs are read when it is called.
+  bool copies = false;
   std::mutex mutex;
   std::deque<std::function<void()>> work;
   uint64_t queued = 0;
@@ -167,6 +180,11 @@ class FakeGuard final : public c10::impl::DeviceGuardImplInterface {
   void uncheckedSetDevice(c10::Device device) const noexcept override { current_device = device.index(); }
   c10::DeviceIndex deviceCount() const noexcept override { return 64; }
 
+  c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override {
+    const int64_t id = new_late_stream();
+    find_stream(id)->copies = true;
+    return c10::Stream(c10::Stream::UNSAFE, device, id);
+  }
   c10::Stream getStream(c10::Device device) const override {
     return c10::Stream(c10::Stream::UNSAFE, device, current_streams[device.index()]);
   }
@@ -189,7 +207,7 @@ class FakeGuard final : public c10::impl::DeviceGuardImplInterface {
     auto* fake = static_cast<FakeEvent*>(event);
     if (fake == nullptr || !fake->stream || has_reached(*fake->stream, fake->position)) return;
     const auto wait = [of = fake->stream, position = fake->position] { run_until(*of, position); };
-    if (find_stream(stream.id())) {
+    if (find_stream(stream.id()) && !fake->stream->copies) {
       queue_on_stream(stream.id(), wait);
     } else {
       wait();
@@ -198,6 +216,10 @@ class FakeGuard final : public c10::impl::DeviceGuardImplInterface {
   bool queryEvent(void* event) const override {
     auto* fake = static_cast<FakeEvent*>(event);
     return fake == nullptr || !fake->stream || has_reached(*fake->stream, fake->position);
+  }
+  void synchronizeEvent(void* event) const override {
+    auto* fake = static_cast<FakeEvent*>(event);
+    if (fake != nullptr && fake->stream) run_until(*fake->stream, fake->position);
   }
   void destroyEvent(void* event, c10::DeviceIndex) const noexcept override {
     delete static_cast<FakeEvent*>(event);
@@ -260,8 +282,23 @@ at::Tensor on_host(const at::Tensor& tensor) {
                        tensor.options().device(at::kCPU));
 }
 
-at::Tensor& copy_(at::Tensor& self, const at::Tensor& from, bool) {
-  if (self.numel() > 0) on_host(self).copy_(on_host(from));
+// On a late stream the copy runs as late as it may; memory of the device is not kept for it, that of the host
+// is.
+at::Tensor& copy_(at::Tensor& self, const at::Tensor& from, bool non_blocking) {
+  if (self.numel() == 0) return self;
+  const int64_t stream = current_streams[(self.is_cpu() ? from : self).get_device()];
+  const LateStreamPtr late = find_stream(stream);
+  if (late && non_blocking) {
+    if (self.is_floating_point()) {
+      on_host(self).fill_(std::numeric_limits<double>::quiet_NaN());
+    } else {
+      on_host(self).zero_();
+    }
+    queue_on_stream(stream, [to = on_host(self), of = on_host(from)] { to.copy_(of); });
+    return self;
+  }
+  if (late) run_until(*late, late->queued);
+  on_host(self).copy_(on_host(from));
   return self;
 }
 
@@ -336,6 +373,10 @@ const CudaCommunication kFakeCuda{kCudaCommunicationAbi, nullptr, nullptr, new_s
 
 std::byte* host_address(const void* device_pointer) {
   return Memory::instance().readable(device_pointer);
+}
+
+size_t take_peak_bytes() {
+  return Memory::instance().take_peak();
 }
 
 int64_t new_late_stream() {

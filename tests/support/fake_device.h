@@ -21,6 +21,9 @@ namespace tessera::testing {
 /// What the code under test did that would race on a GPU; empties the list.
 std::vector<std::string> take_violations();
 
+/// The most memory of all fake devices together that was held at a time since the last call.
+size_t take_peak_bytes();
+
 /// Ranks that are threads of this process, each with a fake device of its own, connected by the fake NCCL, or
 /// through host memory.
 std::vector<WorldPtr> fake_device_worlds(int ranks, bool nccl, WorldOptions options = {});

@@ -128,7 +128,7 @@ double SingleRankModel::loss(const PackedBatch& batch) {
   const Microbatch mb{&batch};
   std::vector<Saved> saved;
   const at::Tensor x = hidden(batch, mb, saved, Recompute::none);
-  return dynamic_cast<HeadUnit&>(*units_.back()).loss(x, mb, nullptr).loss_sum;
+  return dynamic_cast<HeadUnit&>(*units_.back()).loss(x, mb, nullptr).loss_sum.item<double>();
 }
 
 double SingleRankModel::forward_backward(const PackedBatch& batch, double loss_scale, Recompute recompute,
@@ -157,7 +157,7 @@ double SingleRankModel::accumulate(const PackedBatch& batch, double loss_scale, 
     grad = units_[u]->backward(grad, mb, saved[u], unit_sink);
     TESSERA_CHECK(saved[u].empty(), internal, units_[u]->name(), " left tensors on its stack");
   }
-  return result.loss_sum;
+  return result.loss_sum.item<double>();
 }
 
 at::Tensor SingleRankModel::logits(const PackedBatch& batch) {
