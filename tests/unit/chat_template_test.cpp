@@ -186,6 +186,27 @@ TEST(ChatTemplate, TemplateErrorsSayWhere) {
   EXPECT_EQ(error_of([] { render("{{ messages[7].content }}", kTalk); }).code(), Code::format);
 }
 
+// The engine alone would take none for an empty list.
+TEST(ChatTemplate, NoneIsNothingToLoopOver) {
+  const std::string parts =
+      "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}";
+  const auto tokenizer =
+      Tokenizer::from_json(testing::tiny_tokenizer().dump(), testing::tiny_tokenizer_config().dump());
+  ChatOptions options;
+  options.chat_template = parts;
+  const ChatTemplate chat(tokenizer, options);
+  EXPECT_EQ(chat.render(Json::parse(R"([{"role": "user", "content": [{"type": "text", "text": "a"}]}])")),
+            "a");
+  EXPECT_THROW(
+      chat.render(Json::parse(
+          R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f"}}]}])")),
+      Error);
+  options.chat_template = "{% for t in tools %}x{% endfor %}{% for m in messages %}y{% endfor %}";
+  EXPECT_THROW(ChatTemplate(tokenizer, options)
+                   .render(Json::parse(R"({"messages": [{"role": "user", "content": "a"}], "tools": null})")),
+               Error);
+}
+
 TEST(ChatTemplate, HostileTemplatesAreErrors) {
   for (const char* source :
        {"{% for i in range(90000) %}{% for j in range(90000) %}{{ i }}{% endfor %}{% endfor %}",

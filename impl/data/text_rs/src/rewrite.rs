@@ -152,6 +152,16 @@ fn rewrite_set(tag: &Tag<'_>, around: Option<&Loop<'_>>) -> Option<String> {
     Some(format!("{set} {right}%}}"))
 }
 
+/// `names in expr`: none is nothing to loop over in Jinja, where the engine would take it for an empty list. Loops with a
+/// condition, and recursive ones, stay as they are.
+fn checked_loop(rest: &str) -> String {
+    let odd = rest.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "if" || word == "recursive");
+    match find_word(rest, "in") {
+        Some(at) if !odd => format!("{}in __ttx_listed(({}))", &rest[..at], rest[at + 2..].trim()),
+        _ => rest.to_string(),
+    }
+}
+
 pub fn rewrite(source: &str) -> Outcome<Rewritten> {
     let mut out = String::with_capacity(source.len() * 2);
     let mut result =
@@ -214,7 +224,7 @@ pub fn rewrite(source: &str) -> Outcome<Rewritten> {
                     result.loop_bytes.push(0);
                     out.push_str(&format!(
                         "{{%{left} for {} %}}{{% if true %}}{{{{ __ttx_turn({id}, {}) }}}}{{% endif {right}%}}",
-                        tag.rest,
+                        checked_loop(tag.rest),
                         names.join(", ")
                     ));
                     open_loops.push(Some(Loop { id, body: next, names }));
@@ -285,6 +295,14 @@ mod tests {
         assert!(out.source.contains("__ttx_turn(0, k, v)"));
         assert!(out.source.contains("__ttx_turn(1, m)"));
         assert!(out.source.find("__ttx_end(1)") < out.source.find("__ttx_end(0)"));
+    }
+
+    #[test]
+    fn checks_what_loops_run_over() {
+        let looped = |text: &str| rewrite(text).unwrap().source;
+        assert!(looped("{% for m in a.b + c %}{% endfor %}").contains("{% for m in __ttx_listed((a.b + c)) %}"));
+        assert!(looped("{% for m in a if m.x %}{% endfor %}").contains("{% for m in a if m.x %}"));
+        assert!(looped("{% for m in a recursive %}{% endfor %}").contains("{% for m in a recursive %}"));
     }
 
     #[test]

@@ -72,6 +72,12 @@ pub fn add_markers(env: &mut Environment<'static>) {
         let was_open = OPEN_LOOPS.with_borrow_mut(|open| open.get_mut(id).is_some_and(std::mem::take));
         if was_open { mark(format_args!("e:{id}:0")) } else { Value::from("") }
     });
+    env.add_function("__ttx_listed", |value: Value| -> Result<Value, Error> {
+        if value.is_none() {
+            return Err(Error::new(ErrorKind::InvalidOperation, "none is not iterable"));
+        }
+        Ok(value)
+    });
     env.add_function("__ttx_checked", |value: Value| -> Result<Value, Error> {
         limits::check_value(&value)?;
         Ok(value)
