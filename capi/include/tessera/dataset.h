@@ -31,7 +31,8 @@ TESSERA_API tessera_status tessera_dataset_create(tessera_config config, tessera
 /** @threading any  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_dataset_destroy(tessera_dataset dataset);
 
-/** Appends one document; the arrays are copied.
+/** Appends one document; the arrays are copied. Under data.group=n each n documents that follow one another stay in one row
+ *  under every packer (2: preference pairs), and data.long_documents decides on all of them together.
  *  @param labels as in tessera_batch_push; NULL: the tokens themselves.
  *  @nullable labels
  *  @threading one-at-a-time  @blocking no  @collective no  @since 0.1 */
