@@ -9,6 +9,8 @@
 namespace tessera {
 namespace {
 
+thread_local std::vector<at::Tensor>* keeper = nullptr;
+
 c10::Stream current_stream(at::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
@@ -18,11 +20,20 @@ c10::Stream current_stream(at::Device device) {
 at::Tensor sent_to(at::Device device, const at::Tensor& host) {
   if (device.is_cpu()) return host;
   // The caching host allocator keeps the pinned copy until the stream has passed.
-  return (device.is_cuda() ? host.pin_memory() : host).to(device, /*non_blocking=*/true);
+  const at::Tensor pinned = device.is_cuda() ? host.pin_memory() : host;
+  if (keeper != nullptr) keeper->push_back(pinned);
+  return pinned.to(device, /*non_blocking=*/true);
 }
 
 at::Tensor sent_to(at::Device device, const std::vector<int64_t>& values, at::ScalarType dtype) {
   return sent_to(device, at::tensor(values, at::dtype(dtype)));
+}
+
+KeepSent::KeepSent(std::vector<at::Tensor>& kept) {
+  keeper = &kept;
+}
+KeepSent::~KeepSent() {
+  keeper = nullptr;
 }
 
 at::Tensor host_memory_of(at::Device device, at::IntArrayRef sizes, at::ScalarType dtype) {

@@ -18,6 +18,16 @@ at::Tensor sent_to(at::Device device, const at::Tensor& host);
 /// Small integers that the host has counted and a kernel needs.
 at::Tensor sent_to(at::Device device, const std::vector<int64_t>& values, at::ScalarType dtype);
 
+/// While it lives, what this thread sends from pinned memory is kept in `kept`: a captured copy reads it
+/// again at every replay.
+class KeepSent {
+ public:
+  explicit KeepSent(std::vector<at::Tensor>& kept);
+  ~KeepSent();
+  KeepSent(const KeepSent&) = delete;
+  KeepSent& operator=(const KeepSent&) = delete;
+};
+
 /// Host memory, not filled, that `device` reads and writes while this thread goes on: pinned for a GPU.
 at::Tensor host_memory_of(at::Device device, at::IntArrayRef sizes, at::ScalarType dtype);
 

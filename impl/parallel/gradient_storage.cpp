@@ -118,6 +118,12 @@ void GradientStorage::abandon() {
   zero();
 }
 
+void GradientStorage::assume_reduced() {
+  for (size_t unit = 0; unit < units_.size(); ++unit) {
+    for (const FsdpParam& param : layouts_[unit].params) units_[unit].current_written |= param.spec.trainable;
+  }
+}
+
 void GradientStorage::zero() {
   empty_ = true;
 }

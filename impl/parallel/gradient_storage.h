@@ -67,6 +67,10 @@ class GradientStorage {
   /// where it was not done, and waits.
   void offload(int unit);
 
+  /// Between begin() and end(), instead of rounds: all have run, on a device that was told so before (a CUDA
+  /// graph of them). Without peers.
+  void assume_reduced();
+
   /// All gradients are zero (no memory is touched: the next step overwrites).
   void zero();
   /// This rank's real elements of a gradient, float32, 1-D; the memory stays the same for ever. When empty()

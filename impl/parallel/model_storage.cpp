@@ -121,6 +121,10 @@ void ModelGradients::offload(int unit) {
   each(unit, [&](GradientStorage& storage) { storage.offload(unit); });
 }
 
+void ModelGradients::assume_reduced() {
+  for (auto& storage : storage_) storage->assume_reduced();
+}
+
 void ModelGradients::zero() {
   for (auto& storage : storage_) storage->zero();
 }

@@ -59,6 +59,7 @@ class ModelGradients {
   void reduce_replicas(int unit);
   void wait_replicas(int unit);
   void offload(int unit);
+  void assume_reduced();
   void zero();
   at::Tensor shard(int unit, size_t param) const;
   bool empty() const { return storage_[0]->empty(); }

@@ -166,6 +166,7 @@ TrainerOptions trainer_options(const Config& config) {
                                                  : Recompute::none;
   options.float8.recipe = kernels::parse_float8_recipe(config.text("float8.recipe_name"));
   if (config.has("float8.filter_fqns")) options.float8.filter_fqns = config.text_list("float8.filter_fqns");
+  options.graphs = config.flag("cuda.graphs");
   options.offload = config.flag("memory.offload");
   options.offload_activations = config.flag("memory.offload_activations");
   options.reshard = parse_reshard(config.text("memory.reshard_after_forward"));

@@ -50,6 +50,11 @@ void add_job_keys(Keys& keys) {
              "Memory of CPU tensors. caching: freed memory is kept and used again, for the whole process; "
              "system: LibTorch's own way."));
   keys.push_back(
+      flag("cuda.graphs", false,
+           "One GPU: forward and backward of a step are captured in a CUDA graph when a layout of "
+           "micro-batches comes for the second time, and replayed from then on. Not with experts or "
+           "offloading."));
+  keys.push_back(
       real("timeout", "600", 0.001, 1e6,
            "Seconds after which a collective that cannot finish ends with an error naming the missing "
            "ranks."));

@@ -12,6 +12,7 @@
 #include "kernels/device_copy.h"
 #include "kernels/elementwise.h"
 #include "kernels/multi_tensor.h"
+#include "train/step_graphs.h"
 #include "train/trainer_impl.h"
 
 namespace tessera {
@@ -239,6 +240,53 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
   return out;
 }
 
+ExecutionInput Trainer::Impl::input_of(const LocalBatches& local, const StepTotals& totals,
+                                       int64_t denominator) const {
+  ExecutionInput input;
+  local.give_to(input);
+  describe_transfers(input);
+  input.loss_scale = denominator > 0 ? 1.0 / static_cast<double>(denominator) : 0.0;
+  if (totals.document_tokens > 0) {
+    input.token_scale = input.loss_scale * static_cast<double>(totals.label_tokens) /
+                        static_cast<double>(totals.document_tokens);
+  }
+  input.loss_chunk = options.loss_chunk;
+  input.recompute = options.recompute;
+  input.offload_activations = options.offload_activations;
+  return input;
+}
+
+bool Trainer::Impl::run_captured(const std::vector<PackedBatch>& microbatches, const StepTotals& totals) {
+  const GraphKey key = graph_key(microbatches);
+  const StepGraphs::Turn turn = graphs->turn(key);
+  if (turn == StepGraphs::Turn::eager) return false;
+  const auto count = static_cast<int64_t>(microbatches.size());
+  model->gradients().begin(options.defer_gradient_sync && count > 1);
+  StepGraphs::Graph& graph = graphs->graph(key);
+  if (turn == StepGraphs::Turn::capture) {
+    graph.local = local_batches(microbatches);
+    const Program& program = step_program(count, false);
+    graph.work = graphs->engine().capture([this, &graph, &program, totals] {
+      const KeepSent keep(graph.sent);
+      graph.loss_sum = executor->run(program, input_of(graph.local, totals, totals.label_tokens)).loss_sum;
+    });
+  } else {
+    const LocalBatches fresh = local_batches(microbatches);
+    for (size_t mb = 0; mb < fresh.batches.size(); ++mb) {
+      if (fresh.batches[mb].tokens_count() == 0) continue;
+      graph.local.batches[mb].tokens.copy_(fresh.batches[mb].tokens);
+      graph.local.batches[mb].labels.copy_(fresh.batches[mb].labels);
+      graph.local.batches[mb].position_ids.copy_(fresh.batches[mb].position_ids);
+    }
+  }
+  graph.work->replay();
+  model->gradients().assume_reduced();
+  model->gradients().end();
+  gradients_readable = true;
+  sum_loss_and_norm(graph.loss_sum, true);
+  return true;
+}
+
 StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches, bool update,
                                     int64_t loss_denominator) {
   const Clock::time_point start = Clock::now();
@@ -251,18 +299,14 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   loss_sum = 0;
   grad_norm = 0;
 
-  const LocalBatches local = local_batches(microbatches);
-  ExecutionInput input;
-  local.give_to(input);
-  describe_transfers(input);
-  input.loss_scale = denominator > 0 ? 1.0 / static_cast<double>(denominator) : 0.0;
-  if (totals.document_tokens > 0) {
-    input.token_scale = input.loss_scale * static_cast<double>(totals.label_tokens) /
-                        static_cast<double>(totals.document_tokens);
+  if (update && graphs && loss_denominator == 0 && model->gradients().empty() &&
+      run_captured(microbatches, totals)) {
+    update_weights();
+    model->gradients().zero();
+    return metrics(totals, seconds_since(start));
   }
-  input.loss_chunk = options.loss_chunk;
-  input.recompute = options.recompute;
-  input.offload_activations = options.offload_activations;
+  const LocalBatches local = local_batches(microbatches);
+  ExecutionInput input = input_of(local, totals, denominator);
   input.grad_norm = [&](const at::Tensor& local_loss) {
     model->gradients().end();
     gradients_readable = true;

@@ -6,6 +6,7 @@
 #include "nn/decoder_layer.h"
 #include "parallel/initialize.h"
 #include "schedule/checker.h"
+#include "train/step_graphs.h"
 #include "train/step_program.h"
 #include "train/trainer_impl.h"
 
@@ -56,6 +57,15 @@ void use_float8(std::vector<std::unique_ptr<Unit>>& units, const Float8Options& 
                 kernels::kFloat8Multiple, " and a name that float8.filter_fqns leaves");
 }
 
+std::unique_ptr<StepGraphs> make_graphs(const DeviceMesh& mesh, const ModelConfig& config,
+                                        const TrainerOptions& options) {
+  const at::Device device = device_of(*mesh.world());
+  const std::string obstacle = graph_obstacle(options, config, mesh.world()->size(), device);
+  TESSERA_CHECK(obstacle.empty(), unsupported, "cuda.graphs=true does not go with ", obstacle);
+  return std::make_unique<StepGraphs>(options.graph_engine ? options.graph_engine
+                                                           : cuda_graph_engine(device));
+}
+
 }  // namespace
 
 Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::string& checkpoint,
@@ -94,6 +104,7 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   loads = std::make_unique<ExpertLoads>(*model, config.moe.experts,
                                         !options.experts.split_width || mesh->index("tp") == 0);
   executor = std::make_unique<Executor>(*model);
+  if (options.graphs) graphs = make_graphs(*mesh, config, options);
   traits = executor->traits();
   if (checkpoint.empty()) {
     initialize(*model, options.seed);
@@ -103,6 +114,8 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
     load_weights(*model, checkpoint);
   }
 }
+
+Trainer::Impl::~Impl() = default;
 
 StepOptions Trainer::Impl::options_of_step(int64_t microbatches, bool update) const {
   return step_options(options, mesh->layout(), traits, microbatches, update);

@@ -29,6 +29,8 @@ struct PrecisionOptions {
   at::ScalarType master = at::kFloat;    ///< what the optimizer trains
 };
 
+class GraphEngine;
+
 /// Linear layers of decoder layers in float8 (kernels/float8.h): not the head, embeddings, routers or routed
 /// experts.
 struct Float8Options {
@@ -53,7 +55,9 @@ struct TrainerOptions {
   Float8Options float8;
   Recompute recompute = Recompute::none;
   bool offload = false;  ///< on a device: sharded weights, gradients and optimizer state on the host
-  bool offload_activations = false;  ///< on a device: what backwards need waits on the host
+  bool graphs = false;   ///< CUDA graphs of forward and backward (train/step_graphs.h)
+  std::shared_ptr<GraphEngine> graph_engine;  ///< null: CUDA's (tests)
+  bool offload_activations = false;           ///< on a device: what backwards need waits on the host
   ReshardPolicy reshard;
   UnitPolicy units;
   int64_t prefetch = 1;             ///< gathers in flight ahead of the compute

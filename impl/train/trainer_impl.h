@@ -39,7 +39,10 @@ struct LocalBatches {
   void give_to(ExecutionInput& input) const;
 };
 
+class StepGraphs;
+
 struct Trainer::Impl {
+  ~Impl();
   Impl(DeviceMeshPtr mesh, const ModelConfig& config, const std::string& checkpoint,
        const TrainerOptions& options);
 
@@ -55,6 +58,9 @@ struct Trainer::Impl {
   // step.cpp: training and evaluation.
   StepMetrics run_step(const std::vector<PackedBatch>& microbatches, bool update, int64_t loss_denominator);
   StepMetrics update_alone();
+  /// Forward and backward of all micro-batches by a graph; false where this step is to be run as it is.
+  bool run_captured(const std::vector<PackedBatch>& microbatches, const StepTotals& totals);
+  ExecutionInput input_of(const LocalBatches& local, const StepTotals& totals, int64_t denominator) const;
   EvalMetrics evaluate(const std::vector<PackedBatch>& microbatches);
   StepTotals agree_on(const std::vector<PackedBatch>& microbatches);
   bool differs_in_model_group(double digest);
@@ -110,6 +116,7 @@ struct Trainer::Impl {
   std::unique_ptr<ExpertLoads> loads;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<StepGraphs> graphs;  ///< null without cuda.graphs
   std::vector<UnitTraits> traits;
   std::map<std::pair<int64_t, bool>, Program> programs;  ///< by micro-batches and whether they update
 

@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "kernels/cuda/varlen_plan.h"
+#include "kernels/device_copy.h"
 
 namespace tessera::kernels {
 namespace {
@@ -34,7 +35,7 @@ Boundaries boundaries_of(const VarlenCall& call, const at::Tensor& where) {
   auto* to = host.mutable_data_ptr<int32_t>();
   std::memcpy(to, call.cu_q.data(), bytes);
   std::memcpy(to + n, call.cu_k.data(), bytes);
-  const at::Tensor both = host.to(where.device(), at::kInt, /*non_blocking=*/true);
+  const at::Tensor both = sent_to(where.device(), host);
   return {both.select(0, 0), both.select(0, 1)};
 }
 
