@@ -156,9 +156,10 @@ end
 end
 
 @testset "an interruption ends all ranks" begin
-    ended = Ref(0)
+    running, ended = Ref(0), Ref(0)
     caller = @async run_ranks(2, ONE_THREAD) do world
         mesh = Mesh(world)
+        running[] += 1
         try
             while true
                 barrier(mesh, "dp")
@@ -168,7 +169,7 @@ end
             ended[] += 1
         end
     end
-    sleep(0.2)
+    @test Tessera.poll_until(() -> running[] == 2, 60)
     schedule(caller, InterruptException(); error = true)
     @test_throws Exception wait(caller)
     @test caller.exception isa InterruptException && ended[] == 2

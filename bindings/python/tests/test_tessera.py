@@ -211,9 +211,11 @@ class Jobs(unittest.TestCase):
             running.wait()
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Thread(target=interrupt).start()
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with self.assertRaises(KeyboardInterrupt):
             tessera.run_ranks(2, work, **ONE_THREAD)
+        interrupting.join()
         self.assertEqual(threading.active_count(), 1)
 
     def test_a_step_is_its_parts(self):
