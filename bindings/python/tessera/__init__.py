@@ -291,17 +291,19 @@ def run_ranks(size, work, config=None, **options):
 
     worlds = World.threads(size, config, **options)
     threads = [threading.Thread(target=run, args=(world,)) for world in worlds]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except BaseException as interruption:  # a signal, such as Ctrl-C: the interpreter would wait for the ranks all the same
         for world in worlds:
             with contextlib.suppress(ValueError):  # closed: its rank has ended
                 world.abort(f"interrupted: {type(interruption).__name__}")
-        for thread in threads:
-            thread.join()
+        for thread, world in zip(threads, worlds):
+            if thread.is_alive():
+                thread.join()
+            world.close()
         raise
     for failure in failures:
         if not (isinstance(failure, Error) and failure.code == capi.E_PEER_FAILED):

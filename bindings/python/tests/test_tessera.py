@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 import tessera
@@ -216,6 +217,9 @@ class Jobs(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             tessera.run_ranks(2, work, **ONE_THREAD)
         interrupting.join()
+        deadline = time.monotonic() + 20
+        while threading.active_count() > 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.assertEqual(threading.active_count(), 1)
 
     def test_a_step_is_its_parts(self):
