@@ -55,6 +55,15 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
+int64_t preferred_rows(const at::Tensor& like, int64_t rows) {
+  const bool onednn = like.is_cpu() && (like.scalar_type() == at::kBFloat16 ||
+                                        (like.scalar_type() == at::kFloat && slow_mkl()));
+  if (!onednn || rows <= 8) return rows;
+  int64_t step = 8;
+  while (step * 16 <= rows) step *= 2;
+  return (rows + step - 1) / step * step;
+}
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   TESSERA_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), argument, "linear: x ",
                 x.sizes(), " does not fit weight ", weight.sizes());

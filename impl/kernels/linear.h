@@ -6,6 +6,12 @@
 
 namespace tessera::kernels {
 
+/// The number of rows, at least `rows`, with which the products of a linear layer on x like `like` cost the
+/// least. oneDNN makes a kernel for each new shape, which for a few hundred rows costs more than the product:
+/// callers whose numbers of rows differ from call to call round up, by an eighth at most beyond 64, and so
+/// meet few shapes.
+int64_t preferred_rows(const at::Tensor& like, int64_t rows);
+
 /// y [T, out] = x [T, in] Wᵀ (+ bias [out]); weight [out, in].
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 

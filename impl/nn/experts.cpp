@@ -1,4 +1,5 @@
-// The experts' products, one expert after the other or all at once.
+// The experts' products: on a device all at once, on the CPU side by side on the threads when experts are many, else one
+// after the other.
 #include "nn/experts.h"
 
 #include <ATen/ops/_grouped_mm.h>
@@ -6,11 +7,14 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mv.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/error.h"
 #include "kernels/device_copy.h"
 #include "kernels/expert_rows.h"
+#include "kernels/linear.h"
+#include "kernels/side_by_side.h"
 
 namespace tessera {
 namespace {
@@ -79,6 +83,11 @@ at::Tensor row_ends(const std::vector<int64_t>& expert_rows, at::Device device) 
   std::vector<int64_t> ends(expert_rows.size());
   std::partial_sum(expert_rows.begin(), expert_rows.end(), ends.begin());
   return sent_to(device, ends, at::kInt);
+}
+
+// What side_by_side is told of each expert: on a device their products follow each other on one queue.
+std::vector<int64_t> costs(const at::Tensor& rows, const std::vector<int64_t>& expert_rows) {
+  return rows.is_cpu() ? expert_rows : std::vector<int64_t>(expert_rows.size(), 0);
 }
 
 }  // namespace
@@ -175,66 +184,139 @@ Experts::Gradients Experts::backward_grouped(const at::Tensor& drows, const at::
   return out;
 }
 
+// Each expert works on a window of rows: its own, rounded up to a number that products like, so that a few of
+// its neighbours' may be among them. Their results are dropped, and they are zero wherever a sum goes over
+// rows.
+struct Experts::Window {
+  int64_t first = 0;  ///< of the expert's rows
+  int64_t count = 0;
+  int64_t begin = 0;  ///< of the window
+  int64_t size = 0;
+
+  at::Tensor of(const at::Tensor& rows) const { return rows.narrow(0, begin, size); }
+  /// The expert's rows of all, and of a tensor over the window.
+  at::Tensor own(const at::Tensor& rows) const { return rows.narrow(0, first, count); }
+  at::Tensor inside(const at::Tensor& window) const { return window.narrow(0, first - begin, count); }
+  void clear_outside(const at::Tensor& window) const {
+    const int64_t before = first - begin;
+    if (before > 0) window.narrow(0, 0, before).zero_();
+    if (before + count < size) window.narrow(0, before + count, size - before - count).zero_();
+  }
+};
+
+std::vector<Experts::Window> Experts::windows(const at::Tensor& rows,
+                                              const std::vector<int64_t>& expert_rows) {
+  std::vector<Window> list;
+  int64_t first = 0;
+  for (const int64_t count : expert_rows) {
+    const int64_t size = std::min(kernels::preferred_rows(rows, count), rows.size(0));
+    list.push_back({first, count, std::min(first, rows.size(0) - size), size});
+    first += count;
+  }
+  return list;
+}
+
 at::Tensor Experts::forward(const std::vector<at::Tensor>& weights, const at::Tensor& rows,
                             const std::vector<int64_t>& expert_rows, Saved& saved,
                             Recompute recompute) const {
   if (groups(rows)) return forward_grouped(rows, expert_rows, saved, recompute);
   at::Tensor results = at::empty_like(rows);
-  int64_t first = 0;
-  for (size_t e = 0; e < expert_rows.size(); ++e) {
-    const int64_t count = expert_rows[e];
-    if (count == 0) continue;
-    const std::vector<at::Tensor> projected = own(e).gate_up.forward(weights, rows.narrow(0, first, count));
+  const std::vector<Window> all = windows(rows, expert_rows);
+  std::vector<Kept> kept(all.size());
+  kernels::side_by_side(costs(rows, expert_rows), [&](size_t e) {
+    const Window& window = all[e];
+    if (window.count == 0) return;
+    const std::vector<at::Tensor> projected = own(e).gate_up.forward(weights, window.of(rows));
     const at::Tensor activation = kernels::gated(spec_.activation, projected[0], projected[1]);
-    results.narrow(0, first, count).copy_(own(e).down.forward(weights, activation, spec_.carries_bias));
-    saved.push(projected[0]);
-    saved.push(projected[1]);
-    if (recompute == Recompute::none) saved.push(activation);
-    first += count;
+    const at::Tensor output = own(e).down.forward(weights, activation, spec_.carries_bias);
+    window.own(results).copy_(window.inside(output));
+    kept[e] = {projected[0], projected[1], recompute == Recompute::none ? activation : at::Tensor()};
+  });
+  for (Kept& one : kept) {
+    if (!one.gate.defined()) continue;
+    saved.push(std::move(one.gate));
+    saved.push(std::move(one.up));
+    if (recompute == Recompute::none) saved.push(std::move(one.activation));
   }
   return results;
 }
 
+// The forward's stack, backwards.
+std::vector<Experts::Kept> Experts::pop(const std::vector<int64_t>& expert_rows, Saved& saved) {
+  std::vector<Kept> kept(expert_rows.size());
+  for (size_t e = expert_rows.size(); e-- > 0;) {
+    if (expert_rows[e] == 0) continue;
+    if (saved.recompute() == Recompute::none) kept[e].activation = saved.pop();
+    kept[e].up = saved.pop();
+    kept[e].gate = saved.pop();
+  }
+  return kept;
+}
+
 // With y = sum_j w_j f_j(x), the gradient of w_j is dy . f_j(x) = (dy W_down) . activation + dy . b_down, so
-// the experts' results need not be kept.
+// the experts' results need not be kept. The gradient of W_down sums w dy (x) activation: the weight goes to
+// the activation, which is this expert's alone and mostly the narrower.
 Experts::Gradients Experts::backward(const std::vector<at::Tensor>& weights, const at::Tensor& drows,
                                      const at::Tensor& factors, const at::Tensor& rows,
                                      const std::vector<int64_t>& expert_rows, Saved& saved,
                                      WeightGrads& grads) const {
   if (groups(rows)) return backward_grouped(drows, factors, rows, expert_rows, saved, grads);
   Gradients out{at::empty_like(rows), at::empty({rows.size(0)}, factors.options())};
-  int64_t first = rows.size(0);
-  for (size_t e = expert_rows.size(); e-- > 0;) {  // backwards: the forward's stack
+  const std::vector<Window> all = windows(rows, expert_rows);
+  std::vector<Kept> kept = pop(expert_rows, saved);
+  std::vector<std::vector<at::Tensor>> dprojected(all.size());
+  kernels::side_by_side(costs(rows, expert_rows), [&](size_t e) {
     const Expert& expert = own(e);
-    const int64_t count = expert_rows[e];
-    first -= count;
-    const at::Tensor input = rows.narrow(0, first, count);
-    const at::Tensor doutput = drows.narrow(0, first, count);
-    const at::Tensor dactivation = expert.down.grad_input(weights, doutput);
-    const std::vector<at::Tensor> dprojected = expert.gate_up.empty_grads(input);
-    at::Tensor activation = at::empty_like(dactivation);
-    if (count > 0) {
-      const bool kept = saved.recompute() == Recompute::none;
-      if (kept) activation = saved.pop();
-      const at::Tensor up = saved.pop();
-      const at::Tensor gate = saved.pop();
-      if (!kept) activation = kernels::gated(spec_.activation, gate, up);
-      const at::Tensor factor = factors.narrow(0, first, count);
-      const at::Tensor dweights = out.weights.narrow(0, first, count);
-      dweights.copy_(kernels::row_dots(dactivation, activation));
-      if (spec_.bias && spec_.carries_bias) {
-        const at::Tensor& bias = weights[expert.down.bias()];
-        dweights.add_(at::mv(doutput.to(at::kFloat), bias.to(at::kFloat)));
-      }
-      kernels::scale_rows(dactivation, factor);
-      kernels::scale_rows(doutput, factor);
-      kernels::gated_backward_out(spec_.activation, dactivation, gate, up, dprojected[0], dprojected[1], {});
-      out.rows.narrow(0, first, count).copy_(expert.gate_up.grad_input(weights, dprojected));
+    const Window& window = all[e];
+    dprojected[e] = expert.gate_up.empty_grads(window.of(rows));
+    at::Tensor& activation = kept[e].activation;
+    const at::Tensor dactivation = expert.down.grad_input(weights, window.of(drows));
+    if (window.count == 0) {
+      activation = dactivation;
+      return;
     }
-    expert.down.grad_weights(activation, doutput, grads);
-    expert.gate_up.grad_weights(input, dprojected, grads);
+    if (!activation.defined()) activation = kernels::gated(spec_.activation, kept[e].gate, kept[e].up);
+    const at::Tensor doutput = window.own(drows);
+    const at::Tensor own_activation = window.inside(activation);
+    const at::Tensor own_dactivation = window.inside(dactivation);
+    const at::Tensor factor = window.own(factors);
+    const at::Tensor dweights = window.own(out.weights);
+    dweights.copy_(kernels::row_dots(own_dactivation, own_activation));
+    if (spec_.bias && spec_.carries_bias) {
+      const at::Tensor& bias = weights[expert.down.bias()];
+      dweights.add_(at::mv(doutput.to(at::kFloat), bias.to(at::kFloat)));
+    }
+    kernels::scale_rows(own_dactivation, factor);
+    kernels::gated_backward_out(spec_.activation, own_dactivation, window.inside(kept[e].gate),
+                                window.inside(kept[e].up), window.inside(dprojected[e][0]),
+                                window.inside(dprojected[e][1]), {});
+    for (const at::Tensor& gradient : dprojected[e]) window.clear_outside(gradient);
+    window.own(out.rows).copy_(window.inside(expert.gate_up.grad_input(weights, dprojected[e])));
+    kernels::scale_rows(own_activation, factor);
+    window.clear_outside(activation);
+  });
+
+  std::vector<WeightGrads::Linear> products;
+  for (size_t e = 0; e < all.size(); ++e) {
+    const Expert& expert = own(e);
+    products.push_back({expert.down.weight(), kept[e].activation, all[e].of(drows)});
+    for (size_t i = 0; i < dprojected[e].size(); ++i) {
+      products.push_back({expert.gate_up.layers()[i].weight(), all[e].of(rows), dprojected[e][i]});
+    }
+    if (spec_.bias) add_bias_grads(e, all[e].own(drows), all[e].own(factors), dprojected[e], grads);
   }
+  grads.linears(products);
   return out;
+}
+
+void Experts::add_bias_grads(size_t e, const at::Tensor& doutput, const at::Tensor& factor,
+                             const std::vector<at::Tensor>& dprojected, WeightGrads& grads) const {
+  const at::Tensor weighted = doutput.clone();
+  kernels::scale_rows(weighted, factor);
+  grads.add(own(e).down.bias(), kernels::linear_grad_bias(weighted));
+  for (size_t i = 0; i < dprojected.size(); ++i) {
+    grads.add(own(e).gate_up.layers()[i].bias(), kernels::linear_grad_bias(dprojected[i]));
+  }
 }
 
 }  // namespace tessera

@@ -51,8 +51,8 @@ class Experts {
     at::Tensor rows;     ///< [R, H]
     at::Tensor weights;  ///< float32 [R]: of the routing weights; partial sums when widths are cut
   };
-  /// For the gradients drows [R, H] of results that were multiplied by factors float32 [R]. Overwrites drows,
-  /// which weight gradients may go on reading. Experts without a row get zero gradients, not none.
+  /// For the gradients drows [R, H] of results that were multiplied by factors float32 [R]. May
+  /// overwrite drows; weight gradients may go on reading rows and drows. Experts without a row get zero gradients, not none.
   Gradients backward(const std::vector<at::Tensor>& weights, const at::Tensor& drows,
                      const at::Tensor& factors, const at::Tensor& rows,
                      const std::vector<int64_t>& expert_rows, Saved& saved, WeightGrads& grads) const;
@@ -74,6 +74,14 @@ class Experts {
   Projections halves(const at::Tensor& gate_up) const;
   Expert& own(size_t e) { return experts_[spec_.placement.first() + e]; }
   const Expert& own(size_t e) const { return experts_[spec_.placement.first() + e]; }
+  struct Window;
+  struct Kept {
+    at::Tensor gate, up, activation;  ///< over the expert's window
+  };
+  static std::vector<Window> windows(const at::Tensor& rows, const std::vector<int64_t>& expert_rows);
+  static std::vector<Kept> pop(const std::vector<int64_t>& expert_rows, Saved& saved);
+  void add_bias_grads(size_t e, const at::Tensor& doutput, const at::Tensor& factor,
+                      const std::vector<at::Tensor>& dprojected, WeightGrads& grads) const;
   size_t own_count() const { return static_cast<size_t>(spec_.placement.local()); }
 
   ExpertsSpec spec_;

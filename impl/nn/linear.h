@@ -79,6 +79,7 @@ class LinearGroup {
   void bind(const std::vector<at::Tensor>& weights);
   void unbind();
   std::vector<Linear>& layers() { return layers_; }
+  const std::vector<Linear>& layers() const { return layers_; }
   bool merged() const { return merged_weight_.defined(); }
   const at::Tensor& merged_weight() const { return merged_weight_; }
 

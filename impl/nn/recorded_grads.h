@@ -15,6 +15,9 @@ class RecordedGrads final : public WeightGrads {
   void linear(int weight, const at::Tensor& x, const at::Tensor& dy) override {
     steps_.push_back([=](WeightGrads& grads) { grads.linear(weight, x, dy); });
   }
+  void linears(const std::vector<Linear>& list) override {
+    steps_.push_back([=](WeightGrads& grads) { grads.linears(list); });
+  }
   void add(int weight, const at::Tensor& grad) override {
     steps_.push_back([=](WeightGrads& grads) { grads.add(weight, grad); });
   }

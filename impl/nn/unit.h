@@ -49,10 +49,21 @@ class Saved {
 /// ones add.
 class WeightGrads {
  public:
+  /// The operands of one linear().
+  struct Linear {
+    int weight;
+    at::Tensor x;
+    at::Tensor dy;
+  };
+
   virtual ~WeightGrads() = default;
   /// dW = dyᵀ x for a linear layer: x [T, in], dy [T, out]. May be kept for later (backward_weight of
   /// zero-bubble schedules), so the tensors must not be overwritten.
   virtual void linear(int weight, const at::Tensor& x, const at::Tensor& dy) = 0;
+  /// linear() of many weights, each once: they may be formed side by side.
+  virtual void linears(const std::vector<Linear>& list) {
+    for (const Linear& one : list) linear(one.weight, one.x, one.dy);
+  }
   /// A gradient that is already formed (norm weights, biases, embeddings).
   virtual void add(int weight, const at::Tensor& grad) = 0;
   /// A gradient that `form` makes, perhaps later; what it holds on to must not be overwritten.

@@ -22,6 +22,7 @@ class UnitGrads final : public WeightGrads {
       : storage_(storage), targets_(std::move(targets)) {}
 
   void linear(int weight, const at::Tensor& x, const at::Tensor& dy) override;
+  void linears(const std::vector<Linear>& list) override;
   void add(int weight, const at::Tensor& grad) override;
   void add_formed(int weight, const std::function<at::Tensor()>& form) override;
   void add_rows(int weight, const at::Tensor& rows, const at::Tensor& dy) override;
