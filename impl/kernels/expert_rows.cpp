@@ -12,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "core/error.h"
@@ -20,6 +21,8 @@
 
 namespace tessera::kernels {
 namespace {
+
+constexpr int64_t kNowhere = std::numeric_limits<int64_t>::max();  // where a sort puts -1: behind all experts
 
 template <class Function>
 void by_float_type(at::ScalarType dtype, const char* name, const Function& function) {
@@ -43,8 +46,8 @@ ExpertCounts count_on_device(const at::Tensor& sorted, int64_t first, int64_t co
   const int64_t* at = host.const_data_ptr<int64_t>();
   if (pairs > 0) {
     const int64_t least = at[count + 1], most = at[count + 2];
-    TESSERA_CHECK(least >= 0 && most < all, argument, "order_by_expert: expert ", least < 0 ? least : most,
-                  " of ", all);
+    TESSERA_CHECK(least >= 0 && (most < all || most == kNowhere), argument, "order_by_expert: expert ",
+                  least < 0 ? least : most, " of ", all);
   }
   ExpertCounts result;
   result.before = at[0];
@@ -55,7 +58,9 @@ ExpertCounts count_on_device(const at::Tensor& sorted, int64_t first, int64_t co
 /// The same order by a sort on the device.
 ExpertOrder order_on_device(const at::Tensor& experts, int64_t first, int64_t count, int64_t all,
                             const ExpertCounts* known) {
-  const auto [sorted, order] = at::sort(experts.reshape({-1}), std::optional<bool>(true), /*dim=*/0);
+  const at::Tensor flat = experts.reshape({-1});
+  const auto [sorted, order] =
+      at::sort(flat.masked_fill(flat.eq(-1), kNowhere), std::optional<bool>(true), /*dim=*/0);
   ExpertCounts counted = known ? *known : count_on_device(sorted, first, count, all);
   ExpertOrder result;
   result.counts = std::move(counted.counts);
@@ -94,9 +99,9 @@ ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t co
   ExpertOrder order;
   order.counts.assign(count, 0);
   for (int64_t p = 0; p < pairs; ++p) {
-    TESSERA_CHECK(expert[p] >= 0 && expert[p] < all, argument, "order_by_expert: expert ", expert[p], " of ",
+    TESSERA_CHECK(expert[p] >= -1 && expert[p] < all, argument, "order_by_expert: expert ", expert[p], " of ",
                   all);
-    if (expert[p] < first) ++order.before;
+    if (expert[p] >= 0 && expert[p] < first) ++order.before;
     if (expert[p] >= first && expert[p] < first + count) ++order.counts[expert[p] - first];
   }
   // Counting sort: stable, so tokens rise within an expert.

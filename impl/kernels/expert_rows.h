@@ -27,7 +27,8 @@ struct ExpertCounts {
 };
 
 /// Sorts experts [T, k] (int64). On a device it waits for the counts, which decide the shapes of all that
-/// follows, unless they are `known`. Errors (argument): an expert outside [0, all).
+/// follows, unless they are `known`. A pair with -1 goes nowhere. Errors (argument): an expert outside [-1,
+/// all).
 ExpertOrder order_by_expert(const at::Tensor& experts, int64_t first, int64_t count, int64_t all,
                             const ExpertCounts* known = nullptr);
 

@@ -35,7 +35,8 @@ DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& sp
                       spec.sequence_parallel, spec.norm_gain),
       mlp_norm_(prefix + (spec.sandwich_norms ? ".pre_feedforward_layernorm" : ".post_attention_layernorm"),
                 spec.attention.hidden, spec.norm_eps, params_, spec.sequence_parallel, spec.norm_gain),
-      meets_peers_(spec.moe.has_value() && parallel.experts.size > 1) {
+      meets_peers_(spec.moe.has_value() &&
+                   (parallel.experts.size > 1 || parallel.experts.everyone != nullptr)) {
   if (!spec.sandwich_norms) return;
   const auto add_norm = [&](std::optional<RmsNorm>& norm, const char* name) {
     norm.emplace(prefix + name, spec.attention.hidden, spec.norm_eps, params_, spec.sequence_parallel,

@@ -89,7 +89,7 @@ class AllToAllDispatch final : public ExpertDispatch {
   }
 
   at::Tensor collect_pairs(const ExpertRoute& route, const at::Tensor& rows) const override {
-    at::Tensor pairs = at::empty(route.order.positions.sizes(), rows.options());
+    at::Tensor pairs = at::zeros(route.order.positions.sizes(), rows.options());
     pairs.view({-1}).index_copy_(0, route.order.choices, from_experts(route, rows));
     return pairs;
   }

@@ -59,9 +59,9 @@ class ExpertDispatch {
 
   /// True when nothing leaves this rank: rows can be had again for no more than a copy.
   virtual bool local() const = 0;
-  /// Routes experts int64 [T, k]. `counts` undefined: the ranks tell each other how many rows go where, which
-  /// is written to it as a tensor in host memory; given what an earlier call wrote, nothing is exchanged and
-  /// no device waited for.
+  /// Routes experts int64 [T, k], -1 for pairs that go nowhere. `counts` undefined: the ranks tell each other
+  /// how many rows go where, which is written to it as a tensor in host memory; given what an earlier call
+  /// wrote, nothing is exchanged and no device waited for.
   virtual ExpertRoute plan(const at::Tensor& experts, at::Tensor& counts) const = 0;
   /// Values [T, H] of tokens -> [rows, H] at this rank's experts.
   at::Tensor dispatch(const ExpertRoute& route, const at::Tensor& values) const {
@@ -73,7 +73,7 @@ class ExpertDispatch {
   /// -> [T, H].
   virtual at::Tensor collect(const ExpertRoute& route, const at::Tensor& rows,
                              const at::Tensor& weights) const = 0;
-  /// One number per pair, float32 [T, k] -> [rows], and back.
+  /// One number per pair, float32 [T, k] -> [rows], and back: 0 for pairs that went nowhere.
   virtual at::Tensor dispatch_pairs(const ExpertRoute& route, const at::Tensor& pairs) const = 0;
   virtual at::Tensor collect_pairs(const ExpertRoute& route, const at::Tensor& rows) const = 0;
 };

@@ -1,5 +1,5 @@
-// The experts' products: on a device all at once, on the CPU side by side on the threads when experts are many, else one
-// after the other.
+// The experts' products: on a device all at once, on the CPU side by side on the threads when experts are
+// many, else one after the other.
 #include "nn/experts.h"
 
 #include <ATen/ops/_grouped_mm.h>

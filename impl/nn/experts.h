@@ -52,7 +52,8 @@ class Experts {
     at::Tensor weights;  ///< float32 [R]: of the routing weights; partial sums when widths are cut
   };
   /// For the gradients drows [R, H] of results that were multiplied by factors float32 [R]. May
-  /// overwrite drows; weight gradients may go on reading rows and drows. Experts without a row get zero gradients, not none.
+  /// overwrite drows; weight gradients may go on reading rows and drows. Experts without a row get zero
+  /// gradients, not none.
   Gradients backward(const std::vector<at::Tensor>& weights, const at::Tensor& drows,
                      const at::Tensor& factors, const at::Tensor& rows,
                      const std::vector<int64_t>& expert_rows, Saved& saved, WeightGrads& grads) const;

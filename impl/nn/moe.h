@@ -22,6 +22,10 @@ struct MoeSpec {
   std::string shared_name = "shared_experts";
 };
 
+/// With a capacity (capacity_factor c > 0) an expert takes ceil(c k T / E) of the T tokens of a whole
+/// micro-batch, over cp and tp: those that give it the largest weights, of equals the first. What a token
+/// loses is made up by its other experts (kernels/capacity.h); a token without any passes by. Only where
+/// Microbatch::whole_tokens is given: in training.
 class Moe : public FeedForward {
  public:
   /// Appends its parameters to `params`: router, experts by number, shared expert. Errors (argument): ep that
@@ -45,6 +49,10 @@ class Moe : public FeedForward {
     load_.bring_home();
     return std::exchange(load_, {});
   }
+  /// Counts the choices of forwards too, from begin_census on. For Router::expect.
+  void begin_census() { census_.emplace(); }
+  RouterLoad end_census();
+  void expect(at::Tensor totals) { router_.expect(std::move(totals)); }
   /// The router's, among the unit's parameters; -1: there is none.
   int selection_bias() const { return router_.selection_bias(); }
 
@@ -52,10 +60,16 @@ class Moe : public FeedForward {
   /// Which rows of a micro-batch this rank routes.
   struct Share {
     int64_t rows = 0;    ///< it holds, padding included
+    int64_t first = 0;   ///< of them, in the batch
     int64_t routed = 0;  ///< the first so many of them, unless `picked` lists others
+    at::Tensor tokens;   ///< those in the batch, int64 [routed] on the cpu, or undefined
     at::Tensor picked;   ///< int64 [routed], or undefined
   };
   Share share_of(const Microbatch& mb) const;
+  bool limited(const Microbatch& mb) const { return capacity_factor_ > 0 && mb.whole_tokens >= 0; }
+  /// The experts of the routed rows, -1 for what is beyond their capacity. Collective over the ranks of the
+  /// micro-batch.
+  at::Tensor within_capacity(const kernels::Routing& routing, const Microbatch& mb, const Share& share) const;
   /// The routed rows [routed, H] of what is [rows, H] outside, and the way back.
   at::Tensor routed_rows(const at::Tensor& x, const Microbatch& mb, const Share& share) const;
   at::Tensor outside_rows(const at::Tensor& routed, const Microbatch& mb, const Share& share) const;
@@ -67,7 +81,11 @@ class Moe : public FeedForward {
   Experts experts_;
   ExpertDispatchPtr dispatch_;
   std::optional<Mlp> shared_;
+  double capacity_factor_;
+  GroupPtr sharers_;  ///< ExpertContext::sharers
+  int64_t experts_count_;
   mutable RouterLoad load_;
+  mutable std::optional<RouterLoad> census_;
 };
 
 }  // namespace tessera

@@ -56,20 +56,31 @@ kernels::Routing Router::forward(const std::vector<at::Tensor>& weights, const a
   return kernels::route(logits(weights, x), spec_.options, bias);
 }
 
+void Router::sum_counts(const at::Tensor& totals) const {
+  const GroupPtr& group = losses_.global ? losses_.everyone : losses_.sharers;
+  if (group) group->all_reduce({totals}, ReduceOp::sum)->wait();
+}
+
+at::Tensor Router::count(const kernels::Routing& routing) const {
+  const at::Tensor totals = at::zeros({spec_.experts + 1}, at::dtype(at::kDouble));
+  auto* total = totals.mutable_data_ptr<double>();
+  const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
+  for (int64_t p = 0; p < routing.experts.numel(); ++p) total[chosen[p]] += 1;
+  total[spec_.experts] = static_cast<double>(routing.experts.size(0));
+  sum_counts(totals);
+  return totals;
+}
+
 // The gradient of the scores by the balance loss. With n_e the pairs of expert e among the T tokens of the
 // micro-batch, the loss is E sum_e (n_e / T) (sum_t s_te / T), and counts for T of the step's tokens: the
-// gradient of s_te is E n_e / T of the step's share of one token. n_e itself has no gradient.
+// gradient of s_te is E n_e / T of the step's share of one token. n_e itself has no gradient. Over the whole
+// step n_e and T are the step's, and the rest is the same.
 at::Tensor Router::loss_gradient(const kernels::Routing& routing, const Microbatch& mb,
                                  RouterLoad& load) const {
   const int64_t tokens = routing.scores.size(0);
   const int64_t experts = spec_.experts;
-  const at::Tensor totals = at::zeros({experts + 1}, at::dtype(at::kDouble));
-  auto* total = totals.mutable_data_ptr<double>();
-  const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
-  for (int64_t p = 0; p < routing.experts.numel(); ++p) total[chosen[p]] += 1;
-  total[experts] = static_cast<double>(tokens);
-  if (losses_.sharers) losses_.sharers->all_reduce({totals}, ReduceOp::sum)->wait();
-
+  const at::Tensor totals = totals_.defined() ? totals_ : count(routing);
+  const double* total = totals.const_data_ptr<double>();
   const double all_tokens = total[experts];
   at::Tensor gradient = at::empty(routing.scores.sizes(), routing.scores.options());
   if (tokens == 0) return gradient;
@@ -92,8 +103,13 @@ at::Tensor Router::loss_gradient_there(const kernels::Routing& routing, const Mi
                                        const at::Tensor& counts, RouterLoad& load) const {
   const int64_t tokens = routing.scores.size(0);
   const int64_t experts = spec_.experts;
-  const at::Tensor total = at::cat({counts, at::full({1}, static_cast<double>(tokens), counts.options())});
-  if (losses_.sharers) losses_.sharers->all_reduce({total}, ReduceOp::sum)->wait();
+  at::Tensor total;
+  if (totals_.defined()) {
+    total = sent_to(counts.device(), totals_);
+  } else {
+    total = at::cat({counts, at::full({1}, static_cast<double>(tokens), counts.options())});
+    sum_counts(total);
+  }
   if (tokens == 0) return at::empty(routing.scores.sizes(), routing.scores.options());
   const at::Tensor share =
       total.narrow(0, 0, experts) / total.narrow(0, experts, 1) * static_cast<double>(experts);
@@ -110,6 +126,13 @@ void Router::add_z_gradient_there(const at::Tensor& dlogits, const at::Tensor& l
   load.on_device.select(0, spec_.experts + 1).add_(at::sum(lse * lse, at::kDouble));
   const at::Tensor gradient = at::softmax(logits, -1).mul_(lse).mul_(2 * losses_.z * mb.token_scale);
   at::Tensor(dlogits).add_(gradient);
+}
+
+void RouterLoad::add(const at::Tensor& chosen, int64_t experts) {
+  counts.resize(experts, 0);
+  tokens += chosen.size(0);
+  const int64_t* expert = chosen.const_data_ptr<int64_t>();
+  for (int64_t p = 0; p < chosen.numel(); ++p) ++counts[expert[p]];
 }
 
 void RouterLoad::bring_home() {
@@ -146,15 +169,13 @@ void Router::add_z_gradient(const at::Tensor& dlogits, const at::Tensor& logits,
 at::Tensor Router::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dweights,
                             const kernels::Routing& routing, const at::Tensor& x, const Microbatch& mb,
                             RouterLoad& load, WeightGrads& grads) const {
-  load.tokens += routing.experts.size(0);
   const bool on_host = routing.experts.is_cpu();
   at::Tensor dscores;
   if (on_host) {
-    load.counts.resize(spec_.experts, 0);
-    const int64_t* chosen = routing.experts.const_data_ptr<int64_t>();
-    for (int64_t p = 0; p < routing.experts.numel(); ++p) ++load.counts[chosen[p]];
+    load.add(routing.experts, spec_.experts);
     if (losses_.balance != 0) dscores = loss_gradient(routing, mb, load);
   } else {
+    load.tokens += routing.experts.size(0);
     const auto f64 = routing.scores.options().dtype(at::kDouble);
     if (!load.on_device.defined()) load.on_device = at::zeros({spec_.experts + 2}, f64);
     const at::Tensor chosen = at::zeros_like(routing.scores).scatter_(1, routing.experts, 1);

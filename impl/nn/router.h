@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/routing.h"
@@ -36,6 +37,8 @@ struct RouterLoad {
   /// for it.
   at::Tensor on_device;
 
+  /// Counts the choices int64 [T, k] of some tokens, on the cpu.
+  void add(const at::Tensor& chosen, int64_t experts);
   /// Adds what is on the device to the rest. Waits for the device.
   void bring_home();
 };
@@ -48,6 +51,11 @@ struct RouterLosses {
   double z = 0;  ///< of the mean over tokens of logsumexp(logits)^2 (ST-MoE: Zoph et al., 2022)
   /// The ranks that have parts of one micro-batch; null: one.
   GroupPtr sharers;
+  /// The balance loss is formed over all tokens of the step in place of a micro-batch's. `everyone`: the
+  /// ranks that have them; null: one. A step of several micro-batches is told the counts beforehand
+  /// (Router::expect).
+  bool global = false;
+  GroupPtr everyone;
 };
 
 class Router {
@@ -57,17 +65,24 @@ class Router {
          std::vector<ParamSpec>& params);
 
   kernels::Routing forward(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
-  /// dx [T, H] for the gradients of the weights, float32 [T, k]. Collective over losses.sharers. Adds to
-  /// `load`.
+  /// dx [T, H] for the gradients of the weights, float32 [T, k]. Collective over losses.sharers, or over
+  /// losses.everyone. Adds to `load`.
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dweights,
                       const kernels::Routing& routing, const at::Tensor& x, const Microbatch& mb,
                       RouterLoad& load, WeightGrads& grads) const;
+
+  /// The pairs of each expert in the whole step, and then its tokens, float64 [E + 1]; undefined: backward
+  /// counts.
+  void expect(at::Tensor totals) { totals_ = std::move(totals); }
 
   /// Its place among the unit's parameters; -1: there is none.
   int selection_bias() const { return selection_bias_; }
 
  private:
   at::Tensor logits(const std::vector<at::Tensor>& weights, const at::Tensor& x) const;
+  /// Like expect()'s, of what the loss is over.
+  at::Tensor count(const kernels::Routing& routing) const;
+  void sum_counts(const at::Tensor& totals) const;
   at::Tensor loss_gradient(const kernels::Routing& routing, const Microbatch& mb, RouterLoad& load) const;
   at::Tensor loss_gradient_there(const kernels::Routing& routing, const Microbatch& mb,
                                  const at::Tensor& counts, RouterLoad& load) const;
@@ -80,6 +95,7 @@ class Router {
   RouterLosses losses_;
   Linear linear_;
   int selection_bias_ = -1;
+  at::Tensor totals_;
 };
 
 }  // namespace tessera

@@ -83,6 +83,11 @@ struct ExpertContext {
   double balance_loss = 0;              ///< coefficients of nn/router.h
   double z_loss = 0;
   GroupPtr sharers;  ///< ranks that have parts of one micro-batch; null for one
+  /// The balance loss is that of all tokens of a step, and `everyone` the ranks that have them (null for
+  /// one).
+  bool global_balance = false;
+  GroupPtr everyone;
+  double capacity_factor = 0;  ///< nn/moe.h; 0: experts take whatever comes
 };
 
 /// How a model is cut over the tp and ep axes, for those who build its units.
@@ -109,6 +114,11 @@ struct Microbatch {
   /// experts never see. In host memory, and again where the weights are.
   at::Tensor document_tokens;
   at::Tensor document_rows;
+  /// Where experts have a capacity: the tokens of the whole micro-batch, padding included, and the place
+  /// among them of each token of `batch` (int64 on the cpu, -1 for padding; undefined: the same). -1: they
+  /// have none.
+  int64_t whole_tokens = -1;
+  at::Tensor places;
   /// Rows of logits that the head forms at a time; 0: chosen from the vocabulary.
   int64_t loss_chunk = 0;
   /// Under context parallelism `batch` is this rank's part and attention goes through this; otherwise null.

@@ -64,6 +64,10 @@ struct Executor::Run {
         flow.mb.document_tokens = input.document_tokens[mb];
         flow.mb.document_rows = input.document_rows[mb];
       }
+      if (!input.whole_tokens.empty()) {
+        flow.mb.whole_tokens = input.whole_tokens[mb];
+        flow.mb.places = input.places[mb];
+      }
       flow.mb.loss_chunk = input.loss_chunk;
       if (!input.contexts.empty()) flow.mb.context = input.contexts[mb];
       flow.saved.resize(model.units());

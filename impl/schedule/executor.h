@@ -21,8 +21,11 @@ struct ExecutionInput {
   /// Microbatch::document_tokens by micro-batch; empty: all tokens are documents'.
   std::vector<at::Tensor> document_tokens;
   std::vector<at::Tensor> document_rows;  ///< the same on the device
-  double loss_scale = 1.0;                ///< multiplied into every token's loss gradient
-  int64_t loss_chunk = 0;                 ///< tokens per chunk of logits; 0: chosen by the head
+  /// Microbatch::whole_tokens and places by micro-batch; empty: -1.
+  std::vector<int64_t> whole_tokens;
+  std::vector<at::Tensor> places;
+  double loss_scale = 1.0;  ///< multiplied into every token's loss gradient
+  int64_t loss_chunk = 0;   ///< tokens per chunk of logits; 0: chosen by the head
   Recompute recompute = Recompute::none;
   bool keep_activations = true;      ///< false for programs without backwards
   bool offload_activations = false;  ///< on a device: saved tensors wait in host memory

@@ -1,6 +1,8 @@
 // Sums of routers' loads, their metrics, and the update of selection biases.
 #include "train/expert_loads.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -23,7 +25,11 @@ ExpertLoads::ExpertLoads(ShardedModel& model, int64_t experts, bool counts)
 }
 
 void ExpertLoads::clear() {
-  for (const Layer& layer : layers_) layer.moe->take_load();
+  for (const Layer& layer : layers_) {
+    layer.moe->take_load();
+    layer.moe->end_census();
+  }
+  expect({});
   step_ = {};
   step_.counts.assign(layers_.size() * experts_, 0);
   finished_ = false;
@@ -55,6 +61,33 @@ void ExpertLoads::add(const double* sums) {
   step_.tokens += sums[0];
   step_.balance_loss += sums[1];
   step_.z_loss += sums[2];
+}
+
+void ExpertLoads::begin_census() {
+  for (const Layer& layer : layers_) layer.moe->begin_census();
+}
+
+void ExpertLoads::end_census(std::vector<double>& values) {
+  for (const Layer& layer : layers_) {
+    const RouterLoad load = layer.moe->end_census();
+    const bool silent = !counts_ || load.counts.empty();
+    for (int64_t e = 0; e < experts_; ++e) {
+      values.push_back(silent ? 0.0 : static_cast<double>(load.counts[e]));
+    }
+    values.push_back(silent ? 0.0 : static_cast<double>(load.tokens));
+  }
+}
+
+void ExpertLoads::expect(const std::vector<double>& sums) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    at::Tensor totals;
+    if (!sums.empty()) {
+      totals = at::empty({experts_ + 1}, at::dtype(at::kDouble));
+      std::copy_n(sums.begin() + static_cast<int64_t>(i) * (experts_ + 1), experts_ + 1,
+                  totals.mutable_data_ptr<double>());
+    }
+    layers_[i].moe->expect(std::move(totals));
+  }
 }
 
 void ExpertLoads::update_biases(double speed) {

@@ -25,6 +25,13 @@ class ExpertLoads {
   void take(std::vector<double>& values);
   /// The sum over all ranks of what take appended, which adds to the step.
   void add(const double* sums);
+  /// What routers choose in the forwards between the two; the second appends this rank's part, as many values
+  /// on every rank.
+  void begin_census();
+  void end_census(std::vector<double>& values);
+  /// Router::expect of all layers, from the sum over all ranks of what end_census appended; nothing:
+  /// undefined.
+  void expect(const std::vector<double>& sums);
   /// bias += speed * sign(mean load - load), by the loads of the step. Every rank does the same to its copy.
   void update_biases(double speed);
   /// The step is over: what comes is of the next.

@@ -133,6 +133,8 @@ ExpertOptions expert_options(const Config& config) {
   options.exchange = config.text("parallel.ep_exchange");
   options.balance_loss = config.real("moe.balance_loss");
   options.z_loss = config.real("moe.z_loss");
+  options.global_balance = config.text("moe.balance_scope") == "global";
+  options.capacity_factor = config.real("moe.capacity_factor");
   options.bias_update_speed = config.real("moe.bias_update_speed");
   return options;
 }

@@ -269,6 +269,15 @@ void add_moe_keys(Keys& keys) {
   keys.push_back(real("moe.balance_loss", "0", 0, 1e3,
                       "Weight of each layer's load-balancing loss; checkpoints name theirs "
                       "router_aux_loss_coef."));
+  keys.push_back(choice(
+      "moe.balance_scope", "micro_batch", {"micro_batch", "global"},
+      "Over which tokens the load is balanced: those of each micro-batch, or all of a step. The latter "
+      "costs a forward more where a step has several micro-batches."));
+  keys.push_back(
+      real("moe.capacity_factor", "0", 0, 1e3,
+           "What an expert takes of a micro-batch in training, in multiples of its even share; assignments "
+           "beyond it are dropped, the smallest weights first, and the token's other experts make up for "
+           "them. 0: nothing is dropped."));
   keys.push_back(real("moe.z_loss", "0", 0, 1e3,
                       "Weight of each layer's router z-loss, which keeps the router's logits small."));
   keys.push_back(real("moe.bias_update_speed", "0", 0, 1e3,

@@ -169,11 +169,16 @@ void Trainer::Impl::sum_loss_and_norm(const at::Tensor& local_loss, bool with_no
                           rank));
 }
 
-LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microbatches) const {
+LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microbatches, bool training) const {
   LocalBatches local;
   const bool experts = config.moe.experts > 0;
+  const bool limited = experts && training && options.experts.capacity_factor > 0;
   const at::Device device = device_of(*mesh->world());
   for (const PackedBatch& batch : microbatches) {
+    if (limited) {
+      local.whole_tokens.push_back(batch.tokens_count());
+      local.places.emplace_back();
+    }
     if (!context) {
       local.batches.push_back(to_device(batch, device));
       if (experts) local.document_tokens.push_back(document_tokens(batch));
@@ -181,6 +186,9 @@ LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microb
     }
     local.split.push_back(context->shard(batch));
     local.batches.push_back(to_device(local.split.back().local, device));
+    if (limited && batch.tokens_count() > 0) {
+      local.places.back() = context_indices(local.split.back().layout, context->rank());
+    }
     if (experts) local.document_tokens.push_back(document_tokens(local.split.back(), context->rank()));
   }
   for (const at::Tensor& tokens : local.document_tokens) {
@@ -192,8 +200,28 @@ LocalBatches Trainer::Impl::local_batches(const std::vector<PackedBatch>& microb
 void LocalBatches::give_to(ExecutionInput& input) const {
   input.microbatches = &batches;
   input.document_tokens = document_tokens;
+  input.whole_tokens = whole_tokens;
+  input.places = places;
   input.document_rows = document_rows;
   for (const ContextBatch& batch : split) input.contexts.push_back(batch.plan.get());
+}
+
+void Trainer::Impl::count_choices(const LocalBatches& local) {
+  const auto count = static_cast<int64_t>(local.batches.size());
+  // The routers of a single micro-batch meet in its backward, when all of them have chosen.
+  const ExpertOptions& experts = options.experts;
+  if (!experts.global_balance || experts.balance_loss == 0 || config.moe.experts == 0 || count == 1) return;
+  ExecutionInput input;
+  local.give_to(input);
+  describe_transfers(input);
+  input.recompute = Recompute::full;
+  input.keep_activations = false;
+  input.loss_chunk = options.loss_chunk;
+  loads->begin_census();
+  executor->run(compile_forward_step(count, Op::evaluate, false), input);
+  std::vector<double> values;
+  loads->end_census(values);
+  loads->expect(sum_over(*mesh->group("world"), values));
 }
 
 void Trainer::Impl::update_weights() {
@@ -305,7 +333,8 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
     model->gradients().zero();
     return metrics(totals, seconds_since(start));
   }
-  const LocalBatches local = local_batches(microbatches);
+  const LocalBatches local = local_batches(microbatches, true);
+  count_choices(local);
   ExecutionInput input = input_of(local, totals, denominator);
   input.grad_norm = [&](const at::Tensor& local_loss) {
     model->gradients().end();
@@ -318,6 +347,7 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   };
   model->gradients().begin(options.defer_gradient_sync && count > 1);
   const ExecutionResult result = executor->run(program, input);
+  loads->expect({});
   exposed.dp += result.shard_seconds;
   exposed.pp += result.stage_seconds;
   if (!update) {

@@ -19,6 +19,8 @@ void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, cons
   TESSERA_CHECK(options.experts.balance_loss >= 0, argument, "balance_loss=", options.experts.balance_loss,
                 " is negative");
   TESSERA_CHECK(options.experts.z_loss >= 0, argument, "z_loss=", options.experts.z_loss, " is negative");
+  TESSERA_CHECK(options.experts.capacity_factor >= 0, argument,
+                "capacity_factor=", options.experts.capacity_factor, " is negative");
   TESSERA_CHECK(options.experts.bias_update_speed >= 0, argument,
                 "bias_update_speed=", options.experts.bias_update_speed, " is negative");
   TESSERA_CHECK(options.experts.bias_update_speed == 0 || !config.moe.selection_bias_name.empty(), argument,

@@ -25,12 +25,11 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   return sharding;
 }
 
-// The ranks whose tokens make up a micro-batch: those of cp, and of tp unless each of them sees all tokens.
-GroupPtr sharers_of_microbatch(const DeviceMesh& mesh, bool split_width) {
-  std::vector<Axis> axes = {Axis::cp};
+// The ranks over `axes` and, unless each rank of tp sees all tokens, over tp; null for one.
+GroupPtr token_group(const DeviceMesh& mesh, const char* name, std::vector<Axis> axes, bool split_width) {
   if (!split_width) axes.push_back(Axis::tp);
   const std::vector<int> ranks = mesh.layout().group_ranks(mesh.rank(), axes);
-  return ranks.size() > 1 ? mesh.world()->group("microbatch", ranks) : nullptr;
+  return ranks.size() > 1 ? mesh.world()->group(name, ranks) : nullptr;
 }
 
 ExpertContext expert_context(const DeviceMesh& mesh, const ShardDomain& domain,
@@ -42,7 +41,13 @@ ExpertContext expert_context(const DeviceMesh& mesh, const ShardDomain& domain,
   context.exchange = options.exchange;
   context.balance_loss = options.balance_loss;
   context.z_loss = options.z_loss;
-  context.sharers = sharers_of_microbatch(mesh, options.split_width);
+  context.sharers = token_group(mesh, "microbatch", {Axis::cp}, options.split_width);
+  context.capacity_factor = options.capacity_factor;
+  context.global_balance = options.global_balance;
+  if (options.global_balance && options.balance_loss != 0) {
+    context.everyone =
+        token_group(mesh, "step_tokens", {Axis::dp_replicate, Axis::dp_shard, Axis::cp}, options.split_width);
+  }
   return context;
 }
 

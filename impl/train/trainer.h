@@ -46,6 +46,10 @@ struct ExpertOptions {
   std::string exchange = "all_to_all";  ///< or all_gather (nn/expert_dispatch.h)
   double balance_loss = 0;              ///< coefficient of the load-balancing loss, per layer (nn/router.h)
   double z_loss = 0;                    ///< coefficient of the router z-loss, per layer
+  /// The balance loss of all tokens of a step (Qiu et al., 2025) in place of the mean over micro-batches of
+  /// theirs. Exact also under accumulation: then a forward before the step counts what routers will choose.
+  bool global_balance = false;
+  double capacity_factor = 0;  ///< of experts in training (nn/moe.h); 0: no token is dropped
   /// What a selection bias moves per step against its expert's load; 0: not (train/expert_loads.h).
   double bias_update_speed = 0;
 };

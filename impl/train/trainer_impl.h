@@ -35,6 +35,9 @@ struct LocalBatches {
   std::vector<ContextBatch> split;          ///< empty when cp is 1
   std::vector<at::Tensor> document_tokens;  ///< of models with experts
   std::vector<at::Tensor> document_rows;    ///< the same on the device
+  // Of experts with a capacity, in training:
+  std::vector<int64_t> whole_tokens;  ///< of the micro-batch on all ranks of cp
+  std::vector<at::Tensor> places;     ///< Microbatch::places
 
   void give_to(ExecutionInput& input) const;
 };
@@ -69,7 +72,10 @@ struct Trainer::Impl {
   void forget_gradients();
   StepMetrics metrics(const StepTotals& totals, double seconds) const;
 
-  LocalBatches local_batches(const std::vector<PackedBatch>& microbatches) const;
+  /// `training`: experts have their capacity.
+  LocalBatches local_batches(const std::vector<PackedBatch>& microbatches, bool training = false) const;
+  /// Tells routers what all of them will choose in the step, where the balance loss asks for it. Collective.
+  void count_choices(const LocalBatches& local);
 
   // generate.cpp.
   std::vector<int64_t> generate(const std::vector<int64_t>& prompt, const GenerateOptions& options);

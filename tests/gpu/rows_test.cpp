@@ -119,6 +119,13 @@ TEST_P(RowsOn, ExpertsAreOrderedAndCombinedAsOnTheCpu) {
   at::Tensor bad = experts.clone();
   bad[3][1] = all;
   EXPECT_THROW(here([&] { return order_by_expert(put(bad), 0, all, all); }), Error);
+  bad[3][1] = -2;
+  EXPECT_THROW(here([&] { return order_by_expert(put(bad), 0, all, all); }), Error);
+  bad[3][1] = -1;  // a pair that goes nowhere
+  const ExpertOrder want = order_by_expert(bad, 0, all, all);
+  const ExpertOrder got = here([&] { return order_by_expert(put(bad), 0, all, all); });
+  EXPECT_EQ(got.counts, want.counts);
+  EXPECT_TRUE(same_bits(back(got.positions), want.positions));
 }
 
 TESSERA_ON_PLACES(RowsOn);

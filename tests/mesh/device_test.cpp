@@ -191,6 +191,22 @@ TEST(DeviceExperts, WithCutWidthsAndRecomputation) {
   expect_expert_result(run, {.dp_shard = 2, .tp = 2, .ep = 2});
 }
 
+TEST(DeviceExperts, WithACapacityAndTheLossOfTheWholeStep) {
+  TrainingRun run = expert_run();
+  run.options.experts.capacity_factor = 1;
+  run.options.experts.balance_loss = 0.1;
+  run.options.experts.global_balance = true;
+  run.microbatches = 2;
+  const TrainingOutcome expected = train(run);
+  for (const bool cp : {false, true}) {
+    run.on = On::device_nccl;
+    run.mesh = {.dp_shard = cp ? 1 : 2, .cp = cp ? 2 : 1, .tp = 2, .ep = 2};
+    run.ranks = 4;
+    run.microbatches = cp ? 2 : 1;
+    EXPECT_TRUE(expect_outcome(run, expected));
+  }
+}
+
 TEST(DeviceExperts, ThroughHostMemory) {
   expect_expert_result(expert_run(), {.dp_shard = 2, .ep = 2}, On::device_staged);
 }

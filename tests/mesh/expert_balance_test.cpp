@@ -1,5 +1,5 @@
-// What balances experts: selection biases that follow the load, the same bit for bit on every mesh, and the
-// loads that a step reports.
+// What balances experts: selection biases that follow the load, the same bit for bit on every mesh; the loads
+// that a step reports; the balance loss of a whole step; and capacity.
 #include <gtest/gtest.h>
 
 #include <ATen/ops/equal.h>
@@ -198,6 +198,79 @@ TEST(ExpertBalance, AccumulatedCallsCountAsOneStepAndForgottenOnesNot) {
   };
   EXPECT_TRUE(at::equal(bias_after(true), bias_after(false)));
   EXPECT_GT(bias_after(true).abs().max().item<float>(), 0.0F);
+}
+
+/// Micro-batches of the same tokens on every mesh: 4 a step over all data ranks.
+const std::vector<Placed> kFourMicrobatches = {{{1, 1, 4, 1, 1, 4}, 1},
+                                               {{1, 2, 2, 1, 2, 8}, 1},
+                                               {{1, 1, 2, 1, 2, 2}, 2, true},
+                                               {{1, 1, 1, 2, 2, 4}, 4, false, true},
+                                               {{1, 1, 2, 1, 2, 4}, 2, false, true},
+                                               {{2, 1, 1, 2, 1, 2}, 4},
+                                               {{2, 1, 2, 2, 1, 1}, 2}};
+
+TEST(ExpertBalance, TheGlobalLossIsThatOfOneMicrobatchHoweverTokensAreDealtOut) {
+  TrainingRun run = biased_run();
+  run.options.experts.bias_update_speed = 0;
+  run.options.experts.balance_loss = 0.3;
+  const TrainingOutcome whole = train(run);  // the micro-batch is the step
+  run.microbatches = 4;
+  const TrainingOutcome parts = train(run);
+  const char* gate = "model.layers.3.mlp.gate.weight";
+  EXPECT_GT(worst_error({{gate, parts.gradients.at(gate)}}, {{gate, whole.gradients.at(gate)}}), 1e-3);
+  run.options.experts.global_balance = true;
+  std::vector<Placed> all = kFourMicrobatches;
+  all.insert(all.end(), kMeshes.begin(), kMeshes.end());
+  for (const Placed& placed : all) {
+    place(run, placed.mesh, placed.microbatches);
+    run.options.experts.split_width = placed.split_width;
+    run.options.sequence_parallel = placed.sequence_parallel;
+    SCOPED_TRACE(cat("pp=", run.mesh.pp, " dp=", run.mesh.dp_replicate * run.mesh.dp_shard,
+                     " cp=", run.mesh.cp, " tp=", run.mesh.tp, " ep=", run.mesh.ep,
+                     " microbatches=", run.microbatches));
+    expect_outcome(run, whole);
+  }
+}
+
+TEST(ExpertBalance, TheGlobalLossIsReportedAndCountsEmptyRanks) {
+  TrainingRun run = biased_run();
+  run.options.experts.bias_update_speed = 0;
+  run.options.experts.balance_loss = 0.3;
+  run.documents = 3;
+  const TrainingOutcome whole = train(run);
+  run.options.experts.global_balance = true;
+  for (const auto& [mesh, microbatches] :
+       {std::pair{MeshSpec{1, 1, 8, 1, 1, 1}, 1}, {MeshSpec{1, 1, 4, 1, 2, 8}, 3}}) {
+    place(run, mesh, microbatches);
+    const TrainingOutcome other = train(run);
+    EXPECT_LT(worst_error(other.gradients, whole.gradients), 1e-5);
+    EXPECT_NEAR(other.experts[0].balance_loss, whole.experts[0].balance_loss, 1e-5);
+    EXPECT_GE(whole.experts[0].balance_loss, 0.1);
+  }
+}
+
+TEST(ExpertBalance, ALimitedCapacityDropsTheSameTokensOnEveryMesh) {
+  TrainingRun run = biased_run();
+  run.options.experts.bias_update_speed = 0;
+  run.microbatches = 4;
+  const TrainingOutcome dropless = train(run);
+  run.options.experts.capacity_factor = 100;
+  EXPECT_TRUE(identical(train(run), dropless));
+  run.options.experts.capacity_factor = 1;
+  const TrainingOutcome limited = train(run);
+  EXPECT_GT(worst_error(limited.gradients, dropless.gradients), 1e-3);
+  for (const char* exchange : {"all_to_all", "all_gather"}) {
+    for (const Placed& placed : kFourMicrobatches) {
+      place(run, placed.mesh, placed.microbatches);
+      run.options.experts.split_width = placed.split_width;
+      run.options.experts.exchange = exchange;
+      run.options.sequence_parallel = placed.sequence_parallel;
+      run.options.recompute = placed.mesh.ep == 4 ? Recompute::full : Recompute::none;
+      SCOPED_TRACE(cat("pp=", run.mesh.pp, " dp=", run.mesh.dp_replicate * run.mesh.dp_shard,
+                       " cp=", run.mesh.cp, " tp=", run.mesh.tp, " ep=", run.mesh.ep, " ", exchange));
+      expect_outcome(run, limited);
+    }
+  }
 }
 
 TEST(ExpertBalance, CheckpointsAndExportsKeepEveryBitOfABias) {

@@ -209,7 +209,13 @@ TEST(ExpertRows, OfOtherRanksAreLeftOut) {
   EXPECT_EQ(order.counts, (std::vector<int64_t>{3, 0}));
   EXPECT_EQ(longs(order.positions), (std::vector<int64_t>{0, -1, -1, 1, -1, 2}));
   EXPECT_THROW(order_by_expert(choices_of({4}, 1), 0, 4, 4), Error);
-  EXPECT_THROW(order_by_expert(choices_of({-1}, 1), 0, 4, 4), Error);
+  EXPECT_THROW(order_by_expert(choices_of({-2}, 1), 0, 4, 4), Error);
+}
+
+TEST(ExpertRows, WhatGoesNowhereHasNoRow) {
+  const ExpertOrder order = order_by_expert(choices_of({2, -1, -1, -1, 0, 2}, 2), 0, 4, 4);
+  EXPECT_EQ(order.counts, (std::vector<int64_t>{1, 0, 2, 0}));
+  EXPECT_EQ(longs(order.positions), (std::vector<int64_t>{1, -1, -1, -1, 0, 2}));
 }
 
 TEST(ExpertRows, CombineIsTheWeightedSumOverTheChoices) {
