@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <sys/resource.h>
 
 #include <chrono>
@@ -24,7 +25,16 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-int64_t peak_resident_bytes() {
+// Of the device's allocator, which is asked through its type, so that nothing of CUDA is named; of the
+// process on the cpu.
+int64_t peak_bytes(at::Device device) {
+  if (!device.is_cpu()) {
+    auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+    constexpr size_t kAggregate = 0;
+    if (allocator != nullptr && allocator->initialized()) {
+      return allocator->getDeviceStats(device.index()).allocated_bytes[kAggregate].peak;
+    }
+  }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
@@ -264,7 +274,7 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
   out.exposed = metered_seconds();
   out.experts = loads->metrics();
   out.communication_seconds = out.exposed.total();
-  out.memory = peak_resident_bytes();
+  out.memory = peak_bytes(device_of(*mesh->world()));
   return out;
 }
 

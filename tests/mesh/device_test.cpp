@@ -317,6 +317,18 @@ TEST(DeviceOffload, OfActivationsWithRecomputationAndPipelines) {
   }
 }
 
+TEST(DeviceTraining, MetricsCountTheMemoryOfTheDevice) {
+  const std::vector<WorldPtr> worlds = fake_device_worlds(1, true);
+  worlds[0]->bind_thread();
+  take_peak_bytes();
+  const ModelConfig config = tiny_config();
+  Trainer trainer(std::make_shared<DeviceMesh>(worlds[0], MeshSpec{.dp_shard = 1}), config, "",
+                  tiny_options());
+  const StepMetrics metrics = trainer.step({documents_batch(0, 4, config.vocab_size)});
+  EXPECT_EQ(metrics.memory, static_cast<int64_t>(take_peak_bytes()));
+  EXPECT_GT(metrics.memory, 0);
+}
+
 TEST(DeviceTraining, Bfloat16WeightsUnderFloat32Masters) {
   TrainingRun run = base_run();
   run.options.precision.param = at::kBFloat16;

@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/view_native.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
 #include <torch/library.h>
@@ -64,6 +65,11 @@ class Memory {
     held_ -= size;
   }
 
+  size_t peak() {
+    const std::lock_guard lock(mutex_);
+    return peak_;
+  }
+
   size_t take_peak() {
     const std::lock_guard lock(mutex_);
     return std::exchange(peak_, held_);
@@ -101,8 +107,18 @@ void release_memory(void* pointer) {
   if (pointer != nullptr) Memory::instance().release(pointer);
 }
 
-class FakeAllocator final : public c10::Allocator {
+class FakeAllocator final : public c10::DeviceAllocator {
  public:
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    stats.allocated_bytes[0].peak = static_cast<int64_t>(Memory::instance().peak());
+    return stats;
+  }
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex) override {}
   c10::DataPtr allocate(size_t bytes) override {
     void* data = bytes == 0 ? nullptr : Memory::instance().allocate(bytes);
     return {data, data, &release_memory, c10::Device(c10::kPrivateUse1, current_device)};
