@@ -17,6 +17,8 @@ clean() {
 trap clean EXIT
 ip netns add "$a" 2>netns.log || skip "no network namespaces here: $(cat netns.log)"
 ip netns add "$b"
+# In a chroot or a container without mounts a namespace can be made but not entered.
+ip netns exec "$a" true 2>netns.log || skip "programs cannot enter network namespaces here: $(cat netns.log)"
 ip link add ta$$ netns "$a" type veth peer name tb$$ netns "$b" 2>netns.log || skip "no veth devices here: $(cat netns.log)"
 ip -n "$a" addr add 10.77.0.1/24 dev ta$$
 ip -n "$b" addr add 10.77.0.2/24 dev tb$$
