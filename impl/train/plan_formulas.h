@@ -25,9 +25,9 @@ class PlanFormulas {
 
  private:
   struct Parts {
-    UnitTimes layers;                          ///< of all layers together
-    UnitTimes ends;                            ///< of embedding and head
-    double saved = 0, input = 0, working = 0;  ///< bytes of a micro-batch: of all layers, and of one unit
+    UnitTimes layers;               ///< of all layers together
+    UnitTimes ends;                 ///< of embedding and head
+    double saved = 0, working = 0;  ///< bytes of a micro-batch: of all layers, and of one unit
   };
   const Parts& parts(const PlanCandidate& candidate, const Mesh& mesh);
   /// Weights of a pipeline stage on one rank, when gathered.

@@ -79,22 +79,13 @@ std::string describe(const Way& way) {
 }
 
 TrainingRun run_on(const std::string& family, const Way& way) {
-  TrainingRun run;
-  run.config = config_of(family);
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
-  run.options.lr = 0.1;
+  TrainingRun run = sgd_run(config_of(family), way.mesh);
   run.options.sequence_parallel = way.sequence_parallel;
   run.options.experts.split_width = way.cut_experts;
   run.options.experts.exchange = way.travel;
   run.options.context.exchange = way.exchange;
   run.options.pipeline.schedule = way.schedule;
   run.options.recompute = way.recompute;
-  run.mesh = way.mesh;
-  run.ranks =
-      static_cast<int>(way.mesh.pp * way.mesh.dp_replicate * way.mesh.dp_shard * way.mesh.cp * way.mesh.tp);
   run.documents = 32;
   run.joined = 2;
   run.microbatches = way.mesh.pp > 1 ? 4 : 2;

@@ -39,14 +39,7 @@ ModelConfig moe_config() {
 }
 
 TrainingRun base_run() {
-  TrainingRun run;
-  run.config = moe_config();
-  run.options = tiny_options();
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
-  run.options.lr = 0.1;
-  run.mesh.dp_shard = 1;
-  return run;
+  return sgd_run(moe_config(), {1, 1, 1, 1, 1, 1});
 }
 
 std::string describe(const TrainingRun& run) {

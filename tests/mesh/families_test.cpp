@@ -60,20 +60,11 @@ struct Way {
 };
 
 TrainingRun run_on(const std::string& family, const Way& way) {
-  TrainingRun run;
-  run.config = config_of(family);
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
-  run.options.lr = 0.1;
+  TrainingRun run = sgd_run(config_of(family), way.mesh);
   run.options.sequence_parallel = way.sequence_parallel;
   run.options.context.exchange = way.exchange;
   run.options.pipeline.schedule = way.schedule;
   run.options.recompute = way.recompute;
-  run.mesh = way.mesh;
-  run.ranks =
-      static_cast<int>(way.mesh.pp * way.mesh.dp_replicate * way.mesh.dp_shard * way.mesh.cp * way.mesh.tp);
   run.documents = 48;  // so that every part of every mesh begins with a whole pair
   run.joined = 2;
   run.microbatches = way.mesh.pp > 1 ? 4 : 2;

@@ -82,20 +82,11 @@ std::vector<Way> ways() {
 }
 
 TrainingRun run_on(const ModelConfig& config, const Way& way) {
-  TrainingRun run;
-  run.config = config;
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
-  run.options.lr = 0.1;
+  TrainingRun run = sgd_run(config, way.mesh);
   run.options.sequence_parallel = way.sequence_parallel;
   run.options.context.exchange = way.exchange;
   run.options.pipeline.schedule = way.schedule;
   run.options.recompute = way.recompute;
-  run.mesh = way.mesh;
-  run.ranks =
-      static_cast<int>(way.mesh.pp * way.mesh.dp_replicate * way.mesh.dp_shard * way.mesh.cp * way.mesh.tp);
   run.joined = 2;
   run.microbatches = way.mesh.pp > 1 ? 4 : 2;
   return run;

@@ -11,12 +11,11 @@
 
 namespace tessera::testing {
 
-/// Calls body(world) on one thread for each of `size` ranks and closes the worlds. A rank that throws aborts
-/// its world, so that the others end; then the first exception (by rank) that is not a mere consequence is
-/// thrown here.
-inline void run_ranks(int size, const std::function<void(const WorldPtr&)>& body, WorldOptions options = {}) {
-  options.intra_op_threads = 1;
-  const std::vector<WorldPtr> worlds = World::threads(size, options);
+/// Calls body(world) on one thread for each rank and closes the worlds. A rank that throws aborts its world,
+/// so that the others end; then the first exception (by rank) that is not a mere consequence is thrown here.
+inline void run_worlds(const std::vector<WorldPtr>& worlds,
+                       const std::function<void(const WorldPtr&)>& body) {
+  const int size = static_cast<int>(worlds.size());
   std::vector<std::exception_ptr> errors(size);
   std::vector<char> consequence(size, 0);  // not bool: written from all threads
   std::vector<std::thread> threads;
@@ -42,6 +41,12 @@ inline void run_ranks(int size, const std::function<void(const WorldPtr&)>& body
       if (errors[r] && (pass == 1 || !consequence[r])) std::rethrow_exception(errors[r]);
     }
   }
+}
+
+/// run_worlds() for `size` rank threads of one thread each.
+inline void run_ranks(int size, const std::function<void(const WorldPtr&)>& body, WorldOptions options = {}) {
+  options.intra_op_threads = 1;
+  run_worlds(World::threads(size, options), body);
 }
 
 /// Connects `size` threads as if they were processes; the first error is thrown here.

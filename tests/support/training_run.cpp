@@ -14,7 +14,6 @@
 #include "support/fake_device.h"
 #include "support/rank_threads.h"
 #include "support/single_rank.h"
-#include "support/world_threads.h"
 
 namespace tessera::testing {
 
@@ -41,6 +40,18 @@ TrainerOptions tiny_options() {
   options.clip = 0.5;
   options.seed = 11;
   return options;
+}
+
+TrainingRun sgd_run(const ModelConfig& config, const MeshSpec& mesh) {
+  TrainingRun run;
+  run.config = config;
+  run.options = tiny_options();
+  run.options.optimizer.name = "sgd";
+  run.options.optimizer.momentum = 0.9;
+  run.options.lr = 0.1;
+  run.mesh = mesh;
+  run.ranks = static_cast<int>(mesh.pp * mesh.dp_replicate * mesh.dp_shard * mesh.cp * mesh.tp);
+  return run;
 }
 
 PackedBatch documents_batch(int first, int count, int64_t vocab, int joined) {

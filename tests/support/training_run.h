@@ -43,6 +43,8 @@ struct TrainingOutcome {
 ModelConfig tiny_config(bool tied = false);
 /// float32 everywhere, SGD-free AdamW with a rate that moves every weight.
 TrainerOptions tiny_options();
+/// Of tiny_options() with SGD and momentum: AdamW would blow up the rounding of gradients that are almost zero.
+TrainingRun sgd_run(const ModelConfig& config, const MeshSpec& mesh);
 
 /// Document `index`: 1 to 13 tokens, some labels ignored; the same for every caller.
 PackedBatch documents_batch(int first, int count, int64_t vocab, int joined = 1);

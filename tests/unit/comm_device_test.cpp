@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "fake_device.h"
 #include "mesh/device_mesh.h"
-#include "world_threads.h"
+#include "rank_threads.h"
 
 namespace tessera {
 namespace {

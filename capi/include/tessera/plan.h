@@ -24,7 +24,7 @@ enum tessera_plan_part {
  *  this machine first, for two seconds. After TESSERA_E_BUFFER the next call with the same arguments gives the same text.
  *  @param part a tessera_plan_part.
  *  @return TESSERA_E_ARGUMENT when mesh, model and batch do not fit together.
- *  @threading any  @blocking no  @collective no  @since 0.1 */
+ *  @threading any  @blocking yes  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_plan_get_text(tessera_model model, tessera_config config, int64_t world_size,
                                                  int32_t part, char *buf, size_t cap, size_t *out_len,
                                                  tessera_error *err);
