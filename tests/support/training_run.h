@@ -25,7 +25,8 @@ struct TrainingRun {
   int steps = 3;
   int joined = 1;                         ///< so many documents in a row are one long one
   std::map<std::string, at::Tensor> set;  ///< parameters that are not trained, written before the first step
-  /// Where: on the cpu, on fake devices (support/fake_device.h) with or without NCCL between them, or on GPUs.
+  /// Where: on the cpu, on fake devices (support/fake_device.h) with or without NCCL between them, or on
+  /// GPUs.
   enum class On { cpu, device_nccl, device_staged, cuda } on = On::cpu;
 };
 
@@ -43,7 +44,8 @@ struct TrainingOutcome {
 ModelConfig tiny_config(bool tied = false);
 /// float32 everywhere, SGD-free AdamW with a rate that moves every weight.
 TrainerOptions tiny_options();
-/// Of tiny_options() with SGD and momentum: AdamW would blow up the rounding of gradients that are almost zero.
+/// Of tiny_options() with SGD and momentum: AdamW would blow up the rounding of gradients that are almost
+/// zero.
 TrainingRun sgd_run(const ModelConfig& config, const MeshSpec& mesh);
 
 /// Document `index`: 1 to 13 tokens, some labels ignored; the same for every caller.
