@@ -18,16 +18,11 @@ struct Case {
 };
 
 TrainingRun job(const Case& c) {
-  TrainingRun run;
-  run.config = tiny_config();
+  TrainingRun run = sgd_run(tiny_config());
   run.config.num_heads = 8;
   run.config.num_kv_heads = c.kv_heads;
   run.config.qk_norm = c.qk_norm;
   run.config.sliding_window = {c.window, 0};
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero: see WithAdamW for it.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
   run.options.lr = 0.3;
   run.documents = 8;
   run.joined = c.joined;

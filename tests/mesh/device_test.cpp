@@ -17,18 +17,13 @@ namespace {
 using On = TrainingRun::On;
 
 TrainingRun base_run() {
-  TrainingRun run;
-  run.config = tiny_config(/*tied=*/true);
+  TrainingRun run = sgd_run(tiny_config(/*tied=*/true));
   run.config.num_layers = 4;
   run.config.sliding_window = {0, 5, 0, 9};
   run.config.num_heads = 8;
   run.config.qk_norm = true;
   run.config.qkv_bias = true;
-  run.options = tiny_options();
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
   run.options.lr = 0.3;
-  run.mesh.dp_shard = 1;
   return run;
 }
 
@@ -116,8 +111,7 @@ TEST(DeviceTraining, ThroughHostMemory) {
 /// Dense, experts with a shared one, experts, experts; groups of experts, a choice that a bias helps to make,
 /// and both losses.
 TrainingRun expert_run() {
-  TrainingRun run;
-  run.config = tiny_config(/*tied=*/true);
+  TrainingRun run = sgd_run(tiny_config(/*tied=*/true));
   run.config.num_layers = 4;
   run.config.sliding_window.assign(4, 0);
   run.config.num_heads = 8;
@@ -127,13 +121,8 @@ TrainingRun expert_run() {
   run.config.moe.layers = {false, true, true, true};
   run.config.moe.routing.top_k = 2;
   run.config.moe.routing.normalize = true;
-  run.options = tiny_options();
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
-  run.options.lr = 0.1;
   run.options.experts.balance_loss = 0.02;
   run.options.experts.z_loss = 0.01;
-  run.mesh.dp_shard = 1;
   return run;
 }
 

@@ -51,23 +51,10 @@ ModelConfig config_of(const std::string& family) {
   return parse_model_config(config.dump());
 }
 
-struct Way {
-  MeshSpec mesh;
-  bool sequence_parallel = false;
-  ContextExchange exchange = ContextExchange::ring;
-  PipelineSchedule schedule = PipelineSchedule::one_f_one_b;
-  Recompute recompute = Recompute::selective;
-};
-
 TrainingRun run_on(const std::string& family, const Way& way) {
-  TrainingRun run = sgd_run(config_of(family), way.mesh);
-  run.options.sequence_parallel = way.sequence_parallel;
-  run.options.context.exchange = way.exchange;
-  run.options.pipeline.schedule = way.schedule;
-  run.options.recompute = way.recompute;
+  TrainingRun run = sgd_run_on(config_of(family), way);
   run.documents = 48;  // so that every part of every mesh begins with a whole pair
   run.joined = 2;
-  run.microbatches = way.mesh.pp > 1 ? 4 : 2;
   return run;
 }
 

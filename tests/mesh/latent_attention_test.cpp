@@ -56,14 +56,6 @@ ModelConfig sinks_config() {
   return config;
 }
 
-struct Way {
-  MeshSpec mesh;
-  bool sequence_parallel = false;
-  ContextExchange exchange = ContextExchange::ring;
-  PipelineSchedule schedule = PipelineSchedule::one_f_one_b;
-  Recompute recompute = Recompute::selective;
-};
-
 std::vector<Way> ways() {
   using E = ContextExchange;
   using S = PipelineSchedule;
@@ -82,13 +74,8 @@ std::vector<Way> ways() {
 }
 
 TrainingRun run_on(const ModelConfig& config, const Way& way) {
-  TrainingRun run = sgd_run(config, way.mesh);
-  run.options.sequence_parallel = way.sequence_parallel;
-  run.options.context.exchange = way.exchange;
-  run.options.pipeline.schedule = way.schedule;
-  run.options.recompute = way.recompute;
+  TrainingRun run = sgd_run_on(config, way);
   run.joined = 2;
-  run.microbatches = way.mesh.pp > 1 ? 4 : 2;
   return run;
 }
 

@@ -27,16 +27,10 @@ ModelConfig deep_config(bool tied) {
 }
 
 TrainingRun job(bool tied, int pp, S schedule, int microbatches) {
-  TrainingRun run;
-  run.config = deep_config(tied);
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero: see WithAdamW for it.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
+  TrainingRun run = sgd_run(deep_config(tied));
   run.options.lr = 0.3;
   run.options.pipeline.schedule = schedule;
   run.mesh.pp = pp;
-  run.mesh.dp_shard = 1;
   run.ranks = pp;
   run.microbatches = microbatches;
   return run;

@@ -54,14 +54,8 @@ ModelConfig sweep_config() {
 }
 
 TrainingRun base_run(const Deal& deal) {
-  TrainingRun run;
-  run.config = sweep_config();
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero; its own tests are beside each axis.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
+  TrainingRun run = sgd_run(sweep_config());
   run.options.lr = 0.3;
-  run.mesh.dp_shard = 1;
   run.documents = deal.documents;
   run.joined = deal.joined;
   run.microbatches = deal.microbatches;

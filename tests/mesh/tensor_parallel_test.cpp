@@ -42,12 +42,7 @@ std::vector<Shape> shapes() {
 }
 
 TrainingRun job(const ModelConfig& config, int replicate, int shard, int tp, bool sequence_parallel) {
-  TrainingRun run;
-  run.config = config;
-  run.options = tiny_options();
-  // AdamW would blow up the rounding of gradients that are almost zero: see WithAdamW for it.
-  run.options.optimizer.name = "sgd";
-  run.options.optimizer.momentum = 0.9;
+  TrainingRun run = sgd_run(config);
   run.options.lr = 0.3;
   run.options.sequence_parallel = sequence_parallel;
   run.mesh.dp_replicate = replicate;

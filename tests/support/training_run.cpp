@@ -54,6 +54,16 @@ TrainingRun sgd_run(const ModelConfig& config, const MeshSpec& mesh) {
   return run;
 }
 
+TrainingRun sgd_run_on(const ModelConfig& config, const Way& way) {
+  TrainingRun run = sgd_run(config, way.mesh);
+  run.options.sequence_parallel = way.sequence_parallel;
+  run.options.context.exchange = way.exchange;
+  run.options.pipeline.schedule = way.schedule;
+  run.options.recompute = way.recompute;
+  run.microbatches = way.mesh.pp > 1 ? 4 : 2;
+  return run;
+}
+
 PackedBatch documents_batch(int first, int count, int64_t vocab, int joined) {
   if (count == 0) return {};
   BatchBuilder builder{BatchLayout{}};

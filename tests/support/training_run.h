@@ -46,7 +46,18 @@ ModelConfig tiny_config(bool tied = false);
 TrainerOptions tiny_options();
 /// Of tiny_options() with SGD and momentum: AdamW would blow up the rounding of gradients that are almost
 /// zero.
-TrainingRun sgd_run(const ModelConfig& config, const MeshSpec& mesh);
+TrainingRun sgd_run(const ModelConfig& config, const MeshSpec& mesh = {.dp_shard = 1});
+
+/// A mesh with what else decides how a job is laid over its ranks.
+struct Way {
+  MeshSpec mesh;
+  bool sequence_parallel = false;
+  ContextExchange exchange = ContextExchange::ring;
+  PipelineSchedule schedule = PipelineSchedule::one_f_one_b;
+  Recompute recompute = Recompute::selective;
+};
+/// sgd_run() laid out that way, in micro-batches enough for its pipeline.
+TrainingRun sgd_run_on(const ModelConfig& config, const Way& way);
 
 /// Document `index`: 1 to 13 tokens, some labels ignored; the same for every caller.
 PackedBatch documents_batch(int first, int count, int64_t vocab, int joined = 1);
