@@ -1,20 +1,21 @@
-"""Training speed of `tessera train` on one GPU beside transformers: plain, under FSDP2 and compiled, in one run.
+"""Training speed and memory of `tessera train` on one GPU beside transformers and torchtitan, in one run.
 
-Llama shapes, full training, bf16 compute, fp32 master weights, fused AdamW. A case is a shape with a sequence length; of
-each the median step counts, and the same rows go to everyone. Cases come in the order of what they are worth knowing;
-those that --budget leaves no time for are named. Prints a table and writes one JSON object per case and program.
+Llama shapes (cases.py), full training, bf16 compute, fp32 master weights, fused AdamW, clipping. The same rows go to
+everyone, each in a process of its own; of each the median step counts, without the first third. What --budget leaves no
+time for is named. A program that fails is reported and stops nothing. Prints a table and appends one JSON object per case
+and program to --json as soon as it is known.
 
-    python tests/gpu/train_gpu_bench.py --tessera TESSERA [--json FILE] [--steps 12] [--budget SECONDS] [--device cpu --tiny]
+    python tests/gpu/train_gpu_bench.py --tessera TESSERA [--json FILE] [--cases A,B] [--programs tessera,titan] [--steps 12]
+        [--budget SECONDS] [--device cpu --tiny] [--trace LIBRARY --traces FOLDER]
 
-The interpreter needs torch and transformers. `--device cpu --tiny` only shows that the script itself works. MFU is by
-torchtitan's formula, (6 parameters + 6 layers heads (d_qk + d_v) length) per token, against 989 TFLOP/s. Rows are tokens
-drawn at random; packed rows hold documents with the lengths of GSM8K's questions with answers (log-normal, median 165
-tokens), which transformers gets padded to the longest of a batch.
+The interpreter needs torch and transformers; torchtitan is one of the programs where it can be imported (--peer-path: a
+folder that is put before its path). --trace runs each program with that library injected by CUDA (kernel_trace.cpp), which
+writes a trace of its kernels into --traces. `--device cpu --tiny` only shows that the scripts work.
 """
 import argparse
 import json
 import os
-import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,42 +23,10 @@ import tempfile
 import threading
 import time
 
-PEAK_FLOPS = 989e12  # H100 and H200 SXM, dense bf16
-LLAMA_1B = dict(hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
-                num_key_value_heads=8, head_dim=64, vocab_size=128256)
-LLAMA_3B = dict(hidden_size=3072, intermediate_size=8192, num_hidden_layers=28, num_attention_heads=24,
-                num_key_value_heads=8, head_dim=128, vocab_size=128256)
-LLAMA_8B_6 = dict(hidden_size=4096, intermediate_size=14336, num_hidden_layers=6, num_attention_heads=32,
-                  num_key_value_heads=8, head_dim=128, vocab_size=128256)
-TINY = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-            head_dim=16, vocab_size=512)
-# name -> shape, rows a step, row length, packed, options of tessera, programs beside it
-CASES = {
-    "1b-4096": (LLAMA_1B, 4, 4096, False, [], ["fsdp2", "compiled"]),
-    "1b-gsm8k": (LLAMA_1B, 4, 4096, True, [], ["fsdp2"]),
-    "1b-4096-float8": (LLAMA_1B, 4, 4096, False, ["float8.recipe_name=rowwise_with_gw_hp"], []),
-    "3b-4096": (LLAMA_3B, 2, 4096, False, [], ["compiled"]),
-    "1b-8192": (LLAMA_1B, 2, 8192, False, [], ["compiled"]),
-    "8b-6-layers-4096": (LLAMA_8B_6, 2, 4096, False, [], ["fsdp2"]),
-    "1b-4096-offload": (LLAMA_1B, 4, 4096, False, ["memory.offload=true", "memory.offload_activations=true"], []),
-}
-TINY_CASES = {
-    "tiny-64": (TINY, 2, 64, False, [], ["fsdp2", "compiled"]),
-    "tiny-packed": (TINY, 2, 64, True, ["float8.recipe_name=rowwise"], ["fsdp2"]),
-}
+from cases import CASES, PEAK_FLOPS, TINY_CASES, config_of, flops_per_token, make_rows
 
-
-def config_of(shape):
-    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 8192,
-            "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": True, "rope_theta": 500000.0,
-            "initializer_range": 0.02, "attention_bias": False, "mlp_bias": False, **shape}
-
-
-def flops_per_token(shape, length):
-    h, f, layers, d = (shape[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "head_dim"))
-    q, kv = shape["num_attention_heads"] * d, shape["num_key_value_heads"] * d
-    parameters = shape["vocab_size"] * h + layers * (2 * h * q + 2 * h * kv + 3 * h * f)
-    return 6 * parameters + 6 * layers * q * 2 * length
+HEAD = f"{'case':18} {'program':28} {'tokens/s':>9} {'MFU %':>6} {'peak MiB':>9} {'smi MiB':>8} {'1st step s':>10} " \
+       f"{'of start':>8} {'last loss':>10}"
 
 
 class GpuMemory:
@@ -83,178 +52,200 @@ class GpuMemory:
                 return
 
 
-def make_rows(case, steps, generator):
-    """Documents of each row: lists of token ids."""
-    shape, rows, length, packed = case[:4]
-    draw = lambda count: [generator.randrange(shape["vocab_size"]) for _ in range(count)]
-    if not packed:
-        return [[draw(length)] for _ in range(rows * steps)]
-    out = []
-    for _ in range(rows * steps):
-        row, left = [], length
-        while left > 1:
-            size = min(left, max(2, int(generator.lognormvariate(5.1, 0.45) * length / 4096) if length < 512
-                                 else int(generator.lognormvariate(5.1, 0.45))))
-            row.append(draw(size))
-            left -= size
-        out.append(row)
-    return out
+class LineTimes:
+    """When each line of a growing file appeared, in seconds since 1970 and to 5 ms."""
+
+    def __init__(self, path):
+        self.path, self.times, self.done = path, [], threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self):
+        while not self.done.wait(0.005):
+            self.look()
+
+    def look(self):
+        try:
+            lines = open(self.path, "rb").read().count(b"\n")
+        except OSError:
+            return
+        self.times += [time.time()] * (lines - len(self.times))
+
+    def stop(self):
+        self.done.set()
+        self.thread.join()
+        self.look()
+        return self.times
 
 
-def ours(args, work, case):
-    shape, rows, length, packed, options = case[:5]
+def last_words(text):
+    return " | ".join(text.strip().splitlines()[-6:])[-1200:]
+
+
+def run_limited(command, seconds, environment):
+    """Ends the whole process group when time is up, so that no compiler of a peer stays on the machine."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+                               start_new_session=True)
+    try:
+        return process.communicate(timeout=seconds) + (process.returncode,)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"not done after {seconds:.0f} s")
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def run_ours(args, work, case, options, seconds, environment):
     metrics = os.path.join(work, "metrics.jsonl")
     if os.path.exists(metrics):
         os.remove(metrics)
     command = [args.tessera, "train", f"device={args.device}", "ranks=1", f"model.config={work}/config.json",
-               f"data.path={work}/rows.jsonl", "data.format=tokens", f"data.seq_len={length}",
-               f"data.packing={'next_fit' if packed else 'none'}",
-               f"train.steps={args.steps}", f"train.global_batch={rows}", f"train.micro_batch={rows}",
+               f"data.path={work}/rows.jsonl", "data.format=tokens", f"data.seq_len={case.length}",
+               f"data.packing={'next_fit' if case.packed else 'none'}",
+               f"train.steps={args.steps}", f"train.global_batch={case.rows}", f"train.micro_batch={case.rows}",
                "precision.param=bf16", f"output.metrics={metrics}", "output.export=false", *options]
-    begin = time.time()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=args.case_seconds)
-    if done.returncode:
-        raise RuntimeError(f"tessera train ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
+    began, lines = time.time(), LineTimes(metrics)
+    try:
+        _, errors, status = run_limited(command, seconds, environment)
+    finally:
+        times = lines.stop()
+    if status:
+        if "out of memory" in errors:
+            return {"out_of_memory": True}
+        raise RuntimeError(f"ended with {status}: {last_words(errors)}")
     steps = [json.loads(line) for line in open(metrics)]
-    return {"step_seconds": [s["seconds"] for s in steps], "last_loss": steps[-1]["loss"],
-            "tokens": [s["tokens"] for s in steps], "whole_run_seconds": time.time() - begin}
+    out = {"step_seconds": [s["seconds"] for s in steps], "last_loss": steps[-1]["loss"],
+           "tokens": [s["tokens"] for s in steps], "step_ends": times,
+           "first_step_seconds_from_start": times[0] - began}
+    if args.device != "cpu":
+        out.update(allocated_bytes=steps[-1]["memory"], reserved_bytes=steps[-1].get("memory_reserved", 0))
+    return out
 
 
-def padded(torch, documents, device):
-    """Documents as one batch of rows padded to the longest, as a collator gives them to transformers."""
-    longest = max(map(len, documents))
-    ids = torch.zeros(len(documents), longest, dtype=torch.long)
-    labels = torch.full_like(ids, -100)
-    mask = torch.zeros_like(ids)
-    for i, document in enumerate(documents):
-        ids[i, :len(document)] = torch.tensor(document)
-        labels[i, :len(document)] = torch.tensor(document)
-        mask[i, :len(document)] = 1
-    return dict(input_ids=ids.to(device), labels=labels.to(device), attention_mask=mask.to(device))
+def run_peer(args, work, name, mode, seconds, environment):
+    path = [args.peer_path] if args.peer_path else []
+    environment = {**environment, "PYTHONPATH": os.pathsep.join(path + [os.environ.get("PYTHONPATH", "")])}
+    if mode.startswith("titan"):  # as torchtitan's own start script sets it
+        environment.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers.py"), mode, "--case", name,
+               "--rows", f"{work}/peer_rows.jsonl", "--device", args.device, "--steps", str(args.steps), "--began",
+               str(time.time())] + (["--tiny"] if args.tiny else [])
+    output, errors, status = run_limited(command, seconds, environment)
+    if status:
+        raise RuntimeError(f"ended with {status}: {last_words(errors)}")
+    return json.loads(output.strip().splitlines()[-1])
 
 
-def peer(args):
-    """One case of transformers in this process: prints its step times."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-    work = args.peer_work
-    case = (TINY_CASES if args.tiny else CASES)[args.peer_case]
-    shape, rows, length, packed = case[:4]
-    begin = time.time()
-    torch.manual_seed(0)
-    with torch.device(args.device):
-        model = LlamaForCausalLM._from_config(LlamaConfig(**config_of(shape)), attn_implementation="sdpa")
-    if args.peer == "fsdp2":
-        import torch.distributed as dist
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29571", RANK="0", WORLD_SIZE="1")
-        dist.init_process_group("nccl" if args.device == "cuda" else "gloo")
-        mesh = init_device_mesh(args.device, (1,))
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-        for layer in model.model.layers:
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(model, mesh=mesh, mp_policy=policy)
-    if args.peer == "compiled":
-        model.compile()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, betas=(0.9, 0.95), weight_decay=0.1,
-                                  fused=args.device == "cuda")
-    data = [json.loads(line) for line in open(os.path.join(work, "peer_rows.jsonl"))]
-    seconds = []
-    for step in range(args.steps):
-        start = time.time()
-        batch = padded(torch, [d for row in data[step * rows:(step + 1) * rows] for d in row], args.device)
-        if not packed:
-            batch.pop("attention_mask")
-        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.peer != "fsdp2"):
-            loss = model(**batch, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()  # waits for the step
-        seconds.append(time.time() - start)
-    print(json.dumps({"step_seconds": seconds, "last_loss": loss.item(), "tokens": [rows * length] * args.steps,
-                      "whole_run_seconds": time.time() - begin}))
+def prepare(work, case, steps):
+    json.dump(config_of(case), open(os.path.join(work, "config.json"), "w"))
+    rows = make_rows(case, steps)
+    with open(os.path.join(work, "rows.jsonl"), "w") as file:
+        for row in rows:
+            file.writelines(json.dumps({"input_ids": ids}) + "\n" for ids in row)
+    with open(os.path.join(work, "peer_rows.jsonl"), "w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def run_peer(args, work, name, mode):
-    command = [sys.executable, os.path.abspath(__file__), "--peer", mode, "--peer-work", work, "--peer-case", name,
-               "--device", args.device, "--steps", str(args.steps)] + (["--tiny"] if args.tiny else [])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=args.case_seconds)
-    if done.returncode:
-        raise RuntimeError(f"transformers, {mode}: {done.stderr.strip()[-1500:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def summary(case, result):
+    """Figures of one run: the first steps warm up and compile."""
+    warm = len(result["step_seconds"]) // 3
+    rate = statistics.median(t / s for t, s in zip(result["tokens"][warm:], result["step_seconds"][warm:]))
+    return {"tokens_per_s": rate, "mfu": 100 * rate * flops_per_token(case) / PEAK_FLOPS}
 
 
-def run_case(args, name, case, out, left):
+def line_of(name, program, row):
+    if row.get("out_of_memory"):
+        return f"{name:18} {program:28} out of memory"
+    return (f"{name:18} {program:28} {row['tokens_per_s']:9.0f} {row['mfu']:6.1f} {row.get('allocated_bytes', 0) >> 20:9d} "
+            f"{row['smi_mib']:8d} {row['step_seconds'][0]:10.2f} {row['first_step_seconds_from_start']:8.2f} "
+            f"{row['last_loss']:10.4f}")
+
+
+def programs_of(args, name, case):
+    """name -> run(work, seconds, environment), ours first."""
+    out = {}
+    for program, options in case.ours.items():
+        out[program] = lambda *how, options=options: run_ours(args, how[0], case, options, *how[1:])
+    for mode in case.peers:
+        if mode.startswith("titan") and not args.titan:
+            continue
+        program = f"torchtitan{mode[5:]}" if mode.startswith("titan") else f"transformers-{mode}"
+        out[program] = lambda *how, mode=mode: run_peer(args, how[0], name, mode, *how[1:])
+    wanted = args.programs.split(",") if args.programs else list(out)
+    return {program: run for program, run in out.items() if program in wanted}
+
+
+def run_case(args, name, case, report, left):
     """Everybody's run of one case; False when one failed."""
-    shape, rows, length = case[:3]
     fine = True
     with tempfile.TemporaryDirectory() as work:
-        json.dump(config_of(shape), open(os.path.join(work, "config.json"), "w"))
-        documents = make_rows(case, args.steps, random.Random(0))
-        with open(os.path.join(work, "rows.jsonl"), "w") as file:
-            for row in documents:
-                for ids in row:
-                    file.write(json.dumps({"input_ids": ids}) + "\n")
-        with open(os.path.join(work, "peer_rows.jsonl"), "w") as file:
-            for row in documents:
-                file.write(json.dumps(row) + "\n")
-        programs = {"tessera": lambda: ours(args, work, case)}
-        for mode in case[5]:
-            if mode != "compiled" or not args.skip_compiled:
-                programs[f"transformers {mode}"] = lambda mode=mode: run_peer(args, work, name, mode)
-        for program, run in programs.items():
-            if left() < 15:
-                print(f"{name:18} {program:22} not run: no time left", flush=True)
+        prepare(work, case, args.steps)
+        for program, run in programs_of(args, name, case).items():
+            if left() < 20:
+                print(f"{name:18} {program:28} not run: no time left", flush=True)
                 continue
+            environment = dict(os.environ)
+            if args.trace:
+                trace = os.path.join(args.traces, f"{name}.{program.replace(' ', '-')}.trace")
+                environment.update(CUDA_INJECTION64_PATH=args.trace, TESSERA_KERNEL_TRACE=trace)
             try:
                 with GpuMemory() as memory:
-                    result = run()
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
-                print(f"{name:18} {program:22} FAILED: {error}", flush=True)
+                    result = run(work, min(args.case_seconds, left()), environment)
+                row = {"case": name, "program": program, "tied": case.tied and not program.startswith("torchtitan"),
+                       "goal": case.goal, "smi_mib": memory.peak, **result}
+                if not row.get("out_of_memory"):
+                    row.update(summary(case, result))
+                print(line_of(name, program, row), flush=True)
+            except Exception as error:  # whatever a peer or its output may hold
+                print(f"{name:18} {program:28} FAILED: {type(error).__name__}: {error}", flush=True)
+                row = {"case": name, "program": program, "failed": str(error)[-300:]}
                 fine = False
-                continue
-            # The first steps warm up and compile.
-            warm = len(result["step_seconds"]) // 3
-            rate = statistics.median(t / s for t, s in zip(result["tokens"][warm:], result["step_seconds"][warm:]))
-            mfu = 100 * rate * flops_per_token(shape, length) / PEAK_FLOPS
-            print(f"{name:18} {program:22} {rate:9.0f} {mfu:6.1f} {memory.peak:9d} {result['step_seconds'][0]:13.2f} "
-                  f"{result['last_loss']:10.4f}", flush=True)
-            if out:
-                out.write(json.dumps({"case": name, "program": program, "tokens_per_s": rate, "mfu": mfu,
-                                      "peak_mib": memory.peak, **result}) + "\n")
-                out.flush()
+            report(row)
     return fine
+
+
+def has_torchtitan(args):
+    path = os.pathsep.join(([args.peer_path] if args.peer_path else []) + [os.environ.get("PYTHONPATH", "")])
+    probe = subprocess.run([sys.executable, "-c", "import torchtitan.models.llama3"], capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": path})
+    if probe.returncode:
+        print(f"torchtitan is not measured: {last_words(probe.stderr).split(' | ')[-1]}", flush=True)
+    return probe.returncode == 0
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tessera")
+    parser.add_argument("--tessera", required=True)
     parser.add_argument("--json")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--skip-compiled", action="store_true")
     parser.add_argument("--cases", help="comma separated; absent: all")
+    parser.add_argument("--programs", help="comma separated; absent: all of a case")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds for all cases")
     parser.add_argument("--case-seconds", type=float, default=150, help="the most for one program")
-    parser.add_argument("--peer", choices=["plain", "fsdp2", "compiled"], help=argparse.SUPPRESS)
-    parser.add_argument("--peer-work", help=argparse.SUPPRESS)
-    parser.add_argument("--peer-case", help=argparse.SUPPRESS)
+    parser.add_argument("--peer-path", help="a folder with torchtitan and what it needs")
+    parser.add_argument("--trace", help="a library that CUDA injects into each program")
+    parser.add_argument("--traces", default=".", help="where it writes")
     args = parser.parse_args()
-    if args.peer:
-        return peer(args)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what runs on its way out
 
     cases = TINY_CASES if args.tiny else CASES
     if args.cases:
         cases = {name: cases[name] for name in args.cases.split(",")}
     end = time.time() + args.budget
-    out = open(args.json, "w") if args.json else None
-    print(f"{'case':18} {'program':22} {'tokens/s':>9} {'MFU %':>6} {'peak MiB':>9} {'first step s':>13} {'last loss':>10}",
-          flush=True)
-    fine = [run_case(args, name, case, out, lambda: end - time.time()) for name, case in cases.items()]
+    args.titan = has_torchtitan(args)
+
+    def report(row):
+        if args.json:
+            with open(args.json, "a") as out:
+                out.write(json.dumps(row) + "\n")
+
+    print(HEAD, flush=True)
+    fine = [run_case(args, name, case, report, lambda: end - time.time()) for name, case in cases.items()]
     sys.exit(not all(fine))
 
 
