@@ -79,7 +79,7 @@ class LineTimes:
 
 
 def last_words(text):
-    return " | ".join(text.strip().splitlines()[-6:])[-1200:]
+    return " | ".join(text.strip().splitlines()[-4:])[-1000:]
 
 
 def run_limited(command, seconds, environment):
