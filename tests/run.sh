@@ -14,7 +14,12 @@ if [ -z "${TESSERA_TORCH_ROOT:-}" ]; then
 fi
 # The Python reference (transformers, PyTorch). Without it the parity tests are skipped and say so.
 if [ -x tests/support/make_venv.sh ]; then
-  tests/support/make_venv.sh || echo "no Python reference: the tests against transformers and PyTorch will be skipped"
+  if python=$(tests/support/make_venv.sh); then
+    torchrun=$(dirname "$python")/torchrun
+    if [ -x "$torchrun" ]; then export TESSERA_TORCHRUN=${TESSERA_TORCHRUN:-$torchrun}; fi
+  else
+    echo "no Python reference: the tests against transformers and PyTorch will be skipped"
+  fi
 fi
 
 cmake --preset release
