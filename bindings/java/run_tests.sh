@@ -12,13 +12,21 @@ say() { echo "== $*"; }
 maven() { ./build_jar.sh "$build" "$@"; }
 
 say "format, compilation, tests, jar"
-fetched=$(mktemp)
-maven spotless:check package 2>&1 | tee "$fetched" || {
-  grep -qE "No plugin found for prefix|Could not transfer artifact|could not be resolved" "$fetched" || exit 1
+output=$(mktemp)
+# A registry may fail once; -U asks again for what could not be had before.
+for options in "" -U -U; do
+  status=0
+  maven $options spotless:check package 2>&1 | tee "$output" || status=$?
+  [ "$status" -ne 0 ] || break
+  [ "$status" -ne 77 ] || exit 77
+  grep -qE "No plugin found for prefix|Could not transfer artifact|could not be resolved" "$output" || exit 1
+  sleep 5
+done
+if [ "$status" -ne 0 ]; then
   echo "skipped: Maven cannot fetch its plugins from its repository"
   exit 77
-}
-rm "$fetched"
+fi
+rm "$output"
 grep -h "Tests run" "$target"/surefire-reports/*.txt
 # -Xcheck:jni writes there what it finds.
 if compgen -G "$target/surefire-reports/*dump*" >/dev/null; then
