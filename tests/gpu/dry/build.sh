@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the dry CUDA runtime: build.sh FOLDER TORCH CUDA_INCLUDE. TORCH is the folder of a LibTorch for CUDA in a Python
+# environment, beside which NVIDIA's headers lie; CUDA_INCLUDE holds nv/target. Writes FOLDER/libcuda.so.1, the name under
+# which LibTorch looks for the driver, and FOLDER/libnccl.so.2.
+set -euo pipefail
+mkdir -p "$1"
+folder=$(cd "$1" && pwd) nvidia=$(dirname "$2")/nvidia headers=$3
+cd "$(dirname "$0")"
+flags=(-std=c++20 -O1 -g1 -fPIC -Wall -Wextra)
+for include in "$nvidia/cu13/include" "$headers" "$nvidia/cudnn/include" "$nvidia/nccl/include"; do
+  flags+=(-isystem "$include")
+done
+compile() { # source
+  local object=$folder/$1.o
+  if [ ! "$object" -nt "$1.cpp" ] || [ ! "$object" -nt dry.h ]; then ${CXX:-c++} "${flags[@]}" -c "$1.cpp" -o "$object"; fi
+}
+link() { # name, objects
+  local name=$1
+  shift
+  ${CXX:-c++} -shared -Wl,-soname,"$name" -o "$folder/$name" "$@" -pthread -ldl
+}
+sources=(log device memory streams launch driver blas dnn)
+for source in "${sources[@]}" nccl; do compile "$source"; done
+link libcuda.so.1 $(printf "$folder/%s.o " "${sources[@]}")
+link libnccl.so.2 "$folder/nccl.o" "$folder/libcuda.so.1"
