@@ -39,24 +39,59 @@ enum class Float8Axis : int {
   column = 2,  ///< a scale for each column
 };
 
-/// x (float32, bfloat16) in `dtype` (at::kFloat8_e4m3fn, at::kFloat8_e5m2). A scale is amax / the largest
-/// value of the dtype, amax taken as at least 1e-12; values beyond the largest are cut to it. With
-/// `powers_of_two` values are multiplied by the power of two below 1 / scale.
+/// x (float32, bfloat16) in `dtype` (at::kFloat8_e4m3fn, at::kFloat8_e5m2), by operations of ATen: the rule
+/// that the CUDA kernels keep to the last bit. A scale is amax / the largest value of the dtype, amax taken
+/// as at least 1e-12; values beyond the largest are cut to it. With `powers_of_two` values are multiplied by
+/// the largest power of two that is not above 1 / scale.
 Float8Matrix to_float8(const at::Tensor& x, at::ScalarType dtype, Float8Axis axis, bool powers_of_two);
 
-/// a [M, K] b [K, N] -> [M, N] in `out`. On CUDA by _scaled_mm (compute capability 8.9 and later), elsewhere
-/// by the float32 product of the float8 values, each of which is exact. Scales of `a` are per row or one, of
-/// `b` per column or one, both of the same kind. `fast` lets tensor cores sum in fewer bits.
-at::Tensor float8_mm(const Float8Matrix& a, const Float8Matrix& b, at::ScalarType out, bool fast);
+/// What a matrix is to a linear layer y = x Wᵀ.
+enum class Float8Role : int { input = 0, weight = 1, output_gradient = 2 };
 
-/// x as the left operand of float8_linear, for several weights.
-Float8Matrix float8_input(const at::Tensor& x, Float8Recipe recipe);
-/// y [T, out] = x Wᵀ in the weight's dtype.
-at::Tensor float8_linear(const Float8Matrix& x, const at::Tensor& weight, Float8Recipe recipe);
-/// dx [T, in] = dy W.
-at::Tensor float8_linear_grad_input(const at::Tensor& dy, const at::Tensor& weight, Float8Recipe recipe);
-/// dW [out, in] = dyᵀ x; not for rowwise_with_gw_hp.
-at::Tensor float8_linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, Float8Recipe recipe);
+/// How a matrix is cast for the two products that it is in.
+struct Float8Rule {
+  at::ScalarType dtype = at::kFloat8_e4m3fn;
+  Float8Axis rows = Float8Axis::all;        ///< of the matrix as it is: all, row
+  Float8Axis transposed = Float8Axis::all;  ///< for the product over its other dimension: all, column
+  bool powers_of_two = false;
+};
+/// Of rowwise_with_gw_hp, inputs and output gradients are in one product in float8 only: the rule for
+/// `transposed` is not to be used.
+Float8Rule float8_rule(Float8Recipe recipe, Float8Role role);
+
+/// One matrix in the two forms that products read, each made when it is first asked for and kept. On CUDA by
+/// kernels that write both layouts from the values once read; no host synchronisation.
+class Float8Casts {
+ public:
+  Float8Casts() = default;
+  /// x [rows, columns] is kept, not copied. `both`: both forms will be asked for, so that one reading of x
+  /// can serve them.
+  Float8Casts(at::Tensor x, const Float8Rule& rule, bool both = false);
+  /// A weight that is in float8 already, with one scale [1, 1].
+  explicit Float8Casts(Float8Matrix rows);
+
+  bool defined() const { return x_.defined() || rows_.values.defined(); }
+  /// x, for products that sum over its columns: scale [rows, 1] or [1, 1].
+  const Float8Matrix& rows();
+  /// xᵀ, for products that sum over its rows: scale [columns, 1] or [1, 1]. On CUDA its rows are padded with
+  /// zeros to a multiple of kFloat8Multiple.
+  const Float8Matrix& transposed();
+
+ private:
+  void cast_on_device(bool rows, bool transposed);
+
+  at::Tensor x_;
+  Float8Rule rule_;
+  bool both_ = false;
+  at::Tensor
+      amax_;  // float32 [1] or [columns], what the scales of a tile's values follow from; may be undefined
+  Float8Matrix rows_, transposed_;
+};
+
+/// a [M, K] and b [N, K] -> a bᵀ [M, N] in `out`. Scales are per row or one, of both the same kind. On CUDA
+/// by _scaled_mm (compute capability 8.9 and later), elsewhere by the float32 product of the float8 values,
+/// each of which is exact. `fast` lets tensor cores sum in fewer bits.
+at::Tensor float8_mm(const Float8Matrix& a, const Float8Matrix& b, at::ScalarType out, bool fast);
 
 /// Throws Error(unsupported) where `device` cannot multiply in float8.
 void check_float8(at::Device device, Float8Recipe recipe);

@@ -153,13 +153,13 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   }
 
   const at::Tensor out_rows = out.view({tokens, -1});
-  const at::Tensor doutput = inside_dy.wait();
+  const LinearGrad doutput = out_.received(inside_dy.wait());
   const at::Tensor dout = out_.grad_input(weights, doutput).view({tokens, -1, spec_.head_dim});
   out_.grad_weights(out_rows, doutput, grads);
   const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, options(weights));
   if (sinks_ >= 0) grads.add(sinks_, inner.dsinks);
 
-  const std::vector<at::Tensor> dprojected = qkv_.empty_grads(doutput);
+  const std::vector<at::Tensor> dprojected = qkv_.empty_grads(doutput.dy);
   const at::Tensor dq = dprojected[0].view({tokens, -1, spec_.head_dim});
   const at::Tensor dk = dprojected[1].view({tokens, -1, spec_.head_dim});
   const auto [table, positions] = rope_->rows(*mb.batch);
@@ -174,9 +174,10 @@ at::Tensor Attention::backward(const std::vector<at::Tensor>& weights, const at:
   }
   dprojected[2].copy_(inner.dv.view({tokens, -1}));
 
+  const LinearGroupGrad received = qkv_.received(dprojected);
   // The input gradient is summed over the ranks while the weight gradients are formed.
-  PendingTensor dx = spec_.region.start_enter_backward(qkv_.grad_input(weights, dprojected));
-  qkv_.grad_weights(inside_x.wait(), dprojected, grads);
+  PendingTensor dx = spec_.region.start_enter_backward(qkv_.grad_input(weights, received));
+  qkv_.grad_weights(inside_x.wait(), received, grads);
   return dx.wait();
 }
 

@@ -46,12 +46,16 @@ DecoderLayer::DecoderLayer(const std::string& prefix, const DecoderLayerSpec& sp
   add_norm(mlp_out_norm_, ".post_feedforward_layernorm");
 }
 
-int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std::string>& skipped,
-                             int64_t tp_size) {
+std::vector<Linear*> DecoderLayer::linears() {
   std::vector<Linear*> layers = attention_->linears();
   for (Linear* layer : feed_forward_->linears()) layers.push_back(layer);
+  return layers;
+}
+
+int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std::string>& skipped,
+                             int64_t tp_size) {
   int count = 0;
-  for (Linear* layer : layers) {
+  for (Linear* layer : linears()) {
     const ParamSpec& weight = params_[layer->weight()];
     const auto named = [&](const std::string& part) { return weight.name.find(part) != std::string::npos; };
     if (std::any_of(skipped.begin(), skipped.end(), named)) continue;
@@ -68,12 +72,18 @@ int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std
 }
 
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {
+  forget_derived();
   Unit::bind(std::move(weights));
   attention_->bind(weights_);
   feed_forward_->bind(weights_);
 }
 
+void DecoderLayer::forget_derived() {
+  for (const Linear* layer : linears()) layer->forget();
+}
+
 void DecoderLayer::unbind() {
+  forget_derived();
   attention_->unbind();
   feed_forward_->unbind();
   Unit::unbind();

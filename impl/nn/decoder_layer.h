@@ -37,6 +37,7 @@ class DecoderLayer : public Unit {
 
   void bind(std::vector<at::Tensor> weights) override;
   void unbind() override;
+  void forget_derived() override;
   bool meets_peers() const override { return meets_peers_; }
   /// Computes those linear layers in float8 whose names contain none of `skipped` and whose tp parts' sizes
   /// are multiples of 16; returns how many. Before bind.
@@ -50,6 +51,7 @@ class DecoderLayer : public Unit {
                       WeightGrads& grads) override;
 
  private:
+  std::vector<Linear*> linears();
   at::Tensor backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                            WeightGrads& grads);
 

@@ -179,7 +179,7 @@ Experts::Gradients Experts::backward_grouped(const at::Tensor& drows, const at::
     first -= count;
     const auto of = [&](const at::Tensor& all) { return all.narrow(0, first, count); };
     own(e).down.grad_weights(of(activation), of(drows), grads);
-    own(e).gate_up.grad_weights(of(rows), {of(dgate), of(dup)}, grads);
+    own(e).gate_up.grad_weights(of(rows), std::vector<at::Tensor>{of(dgate), of(dup)}, grads);
   }
   return out;
 }

@@ -211,18 +211,19 @@ at::Tensor LatentAttention::backward(const std::vector<at::Tensor>& weights, con
   PendingTensor q_latent = region.start_enter(q_norm_ ? latents.q.y : x, tokens);
   PendingTensor kv_latent = region.start_enter(latents.kv.y, tokens);
 
-  const at::Tensor doutput = inside_dy.wait();
+  const LinearGrad doutput = out_.received(inside_dy.wait());
   const at::Tensor dout = out_.grad_input(weights, doutput).view({tokens, -1, spec_.value_dim});
   out_.grad_weights(flat(out), doutput, grads);
   const kernels::AttentionGrads inner = attend_backward(dout, kept, *mb.batch, mb.context, options_of(spec_));
 
   const ProjectedGrads projected = projected_grads(inner, mb);
+  const LinearGrad dq = q_up_.received(projected.q), dkv = kv_up_.received(projected.kv);
   // The latents' gradients are summed over the ranks while the weight gradients are formed.
-  PendingTensor dq_latent = region.start_enter_backward(q_up_.grad_input(weights, projected.q));
-  PendingTensor dkv_latent = region.start_enter_backward(kv_up_.grad_input(weights, projected.kv));
+  PendingTensor dq_latent = region.start_enter_backward(q_up_.grad_input(weights, dq));
+  PendingTensor dkv_latent = region.start_enter_backward(kv_up_.grad_input(weights, dkv));
   PendingTensor dk_rope = region.start_enter_backward(projected.k_rope);
-  q_up_.grad_weights(q_latent.wait(), projected.q, grads);
-  kv_up_.grad_weights(kv_latent.wait(), projected.kv, grads);
+  q_up_.grad_weights(q_latent.wait(), dq, grads);
+  kv_up_.grad_weights(kv_latent.wait(), dkv, grads);
 
   const std::vector<at::Tensor> ddown = down_.empty_grads(x);
   const at::Tensor kv_down = down.back().narrow(1, 0, spec_.kv_rank);
@@ -232,9 +233,10 @@ at::Tensor LatentAttention::backward(const std::vector<at::Tensor>& weights, con
       .narrow(1, 0, spec_.kv_rank)
       .copy_(kv_norm_.backward(weights, dkv_latent.wait(), kv_down, latents.kv.rstd, {}, grads));
   ddown.back().narrow(1, spec_.kv_rank, spec_.rope_dim).copy_(dk_rope.wait());
-  at::Tensor dx = down_.grad_input(weights, ddown);
+  const LinearGroupGrad received = down_.received(ddown);
+  at::Tensor dx = down_.grad_input(weights, received);
   if (!q_norm_) dx.add_(dq_sum);
-  down_.grad_weights(x, ddown, grads);
+  down_.grad_weights(x, received, grads);
   return dx;
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/elementwise.h"
@@ -72,37 +73,71 @@ Linear::Linear(const LinearSpec& spec, std::vector<ParamSpec>& params)
   params.push_back(std::move(bias));
 }
 
+void Linear::use_float8(kernels::Float8Recipe recipe) {
+  float8_ = recipe;
+  cast_weight_ = in_float8() ? std::make_unique<kernels::Float8Casts>() : nullptr;
+}
+
+void Linear::forget() const {
+  if (cast_weight_) *cast_weight_ = {};
+}
+
+kernels::Float8Casts& Linear::cast_weight(const std::vector<at::Tensor>& weights) const {
+  if (!cast_weight_->defined()) {
+    *cast_weight_ = kernels::Float8Casts(weights[weight_], rule(kernels::Float8Role::weight));
+  }
+  return *cast_weight_;
+}
+
+std::shared_ptr<kernels::Float8Casts> Linear::shared_input(const at::Tensor& x) const {
+  if (!in_float8()) return nullptr;
+  return std::make_shared<kernels::Float8Casts>(x, rule(kernels::Float8Role::input));
+}
+
 at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
                            bool with_bias) const {
-  if (float8_ != kernels::Float8Recipe::none) {
-    return forward(weights, kernels::float8_input(x, float8_), with_bias);
-  }
+  if (in_float8()) return forward(weights, x, *shared_input(x), with_bias);
   return kernels::linear(x, weights[weight_], bias_ >= 0 && with_bias ? weights[bias_] : at::Tensor());
 }
 
-at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const kernels::Float8Matrix& x,
-                           bool with_bias) const {
-  at::Tensor y = kernels::float8_linear(x, weights[weight_], float8_);
+at::Tensor Linear::forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                           kernels::Float8Casts& cast_x, bool with_bias) const {
+  at::Tensor y =
+      kernels::float8_mm(cast_x.rows(), cast_weight(weights).rows(), x.scalar_type(), /*fast=*/true);
   if (bias_ >= 0 && with_bias) y.add_(weights[bias_]);
   return y;
 }
 
-at::Tensor Linear::grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const {
-  if (float8_ != kernels::Float8Recipe::none) {
-    return kernels::float8_linear_grad_input(dy, weights[weight_], float8_);
-  }
-  return kernels::linear_grad_input(dy, weights[weight_]);
+LinearGrad Linear::received(const at::Tensor& dy) const {
+  LinearGrad grad(dy);
+  if (!in_float8()) return grad;
+  const bool both = float8_ != kernels::Float8Recipe::rowwise_with_gw_hp;
+  grad.float8 = std::make_shared<kernels::Float8Casts>(dy, rule(kernels::Float8Role::output_gradient), both);
+  return grad;
 }
 
-void Linear::grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const {
+at::Tensor Linear::grad_input(const std::vector<at::Tensor>& weights, const LinearGrad& dy) const {
+  if (!in_float8()) return kernels::linear_grad_input(dy.dy, weights[weight_]);
+  return kernels::float8_mm(dy.float8->rows(), cast_weight(weights).transposed(), dy.dy.scalar_type(),
+                            /*fast=*/false);
+}
+
+void Linear::grad_weights(const at::Tensor& x, const LinearGrad& dy, WeightGrads& grads) const {
+  grad_weights(x, shared_input(x), dy, grads);
+}
+
+void Linear::grad_weights(const at::Tensor& x, const std::shared_ptr<kernels::Float8Casts>& cast_x,
+                          const LinearGrad& dy, WeightGrads& grads) const {
   using Recipe = kernels::Float8Recipe;
   if (float8_ == Recipe::tensorwise || float8_ == Recipe::rowwise) {
-    grads.add_formed(weight_,
-                     [=, recipe = float8_] { return kernels::float8_linear_grad_weight(x, dy, recipe); });
+    // Perhaps formed later: what is kept for it is one byte an element, and x.
+    grads.add_formed(weight_, [cast_x, cast_dy = dy.float8->transposed(), type = x.scalar_type()] {
+      return kernels::float8_mm(cast_dy, cast_x->transposed(), type, /*fast=*/false);
+    });
   } else {
-    grads.linear(weight_, x, dy);
+    grads.linear(weight_, x, dy.dy);
   }
-  if (bias_ >= 0) grads.add(bias_, kernels::linear_grad_bias(dy));
+  if (bias_ >= 0) grads.add(bias_, kernels::linear_grad_bias(dy.dy));
 }
 
 LinearGroup::LinearGroup(const std::vector<LinearSpec>& specs, std::vector<ParamSpec>& params) {
@@ -143,8 +178,7 @@ void LinearGroup::bind(const std::vector<at::Tensor>& weights) {
 }
 
 bool LinearGroup::any_float8() const {
-  return std::any_of(layers_.begin(), layers_.end(),
-                     [](const Linear& layer) { return layer.float8() != kernels::Float8Recipe::none; });
+  return std::any_of(layers_.begin(), layers_.end(), [](const Linear& layer) { return layer.in_float8(); });
 }
 
 void LinearGroup::unbind() {
@@ -167,14 +201,14 @@ std::vector<at::Tensor> LinearGroup::forward(const std::vector<at::Tensor>& weig
   if (merged()) return split(kernels::linear(x, merged_weight_, merged_bias_));
   std::vector<at::Tensor> parts;
   parts.reserve(layers_.size());
-  kernels::Float8Matrix cast;  // once for all
+  std::shared_ptr<kernels::Float8Casts> cast;  // once for all
   for (const Linear& layer : layers_) {
-    if (layer.float8() == kernels::Float8Recipe::none) {
+    if (!layer.in_float8()) {
       parts.push_back(layer.forward(weights, x));
       continue;
     }
-    if (!cast.values.defined()) cast = kernels::float8_input(x, layer.float8());
-    parts.push_back(layer.forward(weights, cast));
+    if (!cast) cast = layer.shared_input(x);
+    parts.push_back(layer.forward(weights, x, *cast));
   }
   return parts;
 }
@@ -188,21 +222,32 @@ std::vector<at::Tensor> LinearGroup::empty_grads(const at::Tensor& like) const {
   return parts;
 }
 
-at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights,
-                                   const std::vector<at::Tensor>& dy) const {
+LinearGroupGrad LinearGroup::received(std::vector<at::Tensor> dy) const {
+  LinearGroupGrad grad(std::move(dy));
+  if (!any_float8()) return grad;
+  for (size_t i = 0; i < layers_.size(); ++i) grad.received.push_back(layers_[i].received(grad.dy[i]));
+  return grad;
+}
+
+at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights, const LinearGroupGrad& dy) const {
   if (merged()) {
+    const at::Tensor& first = dy.dy[0];
     const at::Tensor fused =
-        dy[0].as_strided({dy[0].size(0), total_out_}, {total_out_, 1}, dy[0].storage_offset());
+        first.as_strided({first.size(0), total_out_}, {total_out_, 1}, first.storage_offset());
     return kernels::linear_grad_input(fused, merged_weight_);
   }
-  at::Tensor dx = layers_[0].grad_input(weights, dy[0]);
-  for (size_t i = 1; i < layers_.size(); ++i) kernels::add_to(dx, layers_[i].grad_input(weights, dy[i]));
+  const auto of = [&](size_t i) { return dy.received.empty() ? LinearGrad(dy.dy[i]) : dy.received[i]; };
+  at::Tensor dx = layers_[0].grad_input(weights, of(0));
+  for (size_t i = 1; i < layers_.size(); ++i) kernels::add_to(dx, layers_[i].grad_input(weights, of(i)));
   return dx;
 }
 
-void LinearGroup::grad_weights(const at::Tensor& x, const std::vector<at::Tensor>& dy,
-                               WeightGrads& grads) const {
-  for (size_t i = 0; i < layers_.size(); ++i) layers_[i].grad_weights(x, dy[i], grads);
+void LinearGroup::grad_weights(const at::Tensor& x, const LinearGroupGrad& dy, WeightGrads& grads) const {
+  std::shared_ptr<kernels::Float8Casts> cast;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!cast) cast = layers_[i].shared_input(x);
+    layers_[i].grad_weights(x, cast, dy.received.empty() ? LinearGrad(dy.dy[i]) : dy.received[i], grads);
+  }
 }
 
 }  // namespace tessera

@@ -4,8 +4,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/float8.h"
@@ -38,7 +40,16 @@ struct LinearSpec {
 /// Makes the layers, one behind the other, the rows of one projection of the checkpoint.
 void fuse_in_checkpoint(std::vector<LinearSpec>& layers, const std::string& prefix);
 
-/// y [T, out] = x [T, in] Wᵀ + b. Holds indices into its unit's weights, never tensors.
+/// The gradient of a linear layer's output, for the two products that it is in.
+struct LinearGrad {
+  LinearGrad(at::Tensor gradient) : dy(std::move(gradient)) {}  // NOLINT(google-explicit-constructor)
+
+  at::Tensor dy;                                 ///< [T, out]
+  std::shared_ptr<kernels::Float8Casts> float8;  ///< of layers in float8, by Linear::received
+};
+
+/// y [T, out] = x [T, in] Wᵀ + b. Holds indices into its unit's weights; tensors only of a weight in float8,
+/// which it casts when it is first used and keeps until forget().
 class Linear {
  public:
   /// Appends its parameters to `params`, which are its unit's.
@@ -47,15 +58,24 @@ class Linear {
   /// `with_bias` false leaves the bias out: of partial sums only one may have it.
   at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
                      bool with_bias = true) const;
-  at::Tensor grad_input(const std::vector<at::Tensor>& weights, const at::Tensor& dy) const;
-  void grad_weights(const at::Tensor& x, const at::Tensor& dy, WeightGrads& grads) const;
+  /// dy, to be given to grad_input and then to grad_weights: in float8 it is cast for both at once.
+  LinearGrad received(const at::Tensor& dy) const;
+  at::Tensor grad_input(const std::vector<at::Tensor>& weights, const LinearGrad& dy) const;
+  void grad_weights(const at::Tensor& x, const LinearGrad& dy, WeightGrads& grads) const;
 
   /// From now on the products are formed in float8. Before bind of the group that it is in.
-  void use_float8(kernels::Float8Recipe recipe) { float8_ = recipe; }
-  kernels::Float8Recipe float8() const { return float8_; }
-  /// forward() for an input that kernels::float8_input has cast.
-  at::Tensor forward(const std::vector<at::Tensor>& weights, const kernels::Float8Matrix& x,
-                     bool with_bias = true) const;
+  void use_float8(kernels::Float8Recipe recipe);
+  bool in_float8() const { return float8_ != kernels::Float8Recipe::none; }
+  /// The weight has changed, or is no longer there.
+  void forget() const;
+
+  /// An input for several layers of one recipe; null for those in the compute dtype.
+  std::shared_ptr<kernels::Float8Casts> shared_input(const at::Tensor& x) const;
+  /// forward() and grad_weights() with such an input.
+  at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
+                     kernels::Float8Casts& cast_x, bool with_bias = true) const;
+  void grad_weights(const at::Tensor& x, const std::shared_ptr<kernels::Float8Casts>& cast_x,
+                    const LinearGrad& dy, WeightGrads& grads) const;
 
   int weight() const { return weight_; }
   int bias() const { return bias_; }
@@ -63,9 +83,22 @@ class Linear {
   void place(int weight, int bias) { weight_ = weight, bias_ = bias; }
 
  private:
+  kernels::Float8Rule rule(kernels::Float8Role role) const { return kernels::float8_rule(float8_, role); }
+  kernels::Float8Casts& cast_weight(const std::vector<at::Tensor>& weights) const;
+
   int weight_;
   int bias_ = -1;
   kernels::Float8Recipe float8_ = kernels::Float8Recipe::none;
+  std::unique_ptr<kernels::Float8Casts> cast_weight_;  // in float8: of the bound weight, undefined until used
+};
+
+/// LinearGrad of the layers of a group.
+struct LinearGroupGrad {
+  LinearGroupGrad(std::vector<at::Tensor> gradients)  // NOLINT(google-explicit-constructor)
+      : dy(std::move(gradients)) {}
+
+  std::vector<at::Tensor> dy;
+  std::vector<LinearGrad> received;  ///< where a layer is in float8; otherwise empty
 };
 
 /// Several linear layers with the same input. Outputs and output gradients are lists with one [T, out_i]
@@ -87,9 +120,11 @@ class LinearGroup {
   /// Output gradients of the right shapes, not filled, laid out so that grad_input is one GEMM when it can
   /// be.
   std::vector<at::Tensor> empty_grads(const at::Tensor& like) const;
-  /// dx [T, in] for the filled result of empty_grads().
-  at::Tensor grad_input(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& dy) const;
-  void grad_weights(const at::Tensor& x, const std::vector<at::Tensor>& dy, WeightGrads& grads) const;
+  /// The filled result of empty_grads(), to be given to grad_input and then to grad_weights.
+  LinearGroupGrad received(std::vector<at::Tensor> dy) const;
+  /// dx [T, in]
+  at::Tensor grad_input(const std::vector<at::Tensor>& weights, const LinearGroupGrad& dy) const;
+  void grad_weights(const at::Tensor& x, const LinearGroupGrad& dy, WeightGrads& grads) const;
 
  private:
   std::vector<at::Tensor> split(const at::Tensor& fused) const;

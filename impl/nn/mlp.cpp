@@ -59,18 +59,19 @@ at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tenso
   const at::Tensor up = saved.pop();
   const at::Tensor gate = saved.pop();
 
-  const at::Tensor doutput = inside_dy.wait();
+  const LinearGrad doutput = down_.received(inside_dy.wait());
   const at::Tensor dactivation = down_.grad_input(weights, doutput);
-  const std::vector<at::Tensor> dprojected = gate_up_.empty_grads(doutput);
+  const std::vector<at::Tensor> dprojected = gate_up_.empty_grads(doutput.dy);
   // When the activation was not kept, the pass that forms the gradients makes it again.
   at::Tensor again;
   if (!activation.defined()) activation = again = at::empty_like(dactivation);
   kernels::gated_backward_out(activation_, dactivation, gate, up, dprojected[0], dprojected[1], again);
 
+  const LinearGroupGrad received = gate_up_.received(dprojected);
   // The input gradient is summed over the ranks while the weight gradients are formed.
-  PendingTensor dx = region_.start_enter_backward(gate_up_.grad_input(weights, dprojected));
+  PendingTensor dx = region_.start_enter_backward(gate_up_.grad_input(weights, received));
   down_.grad_weights(activation, doutput, grads);
-  gate_up_.grad_weights(inside_x.wait(), dprojected, grads);
+  gate_up_.grad_weights(inside_x.wait(), received, grads);
   return dx.wait();
 }
 

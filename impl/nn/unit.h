@@ -144,6 +144,8 @@ class Unit {
   /// Gives the unit its gathered weights in the compute dtype, tp-local shapes. Valid until unbind().
   virtual void bind(std::vector<at::Tensor> weights) { weights_ = std::move(weights); }
   virtual void unbind() { weights_.clear(); }
+  /// The bound weights may have changed: what was derived from them is no longer used.
+  virtual void forget_derived() {}
 
   /// True when ranks that are given different micro-batches meet in this unit: it is run for micro-batches
   /// without tokens too.

@@ -34,6 +34,21 @@ class Stopwatch {
   Clock::time_point start_;
 };
 
+// While a program runs units may keep what they derive from their weights (casts to float8).
+class DerivedWeights {
+ public:
+  explicit DerivedWeights(ShardedModel& model) : model_(model) { forget(); }
+  ~DerivedWeights() { forget(); }
+  DerivedWeights(const DerivedWeights&) = delete;
+  DerivedWeights& operator=(const DerivedWeights&) = delete;
+
+ private:
+  void forget() {
+    for (const auto& member : model_.members()) member->forget_derived();
+  }
+  ShardedModel& model_;
+};
+
 bool transfers_between_stages(Op op) {
   return op == Op::send_forward || op == Op::recv_forward || op == Op::send_backward ||
          op == Op::recv_backward;
@@ -331,6 +346,8 @@ ExecutionResult Executor::run(const Program& program, const ExecutionInput& inpu
                 internal, "the program is for ", program.microbatches, " micro-batches");
   // Units have their own backward: autograd is not asked at every operator.
   const at::AutoDispatchBelowADInplaceOrView no_autograd;
+  // Weights change between programs, never within one: what units derive from them holds for one.
+  const DerivedWeights derived(model_);
   Run run(model_, traits_, program, input);
   for (const Instruction& instruction : program.instructions) run.step(instruction);
   run.transfers.finish();

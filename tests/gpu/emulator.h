@@ -5,6 +5,7 @@
 // accesses outside memory.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -51,6 +52,20 @@ inline uint16_t emulated_bf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+/// Float8 with so many bits of mantissa and such an exponent bias, as CUDA converts: round to nearest even,
+/// what is beyond `largest` cut to it, NaN 0x7f.
+inline uint8_t emulated_float8(float value, int mantissa, int bias, float largest) {
+  if (std::isnan(value)) return 0x7f;
+  const uint8_t sign = std::signbit(value) ? 0x80 : 0;
+  const float magnitude = std::fmin(std::fabs(value), largest);
+  // In units of the last place: of the binade, or of the smallest one, which denormals share.
+  const int exponent = magnitude > 0 ? std::max(std::ilogb(magnitude), 1 - bias) : 1 - bias;
+  const auto units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, mantissa - exponent)));
+  // A mantissa that rounds up to the next binade carries into the exponent.
+  const int bits = ((exponent + bias - 1) << mantissa) + units;
+  return static_cast<uint8_t>(sign | bits);
+}
+
 }  // namespace tessera::cuda
 
 extern thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -82,6 +97,12 @@ T __shfl_up_sync(unsigned /*mask*/, T value, unsigned offset) {
   if (lane >= static_cast<int>(offset))
     std::memcpy(&value, &slots[lane - static_cast<int>(offset)], sizeof value);
   return value;
+}
+
+inline unsigned atomicMax(unsigned* address, unsigned value) {
+  const unsigned before = *address;
+  *address = std::max(before, value);
+  return before;
 }
 
 #define TESSERA_LAUNCH(grid, block, stream, kernel, ...) \

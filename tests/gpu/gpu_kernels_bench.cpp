@@ -38,6 +38,7 @@
 #include <functional>
 #include <iomanip>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,7 @@
 #include "kernels/cuda/attention_flash.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/float8.h"
 #include "kernels/linear.h"
 #include "kernels/multi_tensor.h"
 #include "kernels/norm.h"
@@ -246,6 +248,75 @@ void add_products(std::vector<Bench>& all) {
                  }});
 }
 
+// Casts to float8 beside ATen's operations, then products beside those in bfloat16.
+void add_float8(std::vector<Bench>& all) {
+  using kernels::Float8Casts;
+  using kernels::Float8Recipe;
+  using kernels::Float8Role;
+  const int64_t n = kTokens * kInner;
+  const auto casts = [&all, n](const std::string& what, double bytes, Float8Recipe recipe, Float8Role role,
+                               bool both) {
+    all.push_back(
+        {cat("float8 cast, ", what), bytes * static_cast<double>(n), true, [=]() -> Pair {
+           const at::Tensor x = bf16({kTokens, kInner});
+           const kernels::Float8Rule rule = float8_rule(recipe, role);
+           return {[=] {
+                     Float8Casts made(x, rule, both);
+                     made.rows();
+                     if (both) made.transposed();
+                   },
+                   [=] {
+                     to_float8(x, rule.dtype, rule.rows, rule.powers_of_two);
+                     if (both) {
+                       to_float8(x, rule.dtype, rule.transposed, rule.powers_of_two).values.t().contiguous();
+                     }
+                   }};
+         }});
+  };
+  casts("tensorwise, an input", 5, Float8Recipe::tensorwise, Float8Role::input, false);
+  casts("tensorwise, a gradient in both layouts", 6, Float8Recipe::tensorwise, Float8Role::output_gradient,
+        true);
+  casts("rowwise, an input", 3, Float8Recipe::rowwise, Float8Role::input, false);
+  casts("rowwise, a gradient in both layouts", 6, Float8Recipe::rowwise, Float8Role::output_gradient, true);
+  const double flops = 2.0 * kTokens * kHidden * kInner;
+  for (const auto& [name, recipe] :
+       {std::pair{"tensorwise", Float8Recipe::tensorwise}, {"rowwise", Float8Recipe::rowwise}}) {
+    for (const bool fast : {true, false}) {
+      all.push_back({cat("float8 product, ", name, fast ? ", forward" : ", as gradients have it",
+                         " (beside: bfloat16)"),
+                     flops, false, [=, recipe = recipe]() -> Pair {
+                       const at::Tensor x = bf16({kTokens, kHidden}), w = bf16({kInner, kHidden}, 0.02);
+                       Float8Casts a(x, float8_rule(recipe, Float8Role::input)),
+                           b(w, float8_rule(recipe, Float8Role::weight));
+                       return {[=, left = a.rows(), right = b.rows()] {
+                                 kernels::float8_mm(left, right, at::kBFloat16, fast);
+                               },
+                               [=] { at::linear(x, w); }};
+                     }});
+    }
+    all.push_back({cat("float8 linear layer, ", name, ", three products with casts (beside: bfloat16)"),
+                   3 * flops, false, [=, recipe = recipe]() -> Pair {
+                     const at::Tensor x = bf16({kTokens, kHidden}), w = bf16({kInner, kHidden}, 0.02),
+                                      dy = bf16({kTokens, kInner});
+                     const auto kept =
+                         std::make_shared<Float8Casts>(w, float8_rule(recipe, Float8Role::weight));
+                     return {[=] {
+                               Float8Casts in(x, float8_rule(recipe, Float8Role::input)),
+                                   again(x, float8_rule(recipe, Float8Role::input)),
+                                   out(dy, float8_rule(recipe, Float8Role::output_gradient), true);
+                               kernels::float8_mm(in.rows(), kept->rows(), at::kBFloat16, true);
+                               kernels::float8_mm(out.rows(), kept->transposed(), at::kBFloat16, false);
+                               kernels::float8_mm(out.transposed(), again.transposed(), at::kBFloat16, false);
+                             },
+                             [=] {
+                               at::linear(x, w);
+                               at::mm(dy, w);
+                               at::mm(dy.t(), x);
+                             }};
+                   }});
+  }
+}
+
 void add_flat(std::vector<Bench>& all) {
   // The parameters of the model, layer by layer.
   std::vector<int64_t> lengths = {kVocab * kHidden, kHidden};
@@ -374,6 +445,7 @@ std::vector<Bench> all_benches() {
   add_rope_and_mlp(all);
   add_loss(all);
   add_products(all);
+  add_float8(all);
   add_flat(all);
   add_rows(all);
   std::vector<int64_t> packed;  // documents as short as those of an instruction dataset

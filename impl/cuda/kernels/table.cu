@@ -16,6 +16,7 @@ kernels::CudaTable kernel_table() {
   add_elementwise_kernels(table);
   add_multi_tensor_kernels(table);
   add_row_kernels(table);
+  add_float8_kernels(table);
   return table;
 }
 

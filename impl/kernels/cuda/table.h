@@ -15,6 +15,9 @@ namespace tessera::kernels {
 
 enum class CudaType : int32_t { f32 = 0, bf16 = 1 };
 
+/// The formats of kernels/float8.h.
+enum class CudaFloat8 : int32_t { e4m3 = 0, e5m2 = 1 };
+
 enum class GatedActivation : int32_t { silu = 0, gelu_tanh = 1, gelu_erf = 2, clamped_silu = 3 };
 
 /// One tensor of a pass over many; the lists are in host memory and not read after the call.
@@ -157,9 +160,27 @@ struct CudaTable {
                   void* stream);
   int (*scale_rows)(CudaType type, void* data, const float* factors, int64_t rows, int64_t width,
                     void* stream);
+
+  // kernels/float8.h. Matrices x [rows, h] with rows `stride` elements apart. An amax is the largest absolute
+  // value, of a column each (amax [h]) or of all (amax [1]); it is raised, so it begins as zero. NaN counts
+  // as larger than all. Scales written are what the float8 values are multiplied by.
+
+  int (*float8_amax)(CudaType type, const void* x, int64_t stride, int64_t rows, int64_t h, bool by_column,
+                     float* amax, void* stream);
+  /// out [rows, h]: each row by its own scale (scale [rows]). `amax` may be null.
+  int (*float8_rows)(CudaType type, CudaFloat8 format, const void* x, int64_t stride, int64_t rows, int64_t h,
+                     bool powers_of_two, void* out, float* scale, bool by_column, float* amax, void* stream);
+  /// By the scales that follow from amax (scale [h] or [1]): out [rows, h], and the transposed matrix with
+  /// rows of transposed_width >= rows elements, a multiple of 16, zeros behind `rows`. One may be null.
+  int (*float8_cast)(CudaType type, CudaFloat8 format, const void* x, int64_t stride, int64_t rows, int64_t h,
+                     bool by_column, const float* amax, bool powers_of_two, void* out, void* transposed,
+                     int64_t transposed_width, float* scale, void* stream);
+  /// As float8_cast, of a matrix [rows, h] that is in float8 already.
+  int (*float8_transpose)(const void* x, int64_t rows, int64_t h, void* transposed, int64_t transposed_width,
+                          void* stream);
 };
 
 /// Grows with every change of CudaTable; a plugin of another version is not used.
-inline constexpr int32_t kCudaTableVersion = 3;
+inline constexpr int32_t kCudaTableVersion = 4;
 
 }  // namespace tessera::kernels
