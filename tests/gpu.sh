@@ -200,11 +200,13 @@ part_more() {
 
 finish() {
   local status=$?
-  trap - EXIT TERM INT
+  trap - EXIT
+  trap '' TERM INT PIPE
   [ -z "$(jobs -p)" ] || kill $(jobs -p) 2>/dev/null || true
-  echo "failed: ${failures[*]:-nothing}"
   write_results || true
   rm -rf "$scratch"
+  [ "$status" != 143 ] || failures+=("the run itself, which was cut off")
+  echo "failed: ${failures[*]:-nothing}"
   [ ${#failures[@]} = 0 ] || status=1
   exit "$status"
 }
@@ -231,7 +233,8 @@ do_run() {
     exit 77
   fi
   scratch=$(mktemp -d)
-  exec > >(tee "$out/report.txt") 2>&1
+  # The report outlives a signal to all of the script's processes.
+  exec > >(trap '' TERM INT; exec tee "$out/report.txt") 2>&1
   trap finish EXIT
   trap 'exit 143' TERM INT
   choose_programs

@@ -5,7 +5,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -16,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/normal.h"
 #include "tensor/runs.h"
 
 namespace tessera {
@@ -34,63 +34,25 @@ uint64_t splitmix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-constexpr int64_t kBlock = 4;      // values of one Philox counter
-constexpr int64_t kCounters = 64;  // counters drawn at a time
-
-// Philox4x32-10 (Salmon et al. 2011) with the counters `first` .. `first` + kCounters - 1 of the stream
-// `row`: the same numbers as at::Philox4_32(key, row, first), value c of counter i at out[c][i]. Written
-// counter by counter within each round, which compilers turn into vector code.
-void philox(uint64_t key, uint64_t row, uint64_t first, uint32_t (&out)[kBlock][kCounters]) {
-  for (int64_t i = 0; i < kCounters; ++i) {
-    const uint64_t counter = first + static_cast<uint64_t>(i);
-    out[0][i] = static_cast<uint32_t>(counter);
-    out[1][i] = static_cast<uint32_t>(counter >> 32);
-    out[2][i] = static_cast<uint32_t>(row);
-    out[3][i] = static_cast<uint32_t>(row >> 32);
-  }
-  auto key0 = static_cast<uint32_t>(key);
-  auto key1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int64_t i = 0; i < kCounters; ++i) {
-      const uint64_t a = uint64_t{0xD2511F53u} * out[0][i];
-      const uint64_t b = uint64_t{0xCD9E8D57u} * out[2][i];
-      out[0][i] = static_cast<uint32_t>(b >> 32) ^ out[1][i] ^ key0;
-      out[1][i] = static_cast<uint32_t>(b);
-      out[2][i] = static_cast<uint32_t>(a >> 32) ^ out[3][i] ^ key1;
-      out[3][i] = static_cast<uint32_t>(a);
-    }
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
+uint64_t key_of(const ParamSpec& spec, int64_t seed) {
+  return splitmix64(static_cast<uint64_t>(seed) ^ fnv1a(spec.name));
 }
 
-// Columns [first, first + count) of one row of a normal stream.
-void normal_row(uint64_t key, uint64_t row, int64_t first, int64_t count, float std, float* out) {
-  constexpr float kToUnit = 1.0f / 4294967296.0f;
-  constexpr float kTwoPi = 6.283185307179586f;
-  uint32_t bits[kBlock][kCounters];
-  float values[kBlock * kCounters];
-  const int64_t end = first + count;
-  for (int64_t column = first / kBlock * kBlock; column < end; column += kBlock * kCounters) {
-    philox(key, row, static_cast<uint64_t>(column / kBlock), bits);
-    const int64_t counters = std::min(kCounters, (end - column + kBlock - 1) / kBlock);
-    for (int64_t i = 0; i < counters; ++i) {
-      for (int64_t pair = 0; pair < kBlock; pair += 2) {
-        // (0, 1] keeps the logarithm finite; the other value may be 0.
-        const float u = (static_cast<float>(bits[pair][i]) + 1.0f) * kToUnit;
-        const float angle = kTwoPi * (static_cast<float>(bits[pair + 1][i]) * kToUnit);
-        const float radius = std * std::sqrt(-2.0f * std::log(u));
-        values[i * kBlock + pair] = radius * std::cos(angle);
-        values[i * kBlock + pair + 1] = radius * std::sin(angle);
-      }
-    }
-    const int64_t from = std::max(first, column), to = std::min(end, column + kBlock * kCounters);
-    std::copy(values + (from - column), values + (to - column), out + (from - first));
+// On a device whose kernels draw them there: boxes that are a range of rows and, in rows laid out flat, a
+// range of columns.
+bool fill_normal_there(const ParamSpec& spec, int64_t seed, const Box& box, const at::Tensor& out) {
+  int64_t column = 0, columns = 1;
+  for (size_t d = 1; d < spec.shape.size(); ++d) {
+    if (d > 1 && box.size[d] != spec.shape[d]) return false;
+    column = column * spec.shape[d] + box.offset[d];
+    columns *= box.size[d];
   }
+  return kernels::normal_on_device(out, key_of(spec, seed), box.offset[0], box.size[0], column, columns,
+                                   static_cast<float>(spec.init.std));
 }
 
 void fill_normal(const ParamSpec& spec, int64_t seed, const Box& box, float* out) {
-  const uint64_t key = splitmix64(static_cast<uint64_t>(seed) ^ fnv1a(spec.name));
+  const uint64_t key = key_of(spec, seed);
   const int64_t row_elements = checked_numel({spec.shape.begin() + 1, spec.shape.end()});
   const auto std = static_cast<float>(spec.init.std);
   for_each_run(spec.shape, box, [&](int64_t offset, int64_t done, int64_t run) {
@@ -100,7 +62,7 @@ void fill_normal(const ParamSpec& spec, int64_t seed, const Box& box, float* out
         const int64_t row = (offset + begin) / row_elements;
         const int64_t column = (offset + begin) % row_elements;
         const int64_t part = std::min(end - begin, row_elements - column);
-        normal_row(key, static_cast<uint64_t>(row), column, part, std, out + done + begin);
+        kernels::normal_row(key, static_cast<uint64_t>(row), column, part, std, out + done + begin);
         begin += part;
       }
     });
@@ -168,6 +130,7 @@ void fill_initial(const ParamSpec& spec, int64_t seed, const Box& box, const at:
     case Init::Kind::normal:
       break;
   }
+  if (fill_normal_there(spec, seed, box, out)) return;
   if (out.scalar_type() == at::kFloat && out.device().is_cpu())
     return fill_normal(spec, seed, box, out.data_ptr<float>());
   const at::Tensor values = at::empty(out.sizes(), at::dtype(at::kFloat));

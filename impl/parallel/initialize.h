@@ -11,7 +11,7 @@ namespace tessera {
 /// Seeded initialisation by each parameter's Init. A normal value depends on seed, name and the element's
 /// index in the global tensor alone: element (row, c) is number c of the Philox4x32-10 stream (Salmon et al.,
 /// 2011) with key splitmix64(seed ^ FNV-1a(name)) and subsequence `row`, made normal by Box-Muller in pairs
-/// of columns.
+/// of columns (kernels/normal_block.h), with the same bits on every CPU and GPU.
 void initialize(ShardedModel& model, int64_t seed);
 
 /// The values of one box of a parameter into `out` (contiguous, box.size shaped, any float dtype).

@@ -17,6 +17,7 @@ void add_elementwise_kernels(kernels::CudaTable& table);
 void add_multi_tensor_kernels(kernels::CudaTable& table);
 void add_row_kernels(kernels::CudaTable& table);
 void add_float8_kernels(kernels::CudaTable& table);
+void add_normal_kernels(kernels::CudaTable& table);
 
 /// CudaTable's entries of these names, which other kernels end with.
 int sum_doubles(const double* x, int64_t n, double* out, bool accumulate, void* stream);

@@ -17,6 +17,7 @@ kernels::CudaTable kernel_table() {
   add_multi_tensor_kernels(table);
   add_row_kernels(table);
   add_float8_kernels(table);
+  add_normal_kernels(table);
   return table;
 }
 

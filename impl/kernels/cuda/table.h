@@ -178,9 +178,15 @@ struct CudaTable {
   /// As float8_cast, of a matrix [rows, h] that is in float8 already.
   int (*float8_transpose)(const void* x, int64_t rows, int64_t h, void* transposed, int64_t transposed_width,
                           void* stream);
+
+  // kernels/normal.h
+
+  /// Fewer than 2^31 blocks of normal_block.h times threads.
+  int (*normal)(CudaType type, void* out, uint64_t key, int64_t row, int64_t rows, int64_t column,
+                int64_t columns, float std, void* stream);
 };
 
 /// Grows with every change of CudaTable; a plugin of another version is not used.
-inline constexpr int32_t kCudaTableVersion = 4;
+inline constexpr int32_t kCudaTableVersion = 5;
 
 }  // namespace tessera::kernels
