@@ -19,7 +19,7 @@ link() { # name, objects
   shift
   ${CXX:-c++} -shared -Wl,-soname,"$name" -o "$folder/$name" "$@" -pthread -ldl
 }
-sources=(log device memory streams launch driver blas dnn)
+sources=(log device memory streams launch compiled driver blas dnn)
 for source in "${sources[@]}" nccl; do compile "$source"; done
 link libcuda.so.1 $(printf "$folder/%s.o " "${sources[@]}")
 link libnccl.so.2 "$folder/nccl.o" "$folder/libcuda.so.1"

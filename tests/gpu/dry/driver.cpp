@@ -110,3 +110,19 @@ DRY_API CUresult cuStreamWriteValue32(CUstream stream, CUdeviceptr address, cuui
              ? CUDA_SUCCESS
              : CUDA_ERROR_INVALID_VALUE;
 }
+
+/// NVRTC asks for private tables and does without.
+DRY_API CUresult cuGetExportTable(const void** table, const CUuuid*) {
+  *table = nullptr;
+  return CUDA_ERROR_NOT_FOUND;
+}
+
+/// Limits of a context, the size of the buffer of printf among them.
+DRY_API CUresult cuCtxGetLimit(size_t* value, CUlimit) {
+  *value = 1 << 20;
+  return CUDA_SUCCESS;
+}
+
+DRY_API CUresult cuCtxSetLimit(CUlimit, size_t) {
+  return CUDA_SUCCESS;
+}
