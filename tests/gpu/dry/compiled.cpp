@@ -49,6 +49,10 @@ DRY_API CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigne
   return cuModuleLoadData(module, image);
 }
 
+DRY_API CUresult cuModuleLoad(CUmodule* module, const char*) {
+  return cuModuleLoadData(module, nullptr);
+}
+
 DRY_API CUresult cuModuleUnload(CUmodule module) {
   delete reinterpret_cast<int*>(module);
   return CUDA_SUCCESS;

@@ -69,13 +69,18 @@ DRY_API CUresult cuPointerGetAttribute(void* out, CUpointer_attribute attribute,
   const Lock lock(guard());
   const int device = device_of(reinterpret_cast<void*>(pointer));
   if (device < 0) return CUDA_ERROR_INVALID_VALUE;
-  if (attribute == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
-    *static_cast<int*>(out) = device;
-  else if (attribute == CU_POINTER_ATTRIBUTE_CONTEXT)
-    cuDevicePrimaryCtxRetain(static_cast<CUcontext*>(out), device);
-  else
-    return CUDA_ERROR_INVALID_VALUE;
-  return CUDA_SUCCESS;
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+      *static_cast<int*>(out) = device;
+      return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+      return cuDevicePrimaryCtxRetain(static_cast<CUcontext*>(out), device);
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+      *static_cast<CUdeviceptr*>(out) = pointer;
+      return CUDA_SUCCESS;
+    default:
+      return CUDA_ERROR_INVALID_VALUE;
+  }
 }
 
 /// The rules of the driver for descriptors of tiles, as its documentation lists them.
