@@ -35,6 +35,7 @@ CASES = {
     "recomputed": ("llama", 1, ["memory.recompute=full"], 1),
     "graphs": ("llama", 1, ["cuda.graphs=true"], 1),
     "float8": ("llama", 1, ["float8.recipe_name=tensorwise"], 1),
+    "float8-rowwise": ("llama", 1, ["float8.recipe_name=rowwise_with_gw_hp"], 1),
     "offloaded": ("llama", 1, ["memory.offload=true", "memory.offload_activations=true"], 2),
     "gemma": ("gemma3", 1, ["data.packing=next_fit"], 1),
     "experts": ("qwen3_moe", 1, [], None),
@@ -81,6 +82,7 @@ def problems(tessera, folder, case):
     shorter, errors = run(tessera, folder, case, STEPS - 2)
     if errors:
         return errors[:5]
+    compiled = longer["compiled"]
     longer.subtract(shorter)
     print(f"{case:16} a step: {longer['launch'] / 2:6.0f} launches, {longer['gemm'] / 2:5.0f} products, "
           f"{longer['nccl'] / 2:4.0f} collectives, {longer['copy'] / 2:4.0f} copies, {longer['stops'] / 2:4.1f} stops, "
@@ -88,6 +90,8 @@ def problems(tessera, folder, case):
     out = []
     if longer["launch"] + longer["replayed"] <= 0:
         out.append("no kernel was launched")
+    if compiled:
+        out.append(f"{compiled} kernels are compiled while it runs, which needs NVRTC where it is deployed")
     if longer["malloc"] > 0:
         out.append(f"later steps allocate device memory: {longer['malloc']} times in two steps")
     if stops is not None and longer["stops"] > 2 * stops * ranks:
