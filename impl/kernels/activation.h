@@ -33,7 +33,7 @@ SwigluGrads swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, const 
                             bool want_y = false);
 
 /// The same into given tensors of dy's shape and dtype; dense last dimension, any row stride. dgate and dup
-/// may alias dy, gate or up. `y` may be undefined.
+/// may alias dy, gate or up, and y dy. `y` may be undefined.
 void swiglu_backward_out(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& up,
                          const at::Tensor& dgate, const at::Tensor& dup, const at::Tensor& y);
 

@@ -53,6 +53,11 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
   return result;
 }
 
+void check_grad_input(const at::Tensor& dy, const at::Tensor& weight) {
+  TESSERA_CHECK(dy.dim() == 2 && weight.dim() == 2 && dy.size(1) == weight.size(0), argument,
+                "linear_grad_input: dy ", dy.sizes(), " does not fit weight ", weight.sizes());
+}
+
 }  // namespace
 
 int64_t preferred_rows(const at::Tensor& like, int64_t rows) {
@@ -81,9 +86,22 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }
 
 at::Tensor linear_grad_input(const at::Tensor& dy, const at::Tensor& weight) {
-  TESSERA_CHECK(dy.dim() == 2 && weight.dim() == 2 && dy.size(1) == weight.size(0), argument,
-                "linear_grad_input: dy ", dy.sizes(), " does not fit weight ", weight.sizes());
+  check_grad_input(dy, weight);
   return product(dy, weight);
+}
+
+void linear_grad_input_out(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx) {
+  check_grad_input(dy, weight);
+  TESSERA_CHECK(dx.dim() == 2 && dx.size(0) == dy.size(0) && dx.size(1) == weight.size(1) &&
+                    dx.scalar_type() == dy.scalar_type(),
+                argument, "linear_grad_input: dx ", dx.sizes(), " does not fit dy ", dy.sizes(),
+                " and weight ", weight.sizes());
+  at::Tensor out = dx;
+  if (by_onednn(dy, weight) && dx.is_contiguous()) {
+    at::native::mkldnn_matmul(dy, weight, out, 0, 1);
+  } else {
+    at::mm_out(out, dy, weight);
+  }
 }
 
 void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Tensor& target,
@@ -113,6 +131,8 @@ void linear_grad_weight(const at::Tensor& x, const at::Tensor& dy, const at::Ten
     add_to(out, at::mm(dyt, x));
   } else if (accumulate) {
     out.add_(at::mm(dyt, x));
+  } else if (target.is_contiguous()) {
+    cast_copy(out, at::mm(dyt, x));
   } else {
     out.copy_(at::mm(dyt, x));
   }

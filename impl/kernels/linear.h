@@ -17,6 +17,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 
 /// dx [T, in] = dy [T, out] W.
 at::Tensor linear_grad_input(const at::Tensor& dy, const at::Tensor& weight);
+/// The same into dx, which has the dtype of dy and is overwritten.
+void linear_grad_input_out(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& dx);
 
 /// dW [out, in] = dyᵀ x into `target`, which is overwritten (whatever it held) or added to. The target has
 /// the dtype of x, or is float32: then the product of bfloat16 inputs, summed in float32 by the engine, is

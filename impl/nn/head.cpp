@@ -19,10 +19,22 @@ namespace {
 
 constexpr int kNormWeight = 0;
 constexpr int kProjection = 1;  // borrowed when tied
+// Of one chunk of logits. Each chunk's product reads and writes the whole weight gradient, which on a GPU,
+// where caches hold little of it, costs as much as the product itself below some 1,000 rows.
 constexpr int64_t kLogitsBytes = int64_t{64} << 20;
+constexpr int64_t kDeviceLogitsBytes = int64_t{1} << 30;
 constexpr int64_t kFewestRows = 128;
 
 }  // namespace
+
+int64_t loss_chunk_rows(int64_t rows, int64_t row_bytes, bool on_device) {
+  const int64_t most = std::max(kFewestRows, (on_device ? kDeviceLogitsBytes : kLogitsBytes) / row_bytes);
+  if (!on_device || rows <= most) return most;
+  // Chunks alike, so that none is a small rest, of whole tiles of a matrix product.
+  const int64_t chunks = (rows + most - 1) / most;
+  const int64_t even = (rows + chunks - 1) / chunks;
+  return std::min(most, (even + kFewestRows - 1) / kFewestRows * kFewestRows);
+}
 
 DecoderHead::DecoderHead(const std::string& norm_prefix, const std::string& projection_prefix,
                          const HeadSpec& spec)
@@ -53,7 +65,7 @@ int64_t DecoderHead::chunk_rows(const at::Tensor& normed, const Microbatch& mb) 
   // Enough rows to keep the GEMMs efficient, few enough to keep logits small beside the activations. All
   // ranks cut alike, whatever their share of the vocabulary.
   const int64_t entries = region_.split() ? (vocab_ + region_.size() - 1) / region_.size() : vocab_;
-  return std::max(kFewestRows, kLogitsBytes / (entries * normed.element_size()));
+  return loss_chunk_rows(normed.size(0), entries * normed.element_size(), !normed.is_cpu());
 }
 
 // The first vocabulary entry of this rank (torch.chunk's rule, as in tp_box).
@@ -129,7 +141,7 @@ HeadUnit::LossResult DecoderHead::loss(const at::Tensor& input, const Microbatch
     const at::Tensor logits = kernels::linear(part, projection);
     add_chunk_loss(logits, targets.narrow(0, begin, size), grads ? &mb.loss_scale : nullptr, loss_sum);
     if (!grads) continue;
-    dnormed.narrow(0, begin, size).copy_(kernels::linear_grad_input(logits, projection));
+    kernels::linear_grad_input_out(logits, projection, dnormed.narrow(0, begin, size));
     grads->linear(kProjection, part, logits);
   }
   if (!grads) return result;

@@ -26,6 +26,10 @@ struct HeadSpec {
   kernels::NormGain norm_gain = kernels::NormGain::weight;
 };
 
+/// Rows of logits that a head forms at a time of `rows` with labels, each `row_bytes` of logits (this
+/// rank's).
+int64_t loss_chunk_rows(int64_t rows, int64_t row_bytes, bool on_device);
+
 class DecoderHead : public HeadUnit {
  public:
   /// Norm `norm_prefix`.weight [hidden] and projection `projection_prefix`.weight [vocab, hidden].

@@ -243,11 +243,35 @@ at::Tensor LinearGroup::grad_input(const std::vector<at::Tensor>& weights, const
 }
 
 void LinearGroup::grad_weights(const at::Tensor& x, const LinearGroupGrad& dy, WeightGrads& grads) const {
+  if (merged()) {
+    // As one list, which the storage of the gradients makes one product where they lie side by side too.
+    std::vector<WeightGrads::Linear> list;
+    for (size_t i = 0; i < layers_.size(); ++i) list.push_back({layers_[i].weight(), x, dy.dy[i]});
+    grads.linears(list);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (layers_[i].bias() >= 0) grads.add(layers_[i].bias(), kernels::linear_grad_bias(dy.dy[i]));
+    }
+    return;
+  }
   std::shared_ptr<kernels::Float8Casts> cast;
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (!cast) cast = layers_[i].shared_input(x);
     layers_[i].grad_weights(x, cast, dy.received.empty() ? LinearGrad(dy.dy[i]) : dy.received[i], grads);
   }
+}
+
+bool LinearGroup::fits(const std::vector<at::Tensor>& parts) const {
+  if (!merged()) return true;
+  int64_t column = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const at::Tensor& part = parts[i];
+    if (!part.is_alias_of(parts[0]) || part.size(1) != outs_[i] || part.stride(0) != total_out_ ||
+        part.stride(1) != 1 || part.storage_offset() != parts[0].storage_offset() + column) {
+      return false;
+    }
+    column += outs_[i];
+  }
+  return true;
 }
 
 }  // namespace tessera

@@ -120,6 +120,9 @@ class LinearGroup {
   /// Output gradients of the right shapes, not filled, laid out so that grad_input is one GEMM when it can
   /// be.
   std::vector<at::Tensor> empty_grads(const at::Tensor& like) const;
+  /// Whether tensors of the outputs' shapes are laid out as those of empty_grads(), and so can take their
+  /// place.
+  bool fits(const std::vector<at::Tensor>& parts) const;
   /// The filled result of empty_grads(), to be given to grad_input and then to grad_weights.
   LinearGroupGrad received(std::vector<at::Tensor> dy) const;
   /// dx [T, in]

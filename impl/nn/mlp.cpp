@@ -1,8 +1,6 @@
 // The gated MLP of Llama-style models.
 #include "nn/mlp.h"
 
-#include <ATen/ops/empty_like.h>
-
 #include "kernels/activation.h"
 
 namespace tessera {
@@ -61,10 +59,12 @@ at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tenso
 
   const LinearGrad doutput = down_.received(inside_dy.wait());
   const at::Tensor dactivation = down_.grad_input(weights, doutput);
-  const std::vector<at::Tensor> dprojected = gate_up_.empty_grads(doutput.dy);
-  // When the activation was not kept, the pass that forms the gradients makes it again.
+  // Gradients take the place of what they are formed from, so that the widest tensors of a layer exist once.
+  // When the activation was not kept, the same pass makes it again.
+  std::vector<at::Tensor> dprojected = {gate, up};
+  if (!gate_up_.fits(dprojected)) dprojected = gate_up_.empty_grads(doutput.dy);
   at::Tensor again;
-  if (!activation.defined()) activation = again = at::empty_like(dactivation);
+  if (!activation.defined()) activation = again = dactivation;
   kernels::gated_backward_out(activation_, dactivation, gate, up, dprojected[0], dprojected[1], again);
 
   const LinearGroupGrad received = gate_up_.received(dprojected);

@@ -60,7 +60,7 @@ class WeightGrads {
   /// dW = dyᵀ x for a linear layer: x [T, in], dy [T, out]. May be kept for later (backward_weight of
   /// zero-bubble schedules), so the tensors must not be overwritten.
   virtual void linear(int weight, const at::Tensor& x, const at::Tensor& dy) = 0;
-  /// linear() of many weights, each once: they may be formed side by side.
+  /// linear() of many weights, each once: they may be formed side by side, or as one product.
   virtual void linears(const std::vector<Linear>& list) {
     for (const Linear& one : list) linear(one.weight, one.x, one.dy);
   }

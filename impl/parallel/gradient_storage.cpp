@@ -8,7 +8,6 @@
 #include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/elementwise.h"
-#include "kernels/multi_tensor.h"
 
 namespace tessera {
 namespace {
@@ -43,6 +42,7 @@ void GradientStorage::begin(bool accumulate) {
   reductions_ += 2;  // all buffers have rested since the last step
   for (UnitState& state : units_) {
     state.current_written = false;
+    if (alone()) state.written.assign(state.written.size(), false);
     if (!download_) {
       state.current = empty_ ? state.shard : at::empty(state.shard.sizes(), state.shard.options());
       continue;
@@ -164,6 +164,7 @@ void GradientStorage::open_round(int unit) {
 }
 
 void GradientStorage::open(int unit) {
+  if (alone()) return make_current(unit);
   if (!units_[unit].full.defined()) open_round(unit);
 }
 
@@ -172,20 +173,8 @@ at::Tensor GradientStorage::target(int unit, size_t param, bool& first) {
   UnitState& state = units_[unit];
   first = !state.written[param];
   state.written[param] = true;
-  return layouts_[unit].params[param].weight(state.full);
-}
-
-// Without peers a reduction is a cast.
-void GradientStorage::reduce_alone(int unit) {
-  UnitState& state = units_[unit];
-  std::vector<at::Tensor> gradients, outs;
-  for (const FsdpParam& param : layouts_[unit].params) {
-    if (!param.spec.trainable || param.shard.numel() == 0) continue;
-    gradients.push_back(param.weight(state.full).view({-1}));
-    outs.push_back(param.chunk(state.current));
-  }
-  state.current_written ? kernels::add_all(outs, gradients) : kernels::copy_all(outs, gradients);
-  state.current_written = true;
+  // One rank's shard is laid out as the full buffer.
+  return layouts_[unit].params[param].weight(alone() ? state.current : state.full);
 }
 
 void GradientStorage::reduce(int unit) {
@@ -193,12 +182,17 @@ void GradientStorage::reduce(int unit) {
   const FsdpLayout& layout = layouts_[unit];
   open(unit);
   for (size_t i = 0; i < layout.params.size(); ++i) {
-    if (!state.written[i] && layout.params[i].spec.trainable) layout.params[i].weight(state.full).zero_();
+    if (state.written[i] || !layout.params[i].spec.trainable) continue;
+    bool first = false;
+    target(unit, i, first).zero_();
+  }
+  if (alone()) {
+    state.current_written = true;
+    return;
   }
   state.written.assign(state.written.size(), false);
   ++reductions_;
   make_current(unit);
-  if (group_->size() == 1) return reduce_alone(unit);
 
   const bool narrow = options_.reduce != at::kFloat;
   const at::Tensor source = narrow && dtype_ != options_.reduce ? state.full.to(options_.reduce) : state.full;
@@ -230,6 +224,7 @@ void GradientStorage::finish_round(UnitState& state) {
 }
 
 void GradientStorage::wait_reduce(int unit) {
+  if (alone()) return;
   UnitState& state = units_[unit];
   if (state.work && state.source.defined()) state.work->wait();
   if (state.work) state.work->wait_output();

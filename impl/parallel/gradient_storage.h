@@ -45,7 +45,8 @@ class GradientStorage {
   ~GradientStorage();
 
   /// `accumulate`: rounds take contributions of several micro-batches, which are added in float32 (FSDP2
-  /// accumulates unsharded gradients in the reduce dtype); otherwise a buffer holds the compute dtype.
+  /// accumulates unsharded gradients in the reduce dtype); otherwise a buffer holds the compute dtype. One
+  /// rank's are always float32.
   void begin(bool accumulate);
   /// Adds up what is partial over tp, then adds the step to the shards. Collective.
   void end();
@@ -55,8 +56,8 @@ class GradientStorage {
   /// Starts a round of the unit unless one is open. Buffers may be made here, which is collective: call it
   /// where the program says so, not where this rank's data first needs it.
   void open(int unit);
-  /// The unsharded gradient of a weight, shaped like it. Sets `first` when the round has not written to it
-  /// yet, so that the caller must overwrite; the weight counts as written from here on.
+  /// The unsharded gradient of a weight, shaped like it. Sets `first` when the round (of one rank: the step)
+  /// has not written to it yet, so that the caller must overwrite; the weight counts as written from here on.
   at::Tensor target(int unit, size_t param, bool& first);
 
   void reduce(int unit);
@@ -109,7 +110,9 @@ class GradientStorage {
   void open_round(int unit);
   Buffer acquire(int64_t bytes);
   void finish_round(UnitState& state);
-  void reduce_alone(int unit);
+  /// Without peers there is nothing to reduce: backwards write into the shard, in float32, and the rounds of
+  /// a step are one.
+  bool alone() const { return group_->size() == 1; }
 
   GroupPtr group_;
   GroupPtr replicas_;

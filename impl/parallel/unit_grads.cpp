@@ -7,6 +7,37 @@
 #include "kernels/side_by_side.h"
 
 namespace tessera {
+namespace {
+
+/// One product dyᵀ x into `out`.
+struct Piece {
+  at::Tensor x;
+  at::Tensor dy;
+  at::Tensor out;
+  bool first;
+};
+
+/// Whether `b` begins where `a` ends in a storage that both share, `distance` elements after it.
+bool follows(const at::Tensor& a, const at::Tensor& b, int64_t distance) {
+  return b.is_alias_of(a) && b.scalar_type() == a.scalar_type() && b.strides() == a.strides() &&
+         b.storage_offset() == a.storage_offset() + distance;
+}
+
+/// Makes `next` a part of `piece` when both multiply the same input, their output gradients are columns side
+/// by side, and their results rows side by side.
+bool join(Piece& piece, const Piece& next) {
+  if (!next.x.is_same(piece.x) || next.first != piece.first) return false;
+  const int64_t columns = piece.dy.size(1), rows = piece.out.size(0);
+  if (piece.dy.stride(1) != 1 || !follows(piece.dy, next.dy, columns)) return false;
+  if (!piece.out.is_contiguous() || !follows(piece.out, next.out, piece.out.numel())) return false;
+  piece.dy = piece.dy.as_strided({piece.dy.size(0), columns + next.dy.size(1)}, piece.dy.strides(),
+                                 piece.dy.storage_offset());
+  piece.out = piece.out.as_strided({rows + next.out.size(0), piece.out.size(1)}, piece.out.strides(),
+                                   piece.out.storage_offset());
+  return true;
+}
+
+}  // namespace
 
 void UnitGrads::linear(int weight, const at::Tensor& x, const at::Tensor& dy) {
   const Target& target = targets_[weight];
@@ -17,24 +48,20 @@ void UnitGrads::linear(int weight, const at::Tensor& x, const at::Tensor& dy) {
 }
 
 void UnitGrads::linears(const std::vector<Linear>& list) {
-  struct Piece {
-    const Linear* operands;
-    at::Tensor out;
-    bool first;
-  };
   std::vector<Piece> pieces;
-  std::vector<int64_t> costs;
   for (const Linear& one : list) {
     const Target& target = targets_[one.weight];
     if (!target.trainable) continue;
-    bool first = false;
-    at::Tensor out = storage_.target(target.unit, target.param, first);
-    costs.push_back(one.x.is_cpu() ? (one.x.size(0) + 1) * out.numel() : 0);
-    pieces.push_back({&one, std::move(out), first});
+    Piece piece{one.x, one.dy, {}, false};
+    piece.out = storage_.target(target.unit, target.param, piece.first);
+    if (pieces.empty() || !join(pieces.back(), piece)) pieces.push_back(std::move(piece));
+  }
+  std::vector<int64_t> costs;
+  for (const Piece& piece : pieces) {
+    costs.push_back(piece.x.is_cpu() ? (piece.x.size(0) + 1) * piece.out.numel() : 0);
   }
   kernels::side_by_side(costs, [&](size_t i) {
-    kernels::linear_grad_weight(pieces[i].operands->x, pieces[i].operands->dy, pieces[i].out,
-                                !pieces[i].first);
+    kernels::linear_grad_weight(pieces[i].x, pieces[i].dy, pieces[i].out, !pieces[i].first);
   });
 }
 

@@ -107,11 +107,13 @@ class MemoryWalk {
     for (size_t d = 0; d < pools_.size(); ++d) pools_[d].release(full_bytes(unit, d));
   }
 
-  // Calls f(buffers, elements) for the domains that have weights in the unit.
+  // Calls f(buffers, elements) for the domains that have weights in the unit. One rank needs none: it writes
+  // into its shard.
   template <class Function>
   void each_buffers(int unit, const Function& f) {
     for (size_t d = 0; d < buffers_.size(); ++d) {
-      if (sizes_[unit].storage[d].full > 0) f(buffers_[d], sizes_[unit].storage[d].full);
+      if (sizes_[unit].storage[d].full > 0 && rates_.shards[d] > 1)
+        f(buffers_[d], sizes_[unit].storage[d].full);
     }
   }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "nn/head.h"
+
 namespace tessera {
 namespace {
 
@@ -94,9 +96,9 @@ int64_t layer_saved_bytes(const LayerShape& s, Recompute recompute, int64_t elem
 }
 
 int64_t layer_working_bytes(const LayerShape& s, Recompute recompute, int64_t element) {
-  // One block after the other. Gradients of gate, up and their product; rows on their way to the experts and
-  // back.
-  int64_t feed_forward = 3 * s.intermediate;
+  // One block after the other. The gradient of the product of gate and up, whose own take their places; rows
+  // on their way to the experts and back.
+  int64_t feed_forward = s.intermediate;
   const ExpertShape& e = s.experts;
   if (e.count > 0) feed_forward += part_of(e.top_k * (e.ranks > 1 ? 4 : 3) * s.hidden, e.token_parts);
   // Of q, k, v; of latents.
@@ -107,8 +109,9 @@ int64_t layer_working_bytes(const LayerShape& s, Recompute recompute, int64_t el
   // And of the residual stream, of which sequence parallelism brings whole rows together beside the own ones.
   const int64_t stream = 3 * s.resident + (s.resident < s.hidden ? 3 * s.hidden : 0);
   const int64_t gradients = std::max(feed_forward, attention) + stream;
-  const int64_t again =
-      layer_saved_bytes(s, Recompute::none, element) - layer_saved_bytes(s, recompute, element);
+  // Made again: the product takes its gradient's place.
+  const int64_t again = layer_saved_bytes(s, Recompute::none, element) -
+                        layer_saved_bytes(s, recompute, element) - s.intermediate * element;
   return gradients * element + (recompute == Recompute::selective ? again : 0);
 }
 
@@ -130,17 +133,14 @@ int64_t layer_recorded_bytes(const LayerShape& s, int64_t element) {
   return (inputs + gradients) * element;
 }
 
-int64_t head_chunk_rows(const LayerShape& s, int64_t loss_chunk, int64_t tokens, int64_t element) {
-  constexpr int64_t kLogitsBytes = int64_t{64} << 20;  // as nn/head.cpp chooses
-  constexpr int64_t kFewestRows = 128;
-  int64_t rows = loss_chunk;
-  if (rows == 0) rows = std::max(kFewestRows, kLogitsBytes / (s.vocab * element));
+int64_t head_chunk_rows(const LayerShape& s, const HeadChunk& chunk, int64_t tokens, int64_t element) {
+  const int64_t rows =
+      chunk.rows > 0 ? chunk.rows : loss_chunk_rows(tokens, s.vocab * element, chunk.on_device);
   return std::min(rows, tokens);
 }
 
-int64_t head_working_bytes(const LayerShape& s, int64_t loss_chunk, int64_t tokens, int64_t element) {
-  return head_chunk_rows(s, loss_chunk, tokens, element) * s.vocab * element +
-         3 * tokens * s.hidden * element;
+int64_t head_working_bytes(const LayerShape& s, const HeadChunk& chunk, int64_t tokens, int64_t element) {
+  return head_chunk_rows(s, chunk, tokens, element) * s.vocab * element + 3 * tokens * s.hidden * element;
 }
 
 }  // namespace tessera

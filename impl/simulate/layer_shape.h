@@ -79,9 +79,14 @@ int64_t layer_working_bytes(const LayerShape& shape, Recompute recompute, int64_
 /// Bytes per token that a backward cut in two keeps for its second half: inputs and output gradients of the
 /// matrices.
 int64_t layer_recorded_bytes(const LayerShape& shape, int64_t element);
+/// What decides how many rows of logits exist at a time (loss_chunk_rows of nn/head.h).
+struct HeadChunk {
+  int64_t rows = 0;        ///< train.loss_chunk; 0: chosen from the vocabulary
+  bool on_device = false;  ///< on a GPU, where chunks are larger
+};
 /// Bytes that the head needs for itself: a chunk of logits and three activations.
-int64_t head_working_bytes(const LayerShape& shape, int64_t loss_chunk, int64_t tokens, int64_t element);
+int64_t head_working_bytes(const LayerShape& shape, const HeadChunk& chunk, int64_t tokens, int64_t element);
 /// Rows of logits that exist at a time.
-int64_t head_chunk_rows(const LayerShape& shape, int64_t loss_chunk, int64_t tokens, int64_t element);
+int64_t head_chunk_rows(const LayerShape& shape, const HeadChunk& chunk, int64_t tokens, int64_t element);
 
 }  // namespace tessera

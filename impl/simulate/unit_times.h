@@ -20,7 +20,7 @@ struct UnitWork {
   ContextOptions context;
   ExpertExchange expert_exchange = ExpertExchange::all_to_all;
   Recompute recompute = Recompute::none;
-  int64_t loss_chunk = 0;
+  HeadChunk loss_chunk;
   bool accumulate = false;  ///< weight gradients add up in float32 over several micro-batches
 };
 

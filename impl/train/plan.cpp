@@ -79,7 +79,8 @@ namespace {
 
 // The bytes of one FSDP unit's activations.
 UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<LayerShape>& layers,
-                     const TrainerOptions& options, int64_t tokens, int64_t element) {
+                     const TrainerOptions& options, const StepShape& shape, int64_t element) {
+  const int64_t tokens = shape.tokens;
   UnitSizes sizes;
   for (const FsdpParam& param : layout.params) {
     StorageSizes& storage = sizes.storage.at(param.domain);
@@ -90,7 +91,8 @@ UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<La
   for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
     if (m == 0) continue;  // an embedding keeps nothing
     if (m + 1 == members) {
-      sizes.working_bytes += head_working_bytes(layers.back(), options.loss_chunk, tokens, element);
+      sizes.working_bytes +=
+          head_working_bytes(layers.back(), {options.loss_chunk, shape.on_device}, tokens, element);
       continue;
     }
     const LayerShape& layer = layers[m - 1];
@@ -192,7 +194,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
     }
     for (int m = layout.first_member; m < layout.first_member + layout.members; ++m)
       unit.work += unit_work(members, m);
-    unit.sizes = unit_sizes(layout, static_cast<int>(members.size()), layers, options, shape.tokens, element);
+    unit.sizes = unit_sizes(layout, static_cast<int>(members.size()), layers, options, shape, element);
     plan.parameters += unit.parameters;
     plan.units.push_back(std::move(unit));
   }

@@ -21,6 +21,7 @@ struct StepShape {
   int64_t tokens = 1024;
   bool shared_memory = true;  ///< the ranks of a group sit on one host and share weights (local engine)
   int64_t document = 0;       ///< tokens of one document over all cp ranks; 0: those of the micro-batch
+  bool on_device = false;     ///< ranks compute on GPUs
 };
 
 /// Rows as the recipe counts them. Errors (argument): global_batch is no multiple of micro_batch * dp.

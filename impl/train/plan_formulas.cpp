@@ -49,7 +49,7 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
   work.sequence_parallel = sequence;
   work.context = candidate.options.context;
   work.recompute = candidate.options.recompute;
-  work.loss_chunk = candidate.options.loss_chunk;
+  work.loss_chunk = {candidate.options.loss_chunk, !cost_.cluster().shares_memory};
 
   Parts parts;
   const int64_t element = cost_.element();
@@ -73,8 +73,8 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
   const LayerShape shape = layer_shape(config_, 0, cut);
   parts.ends += embedding_times(cost_, shape, work);
   parts.ends += head_times(cost_, shape, work);
-  parts.working = std::max(parts.working, static_cast<double>(head_working_bytes(
-                                              shape, candidate.options.loss_chunk, work.tokens, element)));
+  parts.working = std::max(
+      parts.working, static_cast<double>(head_working_bytes(shape, work.loss_chunk, work.tokens, element)));
   return parts_.emplace(key, parts).first->second;
 }
 
@@ -136,8 +136,9 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
   };
   const bool alone = group.size == 1 && expert_group.size == 1;
   double gather = in_place ? 0 : by_unit(param_bytes);
-  double reduce = in_place || alone ? cost_.pass(stage_elements * (defers ? 4 : param_bytes))
-                                    : by_unit(static_cast<double>(c10::elementSize(o.precision.reduce)));
+  double reduce = alone      ? 0
+                  : in_place ? cost_.pass(stage_elements * (defers ? 4 : param_bytes))
+                             : by_unit(static_cast<double>(c10::elementSize(o.precision.reduce)));
   double exposed = 0;
   const double rounds_gather = keeps ? 1 : 2 * m;
   const double rounds_reduce = defers ? 1 : m;
@@ -167,7 +168,7 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
   if (!in_place && !alone) {
     bytes += (keeps ? stage_elements : 2 * unit_elements + end_elements) * param_bytes;
   }
-  bytes += defers ? 4 * stage_elements : (3 * unit_elements + end_elements) * param_bytes;
+  if (!alone) bytes += defers ? 4 * stage_elements : (3 * unit_elements + end_elements) * param_bytes;
   double in_flight = 1;
   if (pp > 1) {
     in_flight = std::min(m, pp);

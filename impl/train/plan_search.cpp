@@ -303,6 +303,7 @@ PlanCandidate evaluate_plan(const ModelConfig& config, const SearchOptions& opti
       candidate.microbatches * candidate.micro_batch * mesh.size_of({Axis::dp_replicate, Axis::dp_shard}),
       candidate.micro_batch, options.seq_len);
   shape.shared_memory = options.shared_memory && cluster.shares_memory;
+  shape.on_device = !cluster.shares_memory;
   // A schedule repeats itself every pp micro-batches once the pipeline is full.
   const int64_t period = pp;
   const int64_t most = shape.microbatches % period + (pp > 1 ? 4 : 3) * period;

@@ -24,9 +24,10 @@ UnitWork unit_work(const TrainingPlan& plan, const TrainerOptions& options, cons
   work.sequence_parallel = options.sequence_parallel && work.tp.size > 1;
   work.context = options.context;
   work.recompute = options.recompute;
-  work.loss_chunk = options.loss_chunk;
-  work.accumulate =
-      options.defer_gradient_sync && plan.shape.microbatches > 1 && options.precision.param != at::kFloat;
+  work.loss_chunk = {options.loss_chunk, plan.shape.on_device};
+  const bool alone = plan.mesh.size_of({Axis::dp_shard, Axis::cp}) == 1;
+  work.accumulate = options.precision.param != at::kFloat && plan.shape.microbatches > 1 &&
+                    (options.defer_gradient_sync || alone);
   return work;
 }
 
@@ -58,8 +59,9 @@ class StorageClock {
     const bool wide = options_.defer_gradient_sync && plan_.shape.microbatches > 1;
     const int64_t source = wide ? 4 : element_size(options_.precision.param);
     return over(sizes, [&](size_t d, const StorageSizes& storage) {
-      // Alone it is a cast into the shard; in shared memory one pass over the peers' rows.
-      if (shards_[d].size == 1 || in_place()) {
+      // Alone it is in place already; in shared memory it is one pass over the peers' rows.
+      if (shards_[d].size == 1) return 0.0;
+      if (in_place()) {
         return cost_.pass(bytes(storage.full, source) + bytes(storage.shard, 4));
       }
       return cost_.reduce_scatter(shards_[d], bytes(storage.full, element_size(options_.precision.reduce)));

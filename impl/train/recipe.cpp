@@ -205,6 +205,7 @@ StepShape step_shape(const Config& config, const Mesh& mesh) {
                                config.integer("train.micro_batch"), config.integer("data.seq_len"));
   const std::string backend = config.text("backend");
   shape.shared_memory = backend == "auto" || backend == "local";
+  shape.on_device = config.text("device") == "cuda";
   return shape;
 }
 

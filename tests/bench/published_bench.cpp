@@ -161,6 +161,7 @@ Estimate estimate(const Row& row, const Cluster& cluster, Recompute recompute) {
   const Mesh layout(row.mesh, row.world);
   StepShape shape = step_shape(layout, row.global_batch, row.micro_batch, row.seq_len);
   shape.shared_memory = false;
+  shape.on_device = true;
   const TrainingPlan plan = plan_training(row.model, options, layout, shape);
   const StepTime time = time_plan(plan, row.model, options, cluster);
   double tokens = time.tokens_per_second;

@@ -209,6 +209,7 @@ TEST(PlanTime, LongStepsAreCarriedOnAsTheyWouldBeWalked) {
       const Mesh resolved(mesh, 8);
       StepShape shape = step_shape(resolved, 61, 1, options.seq_len);
       shape.shared_memory = false;
+      shape.on_device = true;
       const TrainingPlan plan = plan_training(llama8b(), candidate.options, resolved, shape);
       const StepTime walked = time_plan(plan, llama8b(), candidate.options, h100());
       EXPECT_NEAR(carried.time.seconds / walked.seconds, 1, 0.005) << pp;
