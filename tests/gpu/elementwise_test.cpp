@@ -50,6 +50,12 @@ TEST_P(FlatOn, CopiesAddsAndScalesOfAllDtypePairs) {
   }
 }
 
+TEST_P(FlatOn, MoreBlocksThanCudaTakesAreRefusedAndNotCut) {
+  const at::Tensor x = put(at::zeros({512}));
+  float* odd = x.mutable_data_ptr<float>() + 1;  // one element a thread
+  EXPECT_NE(table().scale(CudaType::f32, odd, 1, (int64_t{1} << 40) + 256, stream()), 0);
+}
+
 TEST_P(FlatOn, FindsOneBadNumberAnywhere) {
   for (at::ScalarType dtype : kTypes) {
     for (int64_t at : {0, 511, 998}) {

@@ -113,9 +113,9 @@ int gated(CudaType type, GatedActivation activation, const void* gate, int64_t g
     const bool packs = divides(V, f, gate_stride, up_stride, y_stride) && aligned(16, gate, up, y);
     const int64_t row_blocks = ceil_div(f, kThreads * (packs ? V : 1));
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows * row_blocks)), dim3(kThreads), stream, kernel,
-                     activation, static_cast<const T*>(gate), gate_stride, static_cast<const T*>(up),
-                     up_stride, static_cast<T*>(y), y_stride, f, row_blocks);
+      TESSERA_LAUNCH(grid_of(rows * row_blocks), dim3(kThreads), stream, kernel, activation,
+                     static_cast<const T*>(gate), gate_stride, static_cast<const T*>(up), up_stride,
+                     static_cast<T*>(y), y_stride, f, row_blocks);
     };
     packs ? run(gated_kernel<T, V>) : run(gated_kernel<T, 1>);
     return launched();
@@ -134,9 +134,9 @@ int gated_backward(CudaType type, GatedActivation activation, const void* dy, in
                        aligned(16, dy, gate, up, dgate, dup, y);
     const int64_t row_blocks = ceil_div(f, kThreads * (packs ? V : 1));
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows * row_blocks)), dim3(kThreads), stream, kernel,
-                     activation, static_cast<const T*>(dy), dy_stride, static_cast<const T*>(gate),
-                     gate_stride, static_cast<const T*>(up), up_stride, static_cast<T*>(dgate), dgate_stride,
+      TESSERA_LAUNCH(grid_of(rows * row_blocks), dim3(kThreads), stream, kernel, activation,
+                     static_cast<const T*>(dy), dy_stride, static_cast<const T*>(gate), gate_stride,
+                     static_cast<const T*>(up), up_stride, static_cast<T*>(dgate), dgate_stride,
                      static_cast<T*>(dup), dup_stride, static_cast<T*>(y), y_stride, f, row_blocks);
     };
     packs ? run(gated_backward_kernel<T, V>) : run(gated_backward_kernel<T, 1>);

@@ -229,9 +229,8 @@ int cross_entropy(CudaType type, void* logits, int64_t stride, const int64_t* la
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows)), dim3(kThreads), stream, kernel,
-                     static_cast<T*>(logits), stride, labels, v, ignore, with_grad, grad_scale,
-                     inverse_of(cap), row_loss);
+      TESSERA_LAUNCH(grid_of(rows), dim3(kThreads), stream, kernel, static_cast<T*>(logits), stride, labels,
+                     v, ignore, with_grad, grad_scale, inverse_of(cap), row_loss);
     };
     packs_fit<T>(logits, stride) ? run(cross_entropy_kernel<T, kPack<T>>) : run(cross_entropy_kernel<T, 1>);
     return launched();
@@ -245,8 +244,8 @@ int cross_entropy_stats(CudaType type, const void* logits, int64_t stride, const
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows)), dim3(kThreads), stream, kernel,
-                     static_cast<const T*>(logits), stride, labels, v, vocab_begin, max, sum, target);
+      TESSERA_LAUNCH(grid_of(rows), dim3(kThreads), stream, kernel, static_cast<const T*>(logits), stride,
+                     labels, v, vocab_begin, max, sum, target);
     };
     packs_fit<T>(logits, stride) ? run(cross_entropy_stats_kernel<T, kPack<T>>)
                                  : run(cross_entropy_stats_kernel<T, 1>);
@@ -261,9 +260,8 @@ int cross_entropy_grad(CudaType type, void* logits, int64_t stride, const int64_
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows)), dim3(kThreads), stream, kernel,
-                     static_cast<T*>(logits), stride, labels, v, vocab_begin, ignore, lse, scale,
-                     inverse_of(cap));
+      TESSERA_LAUNCH(grid_of(rows), dim3(kThreads), stream, kernel, static_cast<T*>(logits), stride, labels,
+                     v, vocab_begin, ignore, lse, scale, inverse_of(cap));
     };
     packs_fit<T>(logits, stride) ? run(cross_entropy_grad_kernel<T, kPack<T>>)
                                  : run(cross_entropy_grad_kernel<T, 1>);

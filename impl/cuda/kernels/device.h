@@ -84,6 +84,17 @@ __device__ __forceinline__ void load(const T* from, float (&to)[V]) {
     for (int j = 0; j < kStep; ++j) to[i + j] = to_float(pack.v[j]);
   }
 }
+/// One access: nvcc makes the assignment one for each word where the values come out of branches or loops.
+template <class T, int N>
+__device__ __forceinline__ void store_pack(T* to, const Pack<T, N>& pack) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(pack) == sizeof(uint4)) {
+    __stwb(reinterpret_cast<uint4*>(to), __builtin_bit_cast(uint4, pack));
+    return;
+  }
+#endif
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
 template <int V, class T>
 __device__ __forceinline__ void store(T* to, const float (&from)[V]) {
   constexpr int kStep = V < kPack<T> ? V : kPack<T>;
@@ -92,7 +103,7 @@ __device__ __forceinline__ void store(T* to, const float (&from)[V]) {
     Pack<T, kStep> pack;
 #pragma unroll
     for (int j = 0; j < kStep; ++j) pack.v[j] = from_float<T>(from[i + j]);
-    *reinterpret_cast<Pack<T, kStep>*>(to + i) = pack;
+    store_pack(to + i, pack);
   }
 }
 
@@ -136,6 +147,11 @@ bool divides(int64_t by, N... numbers) {
 template <class F>
 int by_type(CudaType type, const F& f) {
   return type == CudaType::f32 ? f(float{}) : f(Bf16{});
+}
+
+/// A row of blocks. More than CUDA takes become a launch that it refuses, and not one of fewer.
+inline dim3 grid_of(int64_t blocks) {
+  return dim3(blocks <= 0x7fffffff ? static_cast<unsigned>(blocks) : 0x80000000u);
 }
 
 /// The result of the launches so far.

@@ -8,8 +8,8 @@ namespace {
 constexpr int kThreads = 256;
 
 /// Blocks for n elements, a pack of V per thread.
-unsigned blocks_for(int64_t n, int pack) {
-  return static_cast<unsigned>(ceil_div(n, static_cast<int64_t>(kThreads) * pack));
+dim3 blocks_for(int64_t n, int pack) {
+  return grid_of(ceil_div(n, static_cast<int64_t>(kThreads) * pack));
 }
 
 /// f(i, std::true_type-like pack width) over a pack, or over the elements of the last one.
@@ -113,10 +113,10 @@ int copy_as(void* dst, const void* src, int64_t n, bool add, void* stream) {
   auto* to = static_cast<D*>(dst);
   const auto* from = static_cast<const S*>(src);
   if (aligned(16, dst, src)) {
-    TESSERA_LAUNCH(dim3(blocks_for(n, kWide)), dim3(kThreads), stream, (copy_kernel<D, S, kWide>), to, from,
-                   n, add);
+    TESSERA_LAUNCH(blocks_for(n, kWide), dim3(kThreads), stream, (copy_kernel<D, S, kWide>), to, from, n,
+                   add);
   } else {
-    TESSERA_LAUNCH(dim3(blocks_for(n, 1)), dim3(kThreads), stream, (copy_kernel<D, S, 1>), to, from, n, add);
+    TESSERA_LAUNCH(blocks_for(n, 1), dim3(kThreads), stream, (copy_kernel<D, S, 1>), to, from, n, add);
   }
   return launched();
 }
@@ -136,7 +136,7 @@ int add(CudaType type, const void* a, const void* b, void* out, int64_t n, void*
     using T = decltype(element);
     const int pack = aligned(16, a, b, out) ? kPack<T> : 1;
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(blocks_for(n, pack)), dim3(kThreads), stream, kernel, static_cast<const T*>(a),
+      TESSERA_LAUNCH(blocks_for(n, pack), dim3(kThreads), stream, kernel, static_cast<const T*>(a),
                      static_cast<const T*>(b), static_cast<T*>(out), n);
     };
     pack > 1 ? run(add_kernel<T, kPack<T>>) : run(add_kernel<T, 1>);
@@ -150,8 +150,7 @@ int scale(CudaType type, void* x, float factor, int64_t n, void* stream) {
     using T = decltype(element);
     const int pack = aligned(16, x) ? kPack<T> : 1;
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(blocks_for(n, pack)), dim3(kThreads), stream, kernel, static_cast<T*>(x), factor,
-                     n);
+      TESSERA_LAUNCH(blocks_for(n, pack), dim3(kThreads), stream, kernel, static_cast<T*>(x), factor, n);
     };
     pack > 1 ? run(scale_kernel<T, kPack<T>>) : run(scale_kernel<T, 1>);
     return launched();
@@ -164,7 +163,7 @@ int soft_cap(CudaType type, void* x, float cap, int64_t n, void* stream) {
     using T = decltype(element);
     const int pack = aligned(16, x) ? kPack<T> : 1;
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(blocks_for(n, pack)), dim3(kThreads), stream, kernel, static_cast<T*>(x), cap, n);
+      TESSERA_LAUNCH(blocks_for(n, pack), dim3(kThreads), stream, kernel, static_cast<T*>(x), cap, n);
     };
     pack > 1 ? run(soft_cap_kernel<T, kPack<T>>) : run(soft_cap_kernel<T, 1>);
     return launched();
@@ -177,8 +176,7 @@ int find_not_finite(CudaType type, const void* x, int64_t n, int32_t* bad, void*
     using T = decltype(element);
     const int pack = aligned(16, x) ? kPack<T> : 1;
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(blocks_for(n, pack)), dim3(kThreads), stream, kernel, static_cast<const T*>(x), n,
-                     bad);
+      TESSERA_LAUNCH(blocks_for(n, pack), dim3(kThreads), stream, kernel, static_cast<const T*>(x), n, bad);
     };
     pack > 1 ? run(find_not_finite_kernel<T, kPack<T>>) : run(find_not_finite_kernel<T, 1>);
     return launched();
@@ -194,8 +192,8 @@ int column_sum(CudaType type, const void* x, int64_t stride, float* out, float* 
   const auto level = [&](auto* from, int64_t from_stride, int64_t from_rows, float* to, int64_t chunks) {
     using T = std::remove_cv_t<std::remove_pointer_t<decltype(from)>>;
     const int64_t columns = ceil_div(h, kSumWidth);
-    TESSERA_LAUNCH(dim3(static_cast<unsigned>(chunks * columns)), block, stream, column_sum_kernel<T>, from,
-                   from_stride, to, from_rows, h, columns);
+    TESSERA_LAUNCH(grid_of(chunks * columns), block, stream, column_sum_kernel<T>, from, from_stride, to,
+                   from_rows, h, columns);
   };
   // One chunk even of no rows, which gives zeros.
   const auto chunks_of = [](int64_t n) { return n > 0 ? ceil_div(n, kernels::kColumnSumRows) : 1; };

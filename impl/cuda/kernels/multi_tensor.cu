@@ -209,7 +209,7 @@ int copy_many(CudaType dst_type, CudaType src_type, const CudaCopy* list, int64_
     return by_type(src_type, [&](auto from) {
       const auto kernel = copy_many_kernel<decltype(to), decltype(from)>;
       return in_batches(list, count, [&](const Batch<CudaCopy>& batch, int blocks, int64_t) {
-        TESSERA_LAUNCH(dim3(static_cast<unsigned>(blocks)), dim3(kThreads), stream, kernel, batch, add);
+        TESSERA_LAUNCH(grid_of(blocks), dim3(kThreads), stream, kernel, batch, add);
       });
     });
   });
@@ -219,8 +219,7 @@ int squares_many(const CudaSquares* list, int64_t count, double* partial, double
   int64_t blocks_total = 0;
   const int failed =
       in_batches(list, count, [&](const Batch<CudaSquares>& batch, int blocks, int64_t before) {
-        TESSERA_LAUNCH(dim3(static_cast<unsigned>(blocks)), dim3(kThreads), stream, squares_many_kernel,
-                       batch, partial + before);
+        TESSERA_LAUNCH(grid_of(blocks), dim3(kThreads), stream, squares_many_kernel, batch, partial + before);
         blocks_total = before + blocks;
       });
   if (failed != 0) return failed;
@@ -235,16 +234,14 @@ int clip_scale(const double* squares, double max_norm, float* out, void* stream)
 int adamw_many(const CudaAdamW* list, int64_t count, AdamWScalars scalars, const float* device_scale,
                void* stream) {
   return in_batches(list, count, [&](const Batch<CudaAdamW>& batch, int blocks, int64_t) {
-    TESSERA_LAUNCH(dim3(static_cast<unsigned>(blocks)), dim3(kThreads), stream, adamw_many_kernel, batch,
-                   scalars, device_scale);
+    TESSERA_LAUNCH(grid_of(blocks), dim3(kThreads), stream, adamw_many_kernel, batch, scalars, device_scale);
   });
 }
 
 int sgd_many(const CudaSgd* list, int64_t count, SgdScalars scalars, const float* device_scale,
              void* stream) {
   return in_batches(list, count, [&](const Batch<CudaSgd>& batch, int blocks, int64_t) {
-    TESSERA_LAUNCH(dim3(static_cast<unsigned>(blocks)), dim3(kThreads), stream, sgd_many_kernel, batch,
-                   scalars, device_scale);
+    TESSERA_LAUNCH(grid_of(blocks), dim3(kThreads), stream, sgd_many_kernel, batch, scalars, device_scale);
   });
 }
 

@@ -186,7 +186,7 @@ int rms_norm(CudaType type, const void* x, RowLayout xl, const void* residual, c
     using T = decltype(element);
     const bool packs = packs_fit(xl, h, kPack<T>) && aligned(16, x, residual, w, sum, y);
     const RowThreads t = row_threads(h, kPack<T>, packs, 1024);
-    const dim3 grid(static_cast<unsigned>(ceil_div(rows, t.rows))), block(t.threads, t.rows);
+    const dim3 grid(grid_of(ceil_div(rows, t.rows))), block(t.threads, t.rows);
     const auto run = [&](auto kernel, auto width) {
       TESSERA_LAUNCH(grid, block, stream, kernel, static_cast<const T*>(x), xl,
                      static_cast<const T*>(residual), static_cast<const T*>(w), static_cast<T*>(sum),
@@ -215,7 +215,7 @@ int rms_norm_backward(CudaType type, const void* dy, const void* x, RowLayout xl
     using T = decltype(element);
     const bool packs = packs_fit(xl, h, kPack<T>) && aligned(16, dy, x, w, dresidual, dx, partial);
     const RowThreads t = row_threads(h, kPack<T>, packs, 512);
-    const dim3 grid(static_cast<unsigned>(ceil_div(parts, t.rows))), block(t.threads, t.rows);
+    const dim3 grid(grid_of(ceil_div(parts, t.rows))), block(t.threads, t.rows);
     const auto run = [&](auto kernel, auto width) {
       TESSERA_LAUNCH(grid, block, stream, kernel, static_cast<const T*>(dy), static_cast<const T*>(x), xl,
                      static_cast<const T*>(w), rstd, static_cast<const T*>(dresidual), static_cast<T*>(dx),

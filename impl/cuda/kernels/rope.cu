@@ -51,7 +51,7 @@ int rope(CudaType type, const void* x, int64_t x_stride, void* out, int64_t out_
     const int across = static_cast<int>(items < kThreads ? items : kThreads);
     const int down = kThreads / across;
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(ceil_div(tokens, down))), dim3(across, down), stream, kernel,
+      TESSERA_LAUNCH(grid_of(ceil_div(tokens, down)), dim3(across, down), stream, kernel,
                      static_cast<const T*>(x), x_stride, static_cast<T*>(out), out_stride, cos, sin,
                      table_rows, positions, tokens, static_cast<int>(heads), static_cast<int>(half), sign);
     };

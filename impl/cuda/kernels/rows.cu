@@ -46,7 +46,7 @@ int gather(const void* src, const int64_t* index, void* out, int64_t count, int6
   const auto run = [&](auto unit) {
     using B = decltype(unit);
     const int64_t width = row_bytes / static_cast<int64_t>(sizeof(B)), row_blocks = ceil_div(width, kThreads);
-    TESSERA_LAUNCH(dim3(static_cast<unsigned>(count * row_blocks)), dim3(kThreads), stream, gather_kernel<B>,
+    TESSERA_LAUNCH(grid_of(count * row_blocks), dim3(kThreads), stream, gather_kernel<B>,
                    static_cast<const B*>(src), index, static_cast<B*>(out), width, row_blocks, begin, rows,
                    all);
     return launched();
@@ -64,6 +64,9 @@ int gather_rows(const void* src, int64_t src_rows, const int64_t* index, void* o
   return gather(src, index, out, count, row_bytes, 0, src_rows, src_rows, stream);
 }
 
+/// Rows of a frequent token that are under way at once: one after the other would wait for memory each time.
+constexpr int kFlight = 8;
+
 /// The block of the first of a run of equal tokens adds up the run; the others end at once.
 template <class G, class D, int V>
 __global__ void __launch_bounds__(kThreads)
@@ -76,11 +79,21 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t at = (blockIdx.x % row_blocks * kThreads + threadIdx.x) * V;
   if (row < 0 || row >= vocab_local || at >= h) return;
   float sum[V] = {};
-  for (int64_t i = first; i < count && sorted[i] == token; ++i) {
-    float value[V];
-    load<V>(dy + order[i] * h + at, value);
+  bool more = true;
+  for (int64_t i = first; more; i += kFlight) {
+    float value[kFlight][V];
+    bool same[kFlight];
 #pragma unroll
-    for (int j = 0; j < V; ++j) sum[j] += value[j];
+    for (int k = 0; k < kFlight; ++k) {
+      same[k] = i + k < count && sorted[i + k] == token;
+      if (same[k]) load<V>(dy + order[i + k] * h + at, value[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < kFlight; ++k) {
+#pragma unroll
+      for (int j = 0; j < V; ++j) sum[j] += same[k] ? value[k][j] : 0.0f;
+    }
+    more = same[kFlight - 1];
   }
   float before[V];
   load<V>(grad + row * h + at, before);
@@ -100,9 +113,9 @@ int embedding_backward(CudaType grad_type, void* grad, CudaType dy_type, const v
       const bool packs = divides(kWide, h) && aligned(16, grad, dy);
       const int64_t row_blocks = ceil_div(h, kThreads * (packs ? kWide : 1));
       const auto run = [&](auto kernel) {
-        TESSERA_LAUNCH(dim3(static_cast<unsigned>(count * row_blocks)), dim3(kThreads), stream, kernel,
-                       static_cast<G*>(grad), static_cast<const D*>(dy), sorted, order, count, h, row_blocks,
-                       vocab_begin, vocab_local);
+        TESSERA_LAUNCH(grid_of(count * row_blocks), dim3(kThreads), stream, kernel, static_cast<G*>(grad),
+                       static_cast<const D*>(dy), sorted, order, count, h, row_blocks, vocab_begin,
+                       vocab_local);
       };
       packs ? run(embedding_backward_kernel<G, D, kWide>) : run(embedding_backward_kernel<G, D, 1>);
       return launched();
@@ -143,7 +156,7 @@ int combine_rows(CudaType type, const void* rows, int64_t rows_count, const int6
     const bool packs = divides(kPack<T>, width) && aligned(16, rows, out);
     const int64_t row_blocks = ceil_div(width, kThreads * (packs ? kPack<T> : 1));
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(tokens * row_blocks)), dim3(kThreads), stream, kernel,
+      TESSERA_LAUNCH(grid_of(tokens * row_blocks), dim3(kThreads), stream, kernel,
                      static_cast<const T*>(rows), rows_count, positions, weights, static_cast<T*>(out), k,
                      width, row_blocks);
     };
@@ -177,8 +190,8 @@ int row_dots(CudaType type, const void* a, const void* b, float* out, int64_t ro
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(ceil_div(rows, kThreads / kWarp))), dim3(kThreads), stream,
-                     kernel, static_cast<const T*>(a), static_cast<const T*>(b), out, rows, width);
+      TESSERA_LAUNCH(grid_of(ceil_div(rows, kThreads / kWarp)), dim3(kThreads), stream, kernel,
+                     static_cast<const T*>(a), static_cast<const T*>(b), out, rows, width);
     };
     const bool packs = divides(kPack<T>, width) && aligned(16, a, b);
     packs ? run(row_dots_kernel<T, kPack<T>>) : run(row_dots_kernel<T, 1>);
@@ -207,8 +220,8 @@ int scale_rows(CudaType type, void* data, const float* factors, int64_t rows, in
     const bool packs = divides(kPack<T>, width) && aligned(16, data);
     const int64_t row_blocks = ceil_div(width, kThreads * (packs ? kPack<T> : 1));
     const auto run = [&](auto kernel) {
-      TESSERA_LAUNCH(dim3(static_cast<unsigned>(rows * row_blocks)), dim3(kThreads), stream, kernel,
-                     static_cast<T*>(data), factors, width, row_blocks);
+      TESSERA_LAUNCH(grid_of(rows * row_blocks), dim3(kThreads), stream, kernel, static_cast<T*>(data),
+                     factors, width, row_blocks);
     };
     packs ? run(scale_rows_kernel<T, kPack<T>>) : run(scale_rows_kernel<T, 1>);
     return launched();
