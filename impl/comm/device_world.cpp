@@ -140,6 +140,14 @@ int device_count() {
   return count;
 }
 
+/// LibTorch still runs on GPUs for which the plugin has no kernels: said here, not by the first launch.
+void check_capability(int device) {
+  const int capability = cuda_capability(device);
+  TESSERA_CHECK(capability >= kOldestCudaCapability, device, "device=cuda: GPU ", device,
+                " has compute capability ", capability / 10, ".", capability % 10, ", at least ",
+                kOldestCudaCapability / 10, ".", kOldestCudaCapability % 10, " is needed");
+}
+
 /// NCCL, host memory, or an error, by what was asked for and whether ranks share GPUs.
 const NcclApi* choose_engine(const CudaCommunication& cuda, const WorldOptions& options, int ranks,
                              int gpus) {
@@ -197,6 +205,7 @@ void check_cuda_options(const WorldOptions& options) {
 WorldPtr with_cuda(WorldPtr control, const WorldOptions& options) {
   const CudaCommunication& cuda = support();
   const int32_t index = options.local_rank % device_count();
+  check_capability(index);
   const GpuName mine = gpu_name(cuda, index);
   const int64_t bytes = static_cast<int64_t>(mine.size());
   const at::Tensor own = at::empty({bytes}, at::dtype(at::kByte));
@@ -215,6 +224,7 @@ std::vector<WorldPtr> with_cuda(const std::vector<WorldPtr>& controls, const Wor
   const CudaCommunication& cuda = support();
   const int count = device_count();
   const auto ranks = static_cast<int>(controls.size());
+  for (int device = 0; device < std::min(count, ranks); ++device) check_capability(device);
   const NcclApi* nccl = choose_engine(cuda, options, ranks, std::min(count, ranks));
   std::vector<WorldPtr> worlds;
   for (int r = 0; r < ranks; ++r) {

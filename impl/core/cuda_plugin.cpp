@@ -66,6 +66,11 @@ void* cuda_plugin_symbol(const char* name) {
   return loaded().library ? dlsym(loaded().library, name) : nullptr;
 }
 
+int cuda_capability(int device) {
+  const CudaPlugin* plugin = cuda_plugin();
+  return plugin ? plugin->capability(device) : 0;
+}
+
 std::string cuda_unavailable_reason() {
   const Loaded& state = loaded();
   if (!state.plugin) return state.failure;

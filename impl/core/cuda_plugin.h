@@ -21,8 +21,10 @@ struct CudaPlugin {
   /// Name and memory of a device; false when there is no such device.
   bool (*device_info)(int32_t device, char* name, size_t capacity, int64_t* total_bytes, int64_t* free_bytes);
   const kernels::CudaTable* kernels;  ///< kernels/cuda/table.h
+  /// Compute capability of a device, 10 * major + minor; 0 when there is no such device.
+  int32_t (*capability)(int32_t device);
 };
-inline constexpr int32_t kCudaPluginAbi = 2;
+inline constexpr int32_t kCudaPluginAbi = 3;
 inline constexpr const char* kCudaPluginSymbol = "tessera_cuda_plugin";
 
 /// Loads the plugin once for the process, or finds that it is not there. Has to come before the first tensor
@@ -32,6 +34,11 @@ const CudaPlugin* cuda_plugin();
 
 /// A further entry of the loaded plugin, or null.
 void* cuda_plugin_symbol(const char* name);
+
+/// Compute capability of a GPU, 90 for 9.0; 0 where there is none.
+int cuda_capability(int device);
+/// The oldest GPUs that the plugin has code for (A100).
+inline constexpr int kOldestCudaCapability = 80;
 
 /// Why device "cuda" cannot be used here, or an empty text when it can.
 std::string cuda_unavailable_reason();

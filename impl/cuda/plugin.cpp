@@ -54,11 +54,24 @@ bool device_info(int32_t device, char* name, size_t capacity, int64_t* total_byt
   }
   const cudaError_t status = cudaMemGetInfo(&available, &total);
   cudaSetDevice(previous);
-  if (status != cudaSuccess) return false;
+  if (status != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
   copy_text(properties.name, name, capacity);
   *total_bytes = static_cast<int64_t>(total);
   *free_bytes = static_cast<int64_t>(available);
   return true;
+}
+
+int32_t capability(int32_t device) {
+  int major = 0, minor = 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return 10 * major + minor;
 }
 
 void* current_stream(int device) {
@@ -75,7 +88,8 @@ const kernels::CudaTable& kernel_table() {
 }
 
 const CudaPlugin& plugin() {
-  static const CudaPlugin plugin{kCudaPluginAbi, versions, device_count, device_info, &kernel_table()};
+  static const CudaPlugin plugin{kCudaPluginAbi, versions,        device_count,
+                                 device_info,    &kernel_table(), capability};
   return plugin;
 }
 

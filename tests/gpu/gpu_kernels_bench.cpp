@@ -410,31 +410,30 @@ void add_attention(std::vector<Bench>& all, const std::string& what, const std::
     return std::vector<at::Tensor>{bf16({tokens, kHeads, d}), bf16({tokens, kKvHeads, d}),
                                    bf16({tokens, kKvHeads, d})};
   };
-  // In the place of a peer: cuDNN's kernel through the same interface.
-  all.push_back({cat("attention ", what, ", heads of ", d, " (beside: cudnn)"), flops, false, [=]() -> Pair {
+  // In the place of a peer: cuDNN's kernel, which takes documents of one length alone.
+  const bool equal =
+      std::all_of(documents.begin(), documents.end(), [&](int64_t n) { return n == documents[0]; });
+  const std::string title =
+      equal ? cat(what, ", heads of ", d, " (beside: cudnn)") : cat(what, ", heads of ", d);
+  using kernels::VarlenEngine;
+  all.push_back({cat("attention ", title), flops, false, [=]() -> Pair {
                    const auto x = inputs();
-                   return {[=] { kernels::attention_varlen(x[0], x[1], x[2], spans, options); },
-                           [=] {
-                             kernels::attention_varlen(x[0], x[1], x[2], spans, options,
-                                                       kernels::VarlenEngine::cudnn);
-                           }};
+                   const auto run = [=](VarlenEngine engine) {
+                     return [=] { kernels::attention_varlen(x[0], x[1], x[2], spans, options, engine); };
+                   };
+                   return {run(VarlenEngine::flash), equal ? Run(run(VarlenEngine::cudnn)) : Run()};
                  }});
   all.push_back(
-      {cat("attention_backward ", what, ", heads of ", d, " (beside: cudnn)"), 2.5 * flops, false,
-       [=]() -> Pair {
+      {cat("attention_backward ", title), 2.5 * flops, false, [=]() -> Pair {
          const auto x = inputs();
          const at::Tensor dout = bf16({tokens, kHeads, d});
-         const auto backward = [=](kernels::VarlenEngine engine, const kernels::AttentionResult& r) {
-           kernels::attention_varlen_backward(dout, x[0], x[1], x[2], r.out, r.lse, spans, options, engine);
+         const auto r = kernels::attention_varlen(x[0], x[1], x[2], spans, options, VarlenEngine::flash);
+         const auto run = [=](VarlenEngine engine) {
+           return [=] {
+             kernels::attention_varlen_backward(dout, x[0], x[1], x[2], r.out, r.lse, spans, options, engine);
+           };
          };
-         const auto flash = kernels::attention_varlen(x[0], x[1], x[2], spans, options);
-         return {[=] { backward(kernels::VarlenEngine::flash, flash); },
-                 [=] {
-                   // cuDNN's backward wants its own forward's sums; only the backward would be timed apart.
-                   backward(kernels::VarlenEngine::cudnn,
-                            kernels::attention_varlen(x[0], x[1], x[2], spans, options,
-                                                      kernels::VarlenEngine::cudnn));
-                 }};
+         return {run(VarlenEngine::flash), equal ? Run(run(VarlenEngine::cudnn)) : Run()};
        }});
 }
 

@@ -77,6 +77,32 @@ TEST(VarlenPlan, BothEndsOfADocumentOverTheSameKeysAreTwoCalls) {
   EXPECT_EQ(plan_varlen(spans, 0).size(), 2u);
 }
 
+TEST(VarlenPlan, WholeDocumentsOfOneLengthAreKnownAsSuch) {
+  const auto length_of = [](const std::vector<AttentionSpan>& spans, int64_t window) {
+    const std::vector<VarlenCall> calls = plan_varlen(spans, window);
+    return calls.size() == 1 ? common_length(calls[0]) : -1;
+  };
+  const std::vector<AttentionSpan> equal = {{0, 8, 0, 8, 0}, {8, 8, 8, 8, 0}, {16, 8, 16, 8, 0}};
+  EXPECT_EQ(length_of(equal, 0), 8);
+  EXPECT_EQ(length_of(equal, 8), 8);  // as wide as a document
+  EXPECT_EQ(length_of(equal, 7), 0);
+  EXPECT_EQ(length_of({{0, 8, 0, 8, 0}, {8, 7, 8, 7, 0}}, 0), 0);
+  EXPECT_EQ(length_of({{0, 8, 0, 8, 0}, {9, 8, 9, 8, 0}}, 0), 0);  // padding between them
+  EXPECT_EQ(length_of({{0, 4, 0, 16, 12}}, 0), 0);                 // the end of a document
+  EXPECT_EQ(common_length(VarlenCall()), 0);
+}
+
+TEST(VarlenPlan, NoCallHasMoreSequencesThanAGridHasRows) {
+  std::vector<AttentionSpan> spans;
+  for (int64_t i = 0; i < 2 * kMostSequences; ++i) spans.push_back({2 * i, 1, 2 * i, 1, 0});
+  int64_t queries = 0;
+  for (const VarlenCall& call : plan_varlen(spans, 0)) {
+    EXPECT_LE(static_cast<int64_t>(call.cu_q.size()) - 1, kMostSequences);
+    queries += call.q_len();
+  }
+  EXPECT_GE(queries, 2 * kMostSequences);
+}
+
 TEST(VarlenPlan, QueriesSeeTheSameKeysForRandomSpans) {
   std::mt19937 random(1);
   const auto draw = [&](int64_t low, int64_t high) {

@@ -1,20 +1,23 @@
 // The calls of plan_varlen through LibTorch's dispatcher, and their results put together.
 #include "kernels/cuda/attention_flash.h"
 
-#include <ATen/ops/_cudnn_attention_backward.h>
-#include <ATen/ops/_cudnn_attention_forward.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/util/Exception.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <limits>
 #include <optional>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/varlen_plan.h"
 #include "kernels/device_copy.h"
 
@@ -48,11 +51,6 @@ bool plain_causal(const VarlenCall& call) {
   return call.window_left < 0 && call.window_right == 0;
 }
 
-void check_engine(const VarlenCall& call, VarlenEngine engine) {
-  if (engine == VarlenEngine::flash) return;
-  TESSERA_CHECK(call.window_left < 0, unsupported, "attention: cudnn has no sliding windows in packed rows");
-}
-
 struct Sides {
   std::optional<int64_t> left, right;
 };
@@ -62,44 +60,80 @@ Sides sides_of(const VarlenCall& call) {
   return {bound(call.window_left), bound(call.window_right)};
 }
 
+/// An upper bound that the grid follows from. FlashAttention has a path of its own for bounds of one query,
+/// which wants exactly one of every sequence; sequences of gaps have none or more.
+int64_t bound_of(int64_t longest) {
+  return std::max<int64_t>(longest, 2);
+}
+
+/// What its kernels read in accesses of 16 bytes.
+at::Tensor readable(const at::Tensor& t) {
+  const int64_t step = 16 / t.element_size();
+  const bool packs = t.stride(2) == 1 && t.stride(0) % step == 0 && t.stride(1) % step == 0 &&
+                     reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0;
+  return packs ? t : t.contiguous();
+}
+
 AttentionResult run(const VarlenCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    double scale, VarlenEngine engine) {
-  check_engine(call, engine);
+                    double scale) {
   const Boundaries at = boundaries_of(call, q);
-  if (engine == VarlenEngine::cudnn) {
-    const auto result =
-        at::_cudnn_attention_forward(q, k, v, {}, at.q, at.k, call.max_q, call.max_k,
-                                     /*compute_log_sumexp=*/true, 0.0, plain_causal(call), false, scale);
-    return {std::get<0>(result), std::get<1>(result)};
-  }
   const Sides sides = sides_of(call);
-  const auto result = at::_flash_attention_forward(q, k, v, at.q, at.k, call.max_q, call.max_k, 0.0,
-                                                   plain_causal(call), false, scale, sides.left, sides.right);
-  return {std::get<0>(result), std::get<1>(result)};
+  const auto result = at::_flash_attention_forward(readable(q), readable(k), readable(v), at.q, at.k,
+                                                   bound_of(call.max_q), call.max_k, 0.0, plain_causal(call),
+                                                   false, scale, sides.left, sides.right);
+  return {std::get<0>(result).contiguous(), std::get<1>(result)};
 }
 
 AttentionGrads run_backward(const VarlenCall& call, const at::Tensor& dout, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v, const at::Tensor& out,
-                            const at::Tensor& lse, double scale, VarlenEngine engine) {
-  check_engine(call, engine);
+                            const at::Tensor& lse, double scale) {
   const Boundaries at = boundaries_of(call, q);
-  const at::Tensor unused = at::empty({0}, q.options());
-  const at::Tensor no_dropout = at::zeros({2}, q.options().dtype(at::kUInt64));
-  if (engine == VarlenEngine::cudnn) {
-    auto [dq, dk, dv] =
-        at::_cudnn_attention_backward(dout, q, k, v, out, lse, no_dropout, unused, {}, at.q, at.k, call.max_q,
-                                      call.max_k, 0.0, plain_causal(call), scale);
-    return {dq, dk, dv};
-  }
+  // Without dropout nothing is read from the state of its random numbers.
+  const at::Tensor unused = at::empty({2}, q.options().dtype(at::kUInt64));
   const Sides sides = sides_of(call);
-  auto [dq, dk, dv] =
-      at::_flash_attention_backward(dout, q, k, v, out, lse, at.q, at.k, call.max_q, call.max_k, 0.0,
-                                    plain_causal(call), no_dropout, unused, scale, sides.left, sides.right);
-  return {dq, dk, dv};
+  const auto [dq, dk, dv] = at::_flash_attention_backward(
+      dout, readable(q), readable(k), readable(v), out, lse.contiguous(), at.q, at.k, bound_of(call.max_q),
+      call.max_k, 0.0, plain_causal(call), unused, unused, scale, sides.left, sides.right);
+  return {dq.contiguous(), dk.contiguous(), dv.contiguous(), {}};
 }
 
 bool is_whole(const VarlenCall& call, const at::Tensor& q, const at::Tensor& k) {
   return call.q_len() == q.size(0) && call.k_len() == k.size(0);
+}
+
+/// Set when cuDNN had no plan for what it was asked; FlashAttention has always one.
+std::atomic<bool> cudnn_refused{false};
+
+/// The documents' length when cuDNN computes them, otherwise 0.
+int64_t cudnn_length(const std::vector<VarlenCall>& calls, const at::Tensor& q, const at::Tensor& k,
+                     VarlenEngine engine) {
+  const bool whole = calls.size() == 1 && is_whole(calls[0], q, k);
+  const int64_t length = whole ? common_length(calls[0]) : 0;
+  if (engine == VarlenEngine::cudnn) {
+    TESSERA_CHECK(length > 0, unsupported, "attention: cudnn takes whole documents of one length alone");
+    return length;
+  }
+  const bool asked = engine == VarlenEngine::best && !cudnn_refused.load() && cudnn_applies(q, length);
+  return asked ? length : 0;
+}
+
+/// compute() by cuDNN; nothing when it has no plan and need not be the one.
+template <class Compute>
+auto by_cudnn(VarlenEngine engine, const Compute& compute) -> std::optional<decltype(compute())> {
+  try {
+    return compute();
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const c10::AcceleratorError&) {
+    throw;
+  } catch (const c10::Error& error) {
+    if (engine == VarlenEngine::cudnn) throw;
+    cudnn_refused.store(true);
+    const std::string text = error.what_without_backtrace();
+    log_at(LogLevel::warning,
+           cat("attention: cudnn: ", text.substr(0, text.find('\n')), "; FlashAttention takes its place"));
+    return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -116,14 +150,18 @@ AttentionResult attention_varlen(const at::Tensor& q, const at::Tensor& k, const
                                  const std::vector<AttentionSpan>& spans, const AttentionOptions& options,
                                  VarlenEngine engine) {
   const std::vector<VarlenCall> calls = plan_varlen(spans, options.window);
+  if (const int64_t length = cudnn_length(calls, q, k, engine); length > 0) {
+    const auto result = by_cudnn(engine, [&] { return attention_cudnn(q, k, v, length, options.scale); });
+    if (result) return *result;
+  }
   if (calls.size() == 1 && is_whole(calls[0], q, k) && !calls[0].has_gaps)
-    return run(calls[0], q, k, v, options.scale, engine);
+    return run(calls[0], q, k, v, options.scale);
   AttentionResult result{at::zeros(q.sizes(), q.options()),
                          at::full({q.size(1), q.size(0)}, -kInfinity, q.options().dtype(at::kFloat))};
   for (const VarlenCall& call : calls) {
     const AttentionResult part =
         run(call, q.narrow(0, call.q_begin, call.q_len()), k.narrow(0, call.k_begin, call.k_len()),
-            v.narrow(0, call.k_begin, call.k_len()), options.scale, engine);
+            v.narrow(0, call.k_begin, call.k_len()), options.scale);
     // FlashAttention gives queries without keys zeros and +infinity; the sums below leave them to other
     // calls.
     const at::Tensor lse = part.lse.masked_fill(part.lse.eq(kInfinity), -kInfinity);
@@ -140,8 +178,14 @@ AttentionGrads attention_varlen_backward(const at::Tensor& dout, const at::Tenso
                                          const AttentionOptions& options, VarlenEngine engine) {
   const std::vector<VarlenCall> calls = plan_varlen(spans, options.window);
   const at::Tensor dense_dout = dout.contiguous();
+  if (const int64_t length = cudnn_length(calls, q, k, engine); length > 0) {
+    const auto grads = by_cudnn(engine, [&] {
+      return attention_cudnn_backward(dense_dout, q, k, v, out, lse, length, options.scale);
+    });
+    if (grads) return *grads;
+  }
   if (calls.size() == 1 && is_whole(calls[0], q, k) && !calls[0].has_gaps)
-    return run_backward(calls[0], dense_dout, q, k, v, out, lse, options.scale, engine);
+    return run_backward(calls[0], dense_dout, q, k, v, out, lse, options.scale);
   const auto dense = at::MemoryFormat::Contiguous;
   AttentionGrads grads{at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense),
                        at::zeros_like(v, {}, dense)};
@@ -152,7 +196,7 @@ AttentionGrads attention_varlen_backward(const at::Tensor& dout, const at::Tenso
     const auto keys = [&](const at::Tensor& t) { return t.narrow(0, call.k_begin, call.k_len()); };
     const AttentionGrads part =
         run_backward(call, queries(dense_dout), queries(q), keys(k), keys(v), queries(out),
-                     open_lse.narrow(1, call.q_begin, call.q_len()).contiguous(), options.scale, engine);
+                     open_lse.narrow(1, call.q_begin, call.q_len()), options.scale);
     queries(grads.dq).add_(part.dq);
     keys(grads.dk).add_(part.dk);
     keys(grads.dv).add_(part.dv);

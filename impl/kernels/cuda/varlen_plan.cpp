@@ -58,8 +58,11 @@ void append(VarlenCall& call, int64_t q_len, int64_t k_len) {
 }
 
 bool fits(const VarlenCall& call, const Piece& p) {
-  return call.window_left == p.window_left && call.window_right == p.window_right &&
-         call.q_begin + call.q_len() <= p.q_begin && call.k_begin + call.k_len() <= p.k_begin;
+  constexpr int64_t kWithGaps = 3;  // sequences that a piece can add
+  const auto sequences = static_cast<int64_t>(call.cu_q.size()) - 1;
+  return sequences + kWithGaps <= kMostSequences && call.window_left == p.window_left &&
+         call.window_right == p.window_right && call.q_begin + call.q_len() <= p.q_begin &&
+         call.k_begin + call.k_len() <= p.k_begin;
 }
 
 }  // namespace
@@ -92,6 +95,17 @@ std::vector<VarlenCall> plan_varlen(const std::vector<AttentionSpan>& spans, int
     append(*call, p.q_len, p.k_len);
   }
   return calls;
+}
+
+int64_t common_length(const VarlenCall& call) {
+  const int64_t length = call.cu_q.size() > 1 ? call.cu_q[1] : 0;
+  const bool narrow = call.window_left >= 0 && call.window_left < length - 1;
+  if (call.has_gaps || narrow || call.window_right != 0) return 0;
+  for (size_t n = 0; n < call.cu_q.size(); ++n) {
+    const int64_t end = static_cast<int64_t>(n) * length;
+    if (call.cu_q[n] != end || call.cu_k[n] != end) return 0;
+  }
+  return length;
 }
 
 }  // namespace tessera::kernels

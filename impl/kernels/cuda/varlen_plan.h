@@ -24,10 +24,17 @@ struct VarlenCall {
   int64_t k_len() const { return cu_k.back(); }
 };
 
+/// Sequences of a call: kernels launch a row of blocks for each along the grid's second dimension.
+inline constexpr int64_t kMostSequences = 65535;
+
 /// Calls that together let every query see exactly the keys that `spans` and `window` say. A query with keys
 /// takes part in one call; every such query sees at least one key there. One call where the spans are
 /// documents; more where spans share keys (context parallelism). The spans are valid and do not overlap in
 /// their queries.
 std::vector<VarlenCall> plan_varlen(const std::vector<AttentionSpan>& spans, int64_t window);
+
+/// The length of all sequences, where a call is whole documents of one length, each causal within itself;
+/// otherwise 0.
+int64_t common_length(const VarlenCall& call);
 
 }  // namespace tessera::kernels
