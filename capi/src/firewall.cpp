@@ -7,6 +7,7 @@
 #include <new>
 #include <system_error>
 
+#include "core/caught.h"
 #include "core/cuda_plugin.h"
 #include "core/log.h"
 
@@ -59,20 +60,6 @@ void fill(tessera_error* err, Code code, std::string_view message, Domain domain
   copy_text(err->message, message);
 }
 
-/// LibTorch has no class of its own for host memory that ran out.
-bool is_allocation_failure(std::string_view text) {
-  return text.find("can't allocate memory") != std::string_view::npos ||
-         text.find("not enough memory") != std::string_view::npos;
-}
-
-Code classify(const c10::Error& error, std::string_view text) {
-  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || is_allocation_failure(text)) {
-    return Code::out_of_memory;
-  }
-  if (dynamic_cast<const c10::NotImplementedError*>(&error) != nullptr) return Code::unsupported;
-  return Code::internal;
-}
-
 }  // namespace
 
 void copy_text(char* out, size_t capacity, std::string_view text) noexcept {
@@ -102,11 +89,10 @@ tessera_status report(const std::exception_ptr& exception, tessera_error* err) n
     return static_cast<tessera_status>(error.code());
   } catch (const c10::Error& error) {
     try {
-      const std::string text = error.what_without_backtrace();
-      const Code code = classify(error, text);
-      fill(err, code, text, Domain::torch);
+      const Error known = caught(error);
+      fill(err, known.code(), known.what(), known.domain(), known.native());
       log_debug("LibTorch: ", error.what());
-      return static_cast<tessera_status>(code);
+      return static_cast<tessera_status>(known.code());
     } catch (...) {
       fill(err, Code::internal, "error in LibTorch, and no memory to describe it", Domain::torch);
       return TESSERA_E_INTERNAL;

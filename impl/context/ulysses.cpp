@@ -4,12 +4,12 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <numeric>
 
 #include "core/error.h"
+#include "kernels/device_copy.h"
 
 namespace tessera {
 namespace {
@@ -113,7 +113,7 @@ Attended UlyssesPlan::attend(const at::Tensor& q, const at::Tensor& k, const at:
   const auto place = [&](const at::Tensor& t, int64_t first, int64_t columns) {
     packed.narrow(2, first, columns).copy_(t.view({tokens_, ranks(), columns}).transpose(0, 1));
   };
-  const at::Tensor travelling = at::tensor(split.kv, at::dtype(at::kLong).device(k.device()));
+  const at::Tensor travelling = sent_to(k.device(), split.kv, at::kLong);
   const auto copies = [&](const at::Tensor& t) {
     return split.copies ? at::index_select(t, 1, travelling) : t.contiguous();
   };

@@ -6,10 +6,32 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <atomic>
+
+#include "core/caught.h"
+#include "core/log.h"
+
 namespace tessera {
 namespace {
 
 thread_local std::vector<at::Tensor>* keeper = nullptr;
+
+/// How the allocator frees: one function for all of its memory.
+std::atomic<at::DeleterFnPtr> free_pinned{nullptr};
+
+void free_or_leave(void* context) {
+  try {
+    free_pinned.load()(context);
+  } catch (const std::exception& error) {
+    log_debug("pinned memory is left alone: ", text_of(error));
+  }
+}
+
+/// Host memory as a copy that is pinned.
+at::Tensor pinned(const at::Tensor& host) {
+  const at::Tensor copy = host.pin_memory();
+  return copy.is_same(host) ? copy : freed_quietly(copy);
+}
 
 c10::Stream current_stream(at::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
@@ -20,9 +42,9 @@ c10::Stream current_stream(at::Device device) {
 at::Tensor sent_to(at::Device device, const at::Tensor& host) {
   if (device.is_cpu()) return host;
   // The caching host allocator keeps the pinned copy until the stream has passed.
-  const at::Tensor pinned = device.is_cuda() ? host.pin_memory() : host;
-  if (keeper != nullptr) keeper->push_back(pinned);
-  return pinned.to(device, /*non_blocking=*/true);
+  const at::Tensor source = device.is_cuda() ? pinned(host) : host;
+  if (keeper != nullptr) keeper->push_back(source);
+  return source.to(device, /*non_blocking=*/true);
 }
 
 at::Tensor sent_to(at::Device device, const std::vector<int64_t>& values, at::ScalarType dtype) {
@@ -37,7 +59,17 @@ KeepSent::~KeepSent() {
 }
 
 at::Tensor host_memory_of(at::Device device, at::IntArrayRef sizes, at::ScalarType dtype) {
-  return at::empty(sizes, at::dtype(dtype).pinned_memory(device.is_cuda()));
+  if (!device.is_cuda()) return at::empty(sizes, dtype);
+  return freed_quietly(at::empty(sizes, at::dtype(dtype).pinned_memory(true)));
+}
+
+at::Tensor freed_quietly(at::Tensor memory) {
+  at::DataPtr& data = memory.storage().unsafeGetStorageImpl()->_mutable_data_ptr_no_checks();
+  const at::DeleterFnPtr free = data.get_deleter();
+  if (free == nullptr || free == &free_or_leave || data.get_context() == nullptr) return memory;
+  free_pinned.store(free);
+  static_cast<void>(data.compare_exchange_deleter(free, &free_or_leave));
+  return memory;
 }
 
 void PendingCopy::wait() {
@@ -53,10 +85,14 @@ void PendingCopy::finish() {
 CopyStream::CopyStream(at::Device device)
     : stream_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device, true)) {}
 
-PendingCopyPtr CopyStream::start(const at::Tensor& dst, const at::Tensor& src) const {
+void CopyStream::follow() const {
   c10::Event ready(device().type());
   ready.record(current_stream(device()));
   ready.block(stream_);
+}
+
+PendingCopyPtr CopyStream::start(const at::Tensor& dst, const at::Tensor& src) const {
+  follow();
   c10::Event done(device().type());
   const c10::StreamGuard on_stream(stream_);
   at::Tensor(dst).copy_(src, /*non_blocking=*/true);

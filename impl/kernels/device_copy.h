@@ -31,6 +31,11 @@ class KeepSent {
 /// Host memory, not filled, that `device` reads and writes while this thread goes on: pinned for a GPU.
 at::Tensor host_memory_of(at::Device device, at::IntArrayRef sizes, at::ScalarType dtype);
 
+/// `memory`, the only tensor of memory that LibTorch's allocator of pinned memory has just given. That
+/// allocator notes at the end of a tensor what the device still does with it, and throws when the device has
+/// failed, where an exception would end the process: it is caught, and the memory is not used again.
+at::Tensor freed_quietly(at::Tensor memory);
+
 /// A copy under way. Not thread-safe.
 class PendingCopy {
  public:
@@ -58,6 +63,8 @@ class CopyStream {
 
   at::Device device() const { return stream_.device(); }
   const c10::Stream& stream() const { return stream_; }
+  /// What is queued on the stream from here on comes behind what the current one has been given so far.
+  void follow() const;
   /// dst = src behind what the current stream has been given so far. Both are kept until the copy is waited
   /// for.
   PendingCopyPtr start(const at::Tensor& dst, const at::Tensor& src) const;

@@ -100,7 +100,11 @@ class CopiedWeights final : public WeightStorage {
     }
     if (outs.empty()) return;
     std::optional<c10::StreamGuard> behind_upload;
-    if (state.arriving) behind_upload.emplace(upload_->stream());
+    if (state.arriving) {
+      // The buffer may be of a unit that was computed after the upload had been started.
+      upload_->follow();
+      behind_upload.emplace(upload_->stream());
+    }
     state.work = (small ? options_.reshard_group : group_)->all_gather(outs, ins);
   }
 

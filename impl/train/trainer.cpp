@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "comm/device_world.h"
+#include "core/caught.h"
 #include "core/log.h"
 #include "nn/decoder_layer.h"
 #include "parallel/initialize.h"
@@ -163,12 +164,16 @@ void Trainer::Impl::publish_weights() {
   weights_written = false;
 }
 
-void Trainer::Impl::abandon(const std::string& reason) {
-  if (mesh->world()->size() > 1) mesh->world()->abort(reason);
-  model->gradients().abandon();
+void Trainer::Impl::abandon(const std::string& reason) noexcept {
   gradients_readable = false;
   pending_labels = 0;
-  loads->clear();
+  try {
+    if (mesh->world()->size() > 1) mesh->world()->abort(reason);
+    loads->clear();
+    model->gradients().abandon();
+  } catch (const std::exception& error) {  // a device that has failed fails at everything; the cause is told
+    log_debug("while a step was given up: ", text_of(error));
+  }
 }
 
 void Trainer::Impl::forget_gradients() {
@@ -183,10 +188,10 @@ Trainer::Trainer(DeviceMeshPtr mesh, const ModelConfig& config, const std::strin
   const WorldPtr world = mesh ? mesh->world() : nullptr;
   try {
     impl_ = std::make_unique<Impl>(std::move(mesh), config, checkpoint, options);
-  } catch (const Error& error) {
-    // Bad options and bad files are mostly seen by all ranks alike; when only this one saw it, the others
-    // learn here.
-    if (world && world->size() > 1) world->abort(error.what());
+  } catch (const std::exception& error) {
+    // Bad options and bad files are mostly seen by all ranks alike; when only this one saw it, or its memory
+    // ran out, the others learn here.
+    if (world && world->size() > 1) world->abort(text_of(error));
     throw;
   }
 }

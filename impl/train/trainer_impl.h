@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "core/caught.h"
 #include "core/error.h"
 #include "parallel/sharded_model.h"
 #include "schedule/compile.h"
@@ -105,7 +106,7 @@ struct Trainer::Impl {
   /// other ranks' waiting; gradients of a broken step are dropped.
   template <class Action>
   auto collective(Action&& action);
-  void abandon(const std::string& reason);
+  void abandon(const std::string& reason) noexcept;
 
   /// Forgets what was exposed so far.
   void begin_metering();
@@ -150,7 +151,7 @@ auto Trainer::Impl::collective(Action&& action) {
   } catch (const AgreedError&) {
     throw;
   } catch (const std::exception& error) {
-    abandon(error.what());
+    abandon(text_of(error));
     throw;
   } catch (...) {
     abandon("unknown error");

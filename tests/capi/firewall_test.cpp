@@ -77,6 +77,15 @@ TEST(Firewall, TorchOutOfMemory) {
   expect_all([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "device full"); }, TESSERA_E_OUT_OF_MEMORY,
              "device full");
 }
+TEST(Firewall, TorchCudaError) {
+  expect_all(
+      [] {
+        throw c10::AcceleratorError(
+            {__func__, __FILE__, 1}, 700,
+            "CUDA error: an illegal memory access was encountered\nSearch for it in ..");
+      },
+      TESSERA_E_DEVICE, "CUDA error: an illegal memory access was encountered");
+}
 TEST(Firewall, TorchNotImplemented) {
   expect_all([] { TORCH_CHECK_NOT_IMPLEMENTED(false, "no such op"); }, TESSERA_E_UNSUPPORTED, "no such op");
 }

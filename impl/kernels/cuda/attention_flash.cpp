@@ -34,7 +34,7 @@ struct Boundaries {
 Boundaries boundaries_of(const VarlenCall& call, const at::Tensor& where) {
   const auto n = static_cast<int64_t>(call.cu_q.size());
   const auto bytes = static_cast<size_t>(n) * sizeof(int32_t);
-  const at::Tensor host = at::empty({2, n}, at::TensorOptions(at::kInt).pinned_memory(where.is_cuda()));
+  const at::Tensor host = host_memory_of(where.device(), {2, n}, at::kInt);
   auto* to = host.mutable_data_ptr<int32_t>();
   std::memcpy(to, call.cu_q.data(), bytes);
   std::memcpy(to + n, call.cu_k.data(), bytes);
