@@ -176,8 +176,7 @@ int float8_amax(CudaType type, const void* x, int64_t stride, int64_t rows, int6
     int across = kWarp;
     while (across < kAmaxThreads && across * kVector < h) across *= 2;
     const int64_t column_blocks = ceil_div(h, across * kVector);
-    const dim3 grid(static_cast<unsigned>(ceil_div(rows, kAmaxRows) * column_blocks)),
-        block(across, kAmaxThreads / across);
+    const dim3 grid(grid_of(ceil_div(rows, kAmaxRows) * column_blocks)), block(across, kAmaxThreads / across);
     TESSERA_LAUNCH(grid, block, stream, amax_kernel<T>, static_cast<const T*>(x), stride, rows, h, by_column,
                    vectors_fit<T>(x, stride, h), reinterpret_cast<uint32_t*>(amax), column_blocks);
     return launched();
@@ -279,7 +278,7 @@ int rows_in(CudaType type, const void* x, int64_t stride, int64_t rows, int64_t 
     const bool vectors = vectors_fit<T>(x, stride, h) && aligned(kVector, out);
     const RowThreads t = row_threads(h, kVector, vectors && h <= kLongestRow, 1024);
     const int64_t groups = amax && by_column ? ceil_div(rows, kRowsPerGroup) : rows;
-    const dim3 grid(static_cast<unsigned>(ceil_div(groups, t.rows))), block(t.threads, t.rows);
+    const dim3 grid(grid_of(ceil_div(groups, t.rows))), block(t.threads, t.rows);
     const auto run = [&](auto kernel, auto width) {
       TESSERA_LAUNCH(grid, block, stream, kernel, static_cast<const T*>(x), stride,
                      static_cast<uint8_t*>(out), scale, by_column, reinterpret_cast<uint32_t*>(amax),
@@ -401,8 +400,8 @@ __global__ void __launch_bounds__(kTileThreads)
 int64_t column_tiles_of(int64_t h) {
   return ceil_div(h, kTileColumns);
 }
-unsigned tiles_of(int64_t rows, int64_t h) {
-  return static_cast<unsigned>(ceil_div(rows, kTileRows) * column_tiles_of(h));
+dim3 tiles_of(int64_t rows, int64_t h) {
+  return grid_of(ceil_div(rows, kTileRows) * column_tiles_of(h));
 }
 
 template <CudaFloat8 F>
@@ -412,7 +411,7 @@ int cast_to(CudaType type, const void* x, int64_t stride, int64_t rows, int64_t 
   return by_type(type, [&](auto element) {
     using T = decltype(element);
     const bool vectors = vectors_fit<T>(x, stride, h) && aligned(kVector, out);
-    TESSERA_LAUNCH(dim3(tiles_of(rows, h)), dim3(kTileThreads), stream, (float8_cast_kernel<T, F>),
+    TESSERA_LAUNCH(tiles_of(rows, h), dim3(kTileThreads), stream, (float8_cast_kernel<T, F>),
                    static_cast<const T*>(x), stride, rows, h, vectors, by_column,
                    reinterpret_cast<const uint32_t*>(amax), powers_of_two, static_cast<uint8_t*>(out),
                    static_cast<uint8_t*>(transposed), transposed_width, scale, column_tiles_of(h));
@@ -469,7 +468,7 @@ __global__ void __launch_bounds__(kTileThreads)
 int float8_transpose(const void* x, int64_t rows, int64_t h, void* transposed, int64_t transposed_width,
                      void* stream) {
   if (rows == 0 || h == 0) return 0;
-  TESSERA_LAUNCH(dim3(tiles_of(rows, h)), dim3(kTileThreads), stream, float8_transpose_kernel,
+  TESSERA_LAUNCH(tiles_of(rows, h), dim3(kTileThreads), stream, float8_transpose_kernel,
                  static_cast<const uint8_t*>(x), rows, h, divides(kVector, h) && aligned(kVector, x),
                  static_cast<uint8_t*>(transposed), transposed_width, column_tiles_of(h));
   return launched();

@@ -31,7 +31,7 @@ __global__ void normal_kernel(T* out, uint64_t key, int64_t row, int64_t rows, i
 int normal(CudaType type, void* out, uint64_t key, int64_t row, int64_t rows, int64_t column, int64_t columns,
            float std, void* stream) {
   const int64_t blocks = ceil_div(column + columns, kBlock) - column / kBlock;
-  const dim3 grid(static_cast<unsigned>(ceil_div(rows * blocks, static_cast<int64_t>(kThreads))));
+  const dim3 grid(grid_of(ceil_div(rows * blocks, static_cast<int64_t>(kThreads))));
   return by_type(type, [&](auto t) {
     using T = decltype(t);
     TESSERA_LAUNCH(grid, dim3(kThreads), stream, normal_kernel<T>, static_cast<T*>(out), key, row, rows,
