@@ -1,6 +1,7 @@
 // The plugin's table for communication: NCCL behind dlopen, and streams of our own.
 #include "comm/cuda_communication.h"
 
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -8,6 +9,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <string>
 
@@ -188,19 +190,24 @@ bool bus_id(int32_t device, char* text, size_t capacity) {
 }
 
 int new_stream(int32_t device, int64_t* id, void** native) {
-  int previous = 0;
   int least = 0;
   int greatest = 0;
   cudaStream_t stream = nullptr;
-  cudaError_t status = cudaGetDevice(&previous);
-  if (status == cudaSuccess) status = cudaSetDevice(device);
-  if (status == cudaSuccess) status = cudaDeviceGetStreamPriorityRange(&least, &greatest);
-  if (status == cudaSuccess) status = cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest);
+  cudaError_t status = cudaErrorInvalidDevice;
+  try {
+    // LibTorch's, which does not make a context on the device that was current before.
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    status = cudaDeviceGetStreamPriorityRange(&least, &greatest);
+    if (status == cudaSuccess)
+      status = cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest);
+  } catch (const std::exception&) {
+    cudaGetLastError();
+    return status;
+  }
   if (status != cudaSuccess) {
     cudaGetLastError();
     return status;
   }
-  cudaSetDevice(previous);
   *native = stream;
   *id = c10::cuda::getStreamFromExternal(stream, static_cast<c10::DeviceIndex>(device)).id();
   return cudaSuccess;

@@ -1,5 +1,6 @@
 // The table that libtessera_cuda.so hands to libtessera.so.
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <nccl.h>
@@ -7,6 +8,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <string>
 
 #include "core/cuda_plugin.h"
@@ -45,15 +47,17 @@ int32_t device_count(char* reason, size_t capacity) {
 
 bool device_info(int32_t device, char* name, size_t capacity, int64_t* total_bytes, int64_t* free_bytes) {
   cudaDeviceProp properties{};
-  int previous = 0;
   size_t total = 0, available = 0;
-  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
-      cudaGetDevice(&previous) != cudaSuccess || cudaSetDevice(device) != cudaSuccess) {
-    cudaGetLastError();
-    return false;
+  cudaError_t status = cudaGetDeviceProperties(&properties, device);
+  if (status == cudaSuccess) {
+    try {
+      // LibTorch's, which does not make a context on the device that was current before.
+      const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+      status = cudaMemGetInfo(&available, &total);
+    } catch (const std::exception&) {
+      status = cudaErrorUnknown;
+    }
   }
-  const cudaError_t status = cudaMemGetInfo(&available, &total);
-  cudaSetDevice(previous);
   if (status != cudaSuccess) {
     cudaGetLastError();
     return false;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/cuda_plugin.h"
 #include "core/error.h"
 #include "kernels/device_copy.h"
 #include "kernels/expert_rows.h"
@@ -78,6 +79,15 @@ bool aligned(const at::Tensor& t) {
          t.storage_offset() * bytes % 16 == 0;
 }
 
+// Whether LibTorch has a kernel for it there: elsewhere it waits for the ends of the groups and then computes
+// one after the other, which is done here without waiting. Devices that are not CUDA's are asked anyway.
+bool has_grouped_products(at::Device device) {
+  if (!device.is_cuda()) return !device.is_cpu();
+  const int major = cuda_capability(device.index()) / 10;
+  return major == 9 || major == 10;
+}
+constexpr size_t kMostGroups = 1023;
+
 // Where each expert's rows end, for kernels.
 at::Tensor row_ends(const std::vector<int64_t>& expert_rows, at::Device device) {
   std::vector<int64_t> ends(expert_rows.size());
@@ -135,8 +145,8 @@ void Experts::unbind() {
 }
 
 bool Experts::groups(const at::Tensor& rows) const {
-  return !rows.is_cpu() && !spec_.bias && rows.scalar_type() == at::kBFloat16 && rows.size(0) > 0 &&
-         aligned(gate_up_) && aligned(down_);
+  return has_grouped_products(rows.device()) && own_count() <= kMostGroups && !spec_.bias &&
+         rows.scalar_type() == at::kBFloat16 && rows.size(0) > 0 && aligned(gate_up_) && aligned(down_);
 }
 
 Experts::Projections Experts::halves(const at::Tensor& gate_up) const {

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 
+#include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "core/error.h"
 #include "support/fake_device.h"
@@ -316,6 +319,58 @@ TEST(DeviceTraining, MetricsCountTheMemoryOfTheDevice) {
   const StepMetrics metrics = trainer.step({documents_batch(0, 4, config.vocab_size)});
   EXPECT_EQ(metrics.memory, static_cast<int64_t>(take_peak_bytes()));
   EXPECT_GT(metrics.memory, 0);
+}
+
+TEST(DeviceTraining, AStepWithoutEnoughMemoryLeavesTheTrainerAsItWas) {
+  const ModelConfig config = tiny_config();
+  const auto batches = [&](int step) {
+    return std::vector<PackedBatch>{documents_batch(step, 4, config.vocab_size)};
+  };
+  const auto trained = [&](bool fails) {
+    const std::vector<WorldPtr> worlds = fake_device_worlds(1, true);
+    worlds[0]->bind_thread();
+    Trainer trainer(std::make_shared<DeviceMesh>(worlds[0], MeshSpec{.dp_shard = 1}), config, "",
+                    tiny_options());
+    std::vector<double> losses = {trainer.step(batches(0)).loss};
+    // Wherever in the step it happens.
+    for (size_t more = 1024; fails && more <= 64 * 1024; more *= 2) {
+      limit_memory(more);
+      EXPECT_THROW(trainer.step(batches(9)), c10::OutOfMemoryError) << "with " << more << " bytes more";
+      limit_memory(0);
+    }
+    losses.push_back(trainer.step(batches(1)).loss);
+    losses.push_back(trainer.step(batches(2)).loss);
+    return losses;
+  };
+  EXPECT_EQ(trained(true), trained(false));
+  for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
+}
+
+TEST(DeviceTraining, RanksLearnThatOneHasNoMemoryLeft) {
+  const ModelConfig config = tiny_config();
+  const std::vector<WorldPtr> worlds = fake_device_worlds(2, true);
+  std::atomic<int> ready{0};
+  const auto run = [&](const WorldPtr& world) {
+    world->bind_thread();
+    Trainer trainer(std::make_shared<DeviceMesh>(world, MeshSpec{.dp_shard = 2}), config, "", tiny_options());
+    const std::vector<PackedBatch> batches = {documents_batch(world->rank(), 4, config.vocab_size)};
+    trainer.step(batches);
+    if (++ready == 2) limit_memory(8 * 1024);
+    try {
+      for (int step = 0; step < 3; ++step) trainer.step(batches);
+      ADD_FAILURE() << "rank " << world->rank() << " had enough memory";
+    } catch (const c10::OutOfMemoryError& error) {
+      EXPECT_NE(std::string(error.what_without_backtrace()).find("Tried to allocate"), std::string::npos);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::peer_failed) << error.what();
+      EXPECT_NE(std::string(error.what()).find("Tried to allocate"), std::string::npos) << error.what();
+      EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+    }
+  };
+  std::thread other([&] { run(worlds[1]); });
+  run(worlds[0]);
+  other.join();
+  limit_memory(0);
 }
 
 TEST(DeviceTraining, Bfloat16WeightsUnderFloat32Masters) {

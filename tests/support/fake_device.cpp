@@ -41,6 +41,10 @@ class Memory {
   void* allocate(size_t bytes) {
     const size_t size = std::bit_ceil(std::max<size_t>(bytes, 64));
     const std::lock_guard lock(mutex_);
+    if (limit_ > 0 && held_ + size > limit_) {
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "Fake device out of memory. Tried to allocate ", size,
+                       " bytes of ", limit_);
+    }
     peak_ = std::max(peak_, held_ += size);
     auto& free = free_[size];
     size_t offset = used_;
@@ -75,6 +79,11 @@ class Memory {
     return std::exchange(peak_, held_);
   }
 
+  void limit(size_t more) {
+    const std::lock_guard lock(mutex_);
+    limit_ = more > 0 ? held_ + more : 0;
+  }
+
   std::byte* readable(const void* pointer) const {
     const auto* at = static_cast<const std::byte*>(pointer);
     TESSERA_CHECK(at >= device_ && at < device_ + kBytes, internal, "not a pointer to the fake device");
@@ -97,6 +106,7 @@ class Memory {
   size_t used_ = 0;
   size_t held_ = 0;
   size_t peak_ = 0;
+  size_t limit_ = 0;
   std::map<size_t, std::vector<size_t>> free_;  // by size
   std::map<size_t, size_t> sizes_;              // by offset
 };
@@ -389,6 +399,10 @@ const CudaCommunication kFakeCuda{kCudaCommunicationAbi, nullptr, nullptr, new_s
 
 std::byte* host_address(const void* device_pointer) {
   return Memory::instance().readable(device_pointer);
+}
+
+void limit_memory(size_t more) {
+  Memory::instance().limit(more);
 }
 
 size_t take_peak_bytes() {

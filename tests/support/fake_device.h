@@ -24,6 +24,9 @@ std::vector<std::string> take_violations();
 /// The most memory of all fake devices together that was held at a time since the last call.
 size_t take_peak_bytes();
 
+/// Lets all fake devices together hold `more` bytes than they do now; 0: as much as they want.
+void limit_memory(size_t more);
+
 /// Ranks that are threads of this process, each with a fake device of its own, connected by the fake NCCL, or
 /// through host memory.
 std::vector<WorldPtr> fake_device_worlds(int ranks, bool nccl, WorldOptions options = {});
