@@ -325,6 +325,12 @@ bool Trainer::Impl::run_captured(const std::vector<PackedBatch>& microbatches, c
   return true;
 }
 
+void Trainer::Impl::make_optimizer_state() {
+  if (optimizer_state_made) return;
+  for (size_t i = 0; i < model->shards().size(); ++i) optimizer->state(model->shards(), i);
+  optimizer_state_made = true;
+}
+
 StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches, bool update,
                                     int64_t loss_denominator) {
   const Clock::time_point start = Clock::now();
@@ -333,6 +339,7 @@ StepMetrics Trainer::Impl::run_step(const std::vector<PackedBatch>& microbatches
   const int64_t denominator = loss_denominator > 0 ? loss_denominator : totals.label_tokens;
   const auto count = static_cast<int64_t>(microbatches.size());
   const Program& program = step_program(count, update);
+  make_optimizer_state();
   pending_labels += totals.label_tokens;
   loss_sum = 0;
   grad_norm = 0;

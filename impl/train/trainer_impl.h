@@ -60,6 +60,9 @@ struct Trainer::Impl {
   void describe_transfers(ExecutionInput& input) const;
 
   // step.cpp: training and evaluation.
+  /// Before the first activations. Made after them, at the first update, it would take parts of the blocks
+  /// that a device's allocator keeps of them, and the next step would need new ones.
+  void make_optimizer_state();
   StepMetrics run_step(const std::vector<PackedBatch>& microbatches, bool update, int64_t loss_denominator);
   StepMetrics update_alone();
   /// Forward and backward of all micro-batches by a graph; false where this step is to be run as it is.
@@ -128,6 +131,7 @@ struct Trainer::Impl {
   std::map<std::pair<int64_t, bool>, Program> programs;  ///< by micro-batches and whether they update
 
   int64_t steps = 0;
+  bool optimizer_state_made = false;
   bool weights_written = true;      ///< shared weights changed since all ranks met
   bool gradients_readable = false;  ///< the shards hold the gradients of some step
   int64_t pending_labels = 0;       ///< labelled tokens behind the gradients not yet used

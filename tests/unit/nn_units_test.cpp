@@ -8,6 +8,7 @@
 #include <random>
 
 #include "core/error.h"
+#include "nn/head.h"
 #include "support/single_rank.h"
 
 namespace tessera {
@@ -304,6 +305,17 @@ TEST(UnitsTest, NamesAndShapesAreThoseOfTransformers) {
       {"model.norm.weight", {24}},
       {"lm_head.weight", {37, 24}}};
   EXPECT_EQ(shapes, expected);
+}
+
+TEST(LossChunk, IsSmallOnCpusAndEvenOnDevices) {
+  constexpr int64_t kRow = 128256 * 2;
+  EXPECT_EQ(loss_chunk_rows(16384, kRow, /*on_device=*/false), 261);
+  EXPECT_EQ(loss_chunk_rows(16384, kRow, true), 4096);
+  EXPECT_EQ(loss_chunk_rows(16380, kRow, true), 4096);
+  // Just beyond one chunk: two of half the rows, none of a few.
+  EXPECT_EQ(loss_chunk_rows(4200, kRow, true), 2176);
+  EXPECT_EQ(loss_chunk_rows(100, int64_t{1} << 30, true), 128);
+  EXPECT_GE(loss_chunk_rows(100, 64, true), 100);
 }
 
 }  // namespace
