@@ -5,6 +5,7 @@
 
 #include <random>
 #include <set>
+#include <tuple>
 
 namespace tessera::kernels {
 namespace {
@@ -129,6 +130,38 @@ TEST(VarlenPlan, QueriesSeeTheSameKeysForRandomSpans) {
       }
     }
   }
+}
+
+TEST(VarlenPlan, ACallThatCoversAllRowsSeesTheSame) {
+  // Padding in front, between and behind; queries of another length than keys.
+  for (const auto& [spans, queries, keys] :
+       {std::tuple{std::vector<AttentionSpan>{{3, 5, 3, 5, 0}, {10, 4, 10, 4, 0}}, int64_t{40}, int64_t{40}},
+        std::tuple{std::vector<AttentionSpan>{{0, 6, 0, 6, 0}}, int64_t{6}, int64_t{6}},
+        std::tuple{std::vector<AttentionSpan>{{2, 3, 5, 9, 6}}, int64_t{9}, int64_t{31}}}) {
+    for (int64_t window : {0, 2}) {
+      const std::vector<VarlenCall> calls = plan_varlen(spans, window);
+      ASSERT_EQ(calls.size(), 1u);
+      const auto all = covering(calls[0], queries, keys);
+      ASSERT_TRUE(all);
+      EXPECT_EQ(all->q_len(), queries);
+      EXPECT_EQ(all->k_len(), keys);
+      EXPECT_EQ(all->max_q, calls[0].max_q);
+      EXPECT_EQ(all->max_k, calls[0].max_k);
+      EXPECT_EQ(seen_in_calls({*all}), seen_in_spans(spans, window));
+    }
+  }
+}
+
+TEST(VarlenPlan, LongGapsAreFewSequences) {
+  const std::vector<VarlenCall> calls = plan_varlen({{0, 2, 0, 2, 0}}, 0);
+  const auto all = covering(calls[0], 1 << 20, 1 << 20);
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->q_len(), 1 << 20);
+  EXPECT_LE(all->cu_q.size(), 2100u);
+  VarlenCall full = calls[0];
+  full.cu_q.resize(kMostSequences);
+  full.cu_k.resize(kMostSequences);
+  EXPECT_FALSE(covering(full, 1 << 20, 1 << 20));
 }
 
 }  // namespace

@@ -6,6 +6,9 @@
 #include <ATen/ops/_cudnn_attention_forward.h>
 #include <ATen/ops/empty.h>
 
+#include <array>
+#include <set>
+
 #include "core/cuda_plugin.h"
 
 namespace tessera::kernels {
@@ -20,6 +23,16 @@ at::Tensor laid_out(const at::Tensor& t) {
   return t.transpose(1, 2).contiguous().flatten(0, 1);
 }
 
+/// LibTorch keeps a plan for each shape and thread, and makes a new one in up to a second: documents that
+/// come in ever new lengths are left to FlashAttention.
+bool has_plan(const at::Tensor& q, int64_t length) {
+  using Shape = std::array<int64_t, 4>;
+  thread_local std::set<Shape> known;
+  const Shape shape = {q.size(0), length, q.size(1), q.size(2)};
+  if (known.size() < kMostCudnnShapes) known.insert(shape);
+  return known.count(shape) != 0;
+}
+
 }  // namespace
 
 bool cudnn_applies(const at::Tensor& q, int64_t length) {
@@ -27,7 +40,7 @@ bool cudnn_applies(const at::Tensor& q, int64_t length) {
   if (length == 0 || length % 128 != 0 || (d != 64 && d != 128) || !q.is_cuda()) return false;
   if (at::globalContext().deterministicAlgorithms()) return false;  // its backward adds up as blocks come
   const int capability = cuda_capability(q.get_device());
-  return capability == 90 || capability / 10 == 10;
+  return (capability == 90 || capability / 10 == 10) && has_plan(q, length);
 }
 
 AttentionResult attention_cudnn(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t length,
@@ -43,7 +56,8 @@ AttentionResult attention_cudnn(const at::Tensor& q, const at::Tensor& k, const 
 AttentionGrads attention_cudnn_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                                         const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
                                         int64_t length, double scale) {
-  const at::Tensor batched_lse = lse.unflatten(1, {-1, length}).transpose(0, 1).contiguous();
+  // [documents, heads, length, 1], as the forward gives it.
+  const at::Tensor batched_lse = lse.unflatten(1, {-1, length}).transpose(0, 1).contiguous().unsqueeze(3);
   // Without dropout nothing is read from the state of its random numbers.
   const at::Tensor unused = at::empty({}, q.options().dtype(at::kLong));
   const auto [dq, dk, dv] = at::_cudnn_attention_backward(

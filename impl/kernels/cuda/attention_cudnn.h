@@ -6,8 +6,12 @@
 
 namespace tessera::kernels {
 
+/// Shapes for which a thread, a rank, has plans.
+inline constexpr size_t kMostCudnnShapes = 8;
+
 /// Whether cuDNN is asked for documents of this length (common_length): bfloat16 or float16 heads of 64 or
-/// 128 elements, lengths of 128 and its multiples, for each of which it makes a plan that is kept.
+/// 128 elements, lengths of 128 and its multiples, of the first kMostCudnnShapes shapes that this thread
+/// meets.
 bool cudnn_applies(const at::Tensor& q, int64_t length);
 
 /// attention() for documents of `length` that fill q, k and v. Its log-sum-exp is FlashAttention's, so that

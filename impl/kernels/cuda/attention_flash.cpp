@@ -101,6 +101,23 @@ bool is_whole(const VarlenCall& call, const at::Tensor& q, const at::Tensor& k) 
   return call.q_len() == q.size(0) && call.k_len() == k.size(0);
 }
 
+/// The one call that computes all rows, if one does: its kernels write zeros for the queries and keys of
+/// gaps.
+std::optional<VarlenCall> single_call(const std::vector<VarlenCall>& calls, const at::Tensor& q,
+                                      const at::Tensor& k) {
+  if (calls.size() != 1) return {};
+  return covering(calls[0], q.size(0), k.size(0));
+}
+
+/// FlashAttention gives queries without keys +infinity; in place.
+at::Tensor closed(const at::Tensor& lse) {
+  return lse.masked_fill_(lse.eq(kInfinity), -kInfinity);
+}
+/// exp(score - infinity) is the probability 0 of queries that see nothing.
+at::Tensor opened(const at::Tensor& lse) {
+  return lse.masked_fill(lse.eq(-kInfinity), kInfinity);
+}
+
 /// Set when cuDNN had no plan for what it was asked; FlashAttention has always one.
 std::atomic<bool> cudnn_refused{false};
 
@@ -154,17 +171,19 @@ AttentionResult attention_varlen(const at::Tensor& q, const at::Tensor& k, const
     const auto result = by_cudnn(engine, [&] { return attention_cudnn(q, k, v, length, options.scale); });
     if (result) return *result;
   }
-  if (calls.size() == 1 && is_whole(calls[0], q, k) && !calls[0].has_gaps)
-    return run(calls[0], q, k, v, options.scale);
+  if (const auto call = single_call(calls, q, k)) {
+    AttentionResult whole = run(*call, q, k, v, options.scale);
+    if (call->has_gaps) whole.lse = closed(whole.lse);
+    return whole;
+  }
   AttentionResult result{at::zeros(q.sizes(), q.options()),
                          at::full({q.size(1), q.size(0)}, -kInfinity, q.options().dtype(at::kFloat))};
   for (const VarlenCall& call : calls) {
     const AttentionResult part =
         run(call, q.narrow(0, call.q_begin, call.q_len()), k.narrow(0, call.k_begin, call.k_len()),
             v.narrow(0, call.k_begin, call.k_len()), options.scale);
-    // FlashAttention gives queries without keys zeros and +infinity; the sums below leave them to other
-    // calls.
-    const at::Tensor lse = part.lse.masked_fill(part.lse.eq(kInfinity), -kInfinity);
+    // The sums below leave queries without keys, zeros and infinities, to other calls.
+    const at::Tensor lse = closed(part.lse);
     result.out.narrow(0, call.q_begin, call.q_len()).add_(part.out);
     const at::Tensor target = result.lse.narrow(1, call.q_begin, call.q_len());
     target.copy_(target.maximum(lse));
@@ -184,13 +203,14 @@ AttentionGrads attention_varlen_backward(const at::Tensor& dout, const at::Tenso
     });
     if (grads) return *grads;
   }
-  if (calls.size() == 1 && is_whole(calls[0], q, k) && !calls[0].has_gaps)
-    return run_backward(calls[0], dense_dout, q, k, v, out, lse, options.scale);
+  if (const auto call = single_call(calls, q, k)) {
+    const at::Tensor given = call->has_gaps ? opened(lse) : lse;
+    return run_backward(*call, dense_dout, q, k, v, out, given, options.scale);
+  }
   const auto dense = at::MemoryFormat::Contiguous;
   AttentionGrads grads{at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense),
                        at::zeros_like(v, {}, dense)};
-  // exp(score - infinity) is the probability 0 of queries that see nothing.
-  const at::Tensor open_lse = lse.masked_fill(lse.eq(-kInfinity), kInfinity);
+  const at::Tensor open_lse = opened(lse);
   for (const VarlenCall& call : calls) {
     const auto queries = [&](const at::Tensor& t) { return t.narrow(0, call.q_begin, call.q_len()); };
     const auto keys = [&](const at::Tensor& t) { return t.narrow(0, call.k_begin, call.k_len()); };

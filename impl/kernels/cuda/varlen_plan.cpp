@@ -97,6 +97,30 @@ std::vector<VarlenCall> plan_varlen(const std::vector<AttentionSpan>& spans, int
   return calls;
 }
 
+std::optional<VarlenCall> covering(const VarlenCall& call, int64_t queries, int64_t keys) {
+  constexpr int64_t kMostPieces = 1024;
+  if (static_cast<int64_t>(call.cu_q.size()) + 4 * kMostPieces > kMostSequences) return {};
+  VarlenCall all;
+  all.window_left = call.window_left;
+  all.window_right = call.window_right;
+  all.has_gaps = call.has_gaps;
+  // In pieces no longer than the call's sequences, where that makes few enough: its grid follows from the
+  // longest.
+  const auto add_gap = [&](int64_t q, int64_t k) {
+    all.has_gaps |= q > 0 || k > 0;
+    const int64_t q_piece = std::max(call.max_q, (q + kMostPieces - 1) / kMostPieces);
+    const int64_t k_piece = std::max(call.max_k, (k + kMostPieces - 1) / kMostPieces);
+    for (; q > 0; q -= q_piece) append(all, std::min(q, q_piece), 0);
+    for (; k > 0; k -= k_piece) append(all, 0, std::min(k, k_piece));
+  };
+  add_gap(call.q_begin, call.k_begin);
+  for (size_t n = 0; n + 1 < call.cu_q.size(); ++n) {
+    append(all, call.cu_q[n + 1] - call.cu_q[n], call.cu_k[n + 1] - call.cu_k[n]);
+  }
+  add_gap(queries - call.q_begin - call.q_len(), keys - call.k_begin - call.k_len());
+  return all;
+}
+
 int64_t common_length(const VarlenCall& call) {
   const int64_t length = call.cu_q.size() > 1 ? call.cu_q[1] : 0;
   const bool narrow = call.window_left >= 0 && call.window_left < length - 1;

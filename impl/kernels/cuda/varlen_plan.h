@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kernels/attention.h"
@@ -32,6 +33,10 @@ inline constexpr int64_t kMostSequences = 65535;
 /// documents; more where spans share keys (context parallelism). The spans are valid and do not overlap in
 /// their queries.
 std::vector<VarlenCall> plan_varlen(const std::vector<AttentionSpan>& spans, int64_t window);
+
+/// The same call over all of `queries` and `keys` rows, where what lies before and behind its slices is gaps;
+/// nothing where that were too many sequences.
+std::optional<VarlenCall> covering(const VarlenCall& call, int64_t queries, int64_t keys);
 
 /// The length of all sequences, where a call is whole documents of one length, each causal within itself;
 /// otherwise 0.
