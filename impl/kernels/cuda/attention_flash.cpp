@@ -66,7 +66,7 @@ int64_t bound_of(int64_t longest) {
   return std::max<int64_t>(longest, 2);
 }
 
-/// What its kernels read in accesses of 16 bytes.
+/// What the kernels of both engines read in accesses of 16 bytes.
 at::Tensor readable(const at::Tensor& t) {
   const int64_t step = 16 / t.element_size();
   const bool packs = t.stride(2) == 1 && t.stride(0) % step == 0 && t.stride(1) % step == 0 &&
@@ -168,7 +168,9 @@ AttentionResult attention_varlen(const at::Tensor& q, const at::Tensor& k, const
                                  VarlenEngine engine) {
   const std::vector<VarlenCall> calls = plan_varlen(spans, options.window);
   if (const int64_t length = cudnn_length(calls, q, k, engine); length > 0) {
-    const auto result = by_cudnn(engine, [&] { return attention_cudnn(q, k, v, length, options.scale); });
+    const auto result = by_cudnn(engine, [&] {
+      return attention_cudnn(readable(q), readable(k), readable(v), length, options.scale);
+    });
     if (result) return *result;
   }
   if (const auto call = single_call(calls, q, k)) {
@@ -199,7 +201,8 @@ AttentionGrads attention_varlen_backward(const at::Tensor& dout, const at::Tenso
   const at::Tensor dense_dout = dout.contiguous();
   if (const int64_t length = cudnn_length(calls, q, k, engine); length > 0) {
     const auto grads = by_cudnn(engine, [&] {
-      return attention_cudnn_backward(dense_dout, q, k, v, out, lse, length, options.scale);
+      return attention_cudnn_backward(dense_dout, readable(q), readable(k), readable(v), out.contiguous(),
+                                      lse, length, options.scale);
     });
     if (grads) return *grads;
   }
