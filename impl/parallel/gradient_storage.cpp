@@ -8,6 +8,7 @@
 #include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/elementwise.h"
+#include "kernels/multi_tensor.h"
 
 namespace tessera {
 namespace {
@@ -90,12 +91,17 @@ void GradientStorage::sum_partial() {
 void GradientStorage::end() {
   bring_home();
   sum_partial();
+  std::vector<at::Tensor> shards, steps;
   for (UnitState& state : units_) {
     // Units whose parameters are all frozen were never reduced.
-    if (!empty_ && state.current_written) kernels::add_to(state.shard, state.current);
+    if (!empty_ && state.current_written) {
+      shards.push_back(state.shard);
+      steps.push_back(state.current);
+    }
     if (empty_ && !state.current_written) state.shard.zero_();
     state.current.reset();
   }
+  kernels::add_all(shards, steps);
   empty_ = false;
 }
 

@@ -10,6 +10,7 @@
 #include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/elementwise.h"
+#include "kernels/multi_tensor.h"
 #include "parallel/unit_grads.h"
 
 namespace tessera {
@@ -273,11 +274,16 @@ void ShardedModel::publish(const ParamAddress& at) {
 }
 
 void ShardedModel::publish_all() {
+  std::vector<at::Tensor> weights, masters;
   for (int unit = 0; unit < units(); ++unit) {
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
-      if (layouts_[unit].params[p].held) publish({unit, p});
+      const FsdpParam& param = layouts_[unit].params[p];
+      if (!param.held || param.spec.exact || !masters_[unit].defined()) continue;
+      weights.push_back(weights_->own_chunk(unit, p));
+      masters.push_back(master({unit, p}));
     }
   }
+  kernels::copy_all(weights, masters);
 }
 
 int64_t ShardedModel::replicas(const ParamAddress& at) const {
