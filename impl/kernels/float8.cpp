@@ -9,6 +9,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isnan.h>
+#include <ATen/ops/maximum.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/reciprocal.h>
@@ -45,6 +46,11 @@ at::Tensor powers_of_two_below(const at::Tensor& x) {
   constexpr int32_t kSignAndExponent = static_cast<int32_t>(0xff800000U);
   const at::Tensor cut = at::bitwise_and(x.view(at::kInt), kSignAndExponent).view(at::kFloat);
   return at::where(at::isnan(x), x, cut);
+}
+
+// What values are multiplied by: in float64 up to its rounding, as torchao has it.
+at::Tensor factor_of(const at::Tensor& amax, at::ScalarType dtype) {
+  return at::reciprocal(at::clamp(amax.to(at::kDouble), kSmallestAmax)).mul_(largest(dtype)).to(at::kFloat);
 }
 
 Float8Matrix transpose(const Float8Matrix& m) {
@@ -96,11 +102,52 @@ Float8Matrix to_float8(const at::Tensor& x, at::ScalarType dtype, Float8Axis axi
   } else {
     amax = at::amax(at::abs(x), {axis == Float8Axis::row ? 1 : 0}, /*keepdim=*/true);
   }
-  // In float64 up to the rounding of the scale, as torchao has it.
-  at::Tensor scale = at::reciprocal(at::clamp(amax.to(at::kDouble), kSmallestAmax)).mul_(top).to(at::kFloat);
+  at::Tensor scale = factor_of(amax, dtype);
   if (powers_of_two) scale = powers_of_two_below(scale);
   const at::Tensor scaled = at::mul(x.to(at::kFloat), scale).clamp_(-top, top);
   return {scaled.to(dtype), at::reciprocal(scale)};
+}
+
+namespace {
+
+// Flat memory as rows that fill the kernels' blocks: a multiple of their vectors where it is one.
+std::pair<int64_t, int64_t> rows_of(int64_t elements) {
+  int64_t width = 1024;
+  while (width > 1 && elements % width != 0) width /= 2;
+  return width >= 8 ? std::pair(elements / width, width) : std::pair<int64_t, int64_t>(1, elements);
+}
+
+}  // namespace
+
+void float8_raise_amax(const at::Tensor& amax, const at::Tensor& x) {
+  if (x.numel() == 0) return;
+  if (const CudaTable* cuda = cuda_loops({&x}); cuda && cuda_table({&amax, &x})) {
+    const CudaCall call(*cuda, x);
+    const auto [rows, width] = rows_of(x.numel());
+    call.check(cuda->float8_amax(cuda_type(x), x.const_data_ptr(), width, rows, width, /*by_column=*/false,
+                                 amax.mutable_data_ptr<float>(), call.stream()),
+               "float8_amax");
+    return;
+  }
+  amax.copy_(at::maximum(amax, at::amax(at::abs(x)).to(at::kFloat)));
+}
+
+void float8_cast_by(const at::Tensor& amax, const at::Tensor& x, at::ScalarType dtype, const at::Tensor& out,
+                    const at::Tensor& scale) {
+  if (const CudaTable* cuda = cuda_loops({&x}); x.numel() > 0 && cuda && cuda_table({&amax, &x, &out})) {
+    const CudaCall call(*cuda, x);
+    const auto [rows, width] = rows_of(x.numel());
+    call.check(
+        cuda->float8_cast(cuda_type(x), cuda_format(dtype), x.const_data_ptr(), width, rows, width,
+                          /*by_column=*/false, amax.const_data_ptr<float>(), /*powers_of_two=*/false,
+                          out.mutable_data_ptr(), nullptr, 0, scale.mutable_data_ptr<float>(), call.stream()),
+        "float8_cast");
+    return;
+  }
+  const at::Tensor factor = factor_of(amax, dtype);
+  scale.copy_(at::reciprocal(factor));
+  const double top = largest(dtype);
+  out.copy_(at::mul(x.to(at::kFloat), factor).clamp_(-top, top).to(dtype).view(at::kByte));
 }
 
 Float8Rule float8_rule(Float8Recipe recipe, Float8Role role) {

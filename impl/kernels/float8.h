@@ -45,6 +45,15 @@ enum class Float8Axis : int {
 /// the largest power of two that is not above 1 / scale.
 Float8Matrix to_float8(const at::Tensor& x, at::ScalarType dtype, Float8Axis axis, bool powers_of_two);
 
+/// Raises amax (float32 [1], zero to begin with) to the largest absolute value of x (float32, bfloat16, any
+/// shape, contiguous). NaN is larger than all.
+void float8_raise_amax(const at::Tensor& amax, const at::Tensor& x);
+/// The scale of to_float8(.., Float8Axis::all, false) for an amax [1] into `scale` [1], and x by it into
+/// `out` (bytes: float8 of `dtype`). Both contiguous and of as many elements; parts of a matrix that are cast
+/// with the amax of the whole are parts of its cast.
+void float8_cast_by(const at::Tensor& amax, const at::Tensor& x, at::ScalarType dtype, const at::Tensor& out,
+                    const at::Tensor& scale);
+
 /// What a matrix is to a linear layer y = x Wᵀ.
 enum class Float8Role : int { input = 0, weight = 1, output_gradient = 2 };
 

@@ -66,6 +66,7 @@ int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std
       continue;
     }
     layer->use_float8(recipe);
+    params_[layer->weight()].float8_gather = recipe == kernels::Float8Recipe::tensorwise;
     ++count;
   }
   return count;
@@ -74,6 +75,10 @@ int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std
 void DecoderLayer::bind(std::vector<at::Tensor> weights) {
   forget_derived();
   Unit::bind(std::move(weights));
+  for (Linear* layer : linears()) {
+    const auto index = static_cast<size_t>(layer->weight());
+    if (index < scales_.size() && scales_[index].defined()) layer->bind({weights_[index], scales_[index]});
+  }
   attention_->bind(weights_);
   feed_forward_->bind(weights_);
 }
@@ -83,7 +88,7 @@ void DecoderLayer::forget_derived() {
 }
 
 void DecoderLayer::unbind() {
-  forget_derived();
+  for (Linear* layer : linears()) layer->unbind();
   attention_->unbind();
   feed_forward_->unbind();
   Unit::unbind();

@@ -40,7 +40,8 @@ class DecoderLayer : public Unit {
   void forget_derived() override;
   bool meets_peers() const override { return meets_peers_; }
   /// Computes those linear layers in float8 whose names contain none of `skipped` and whose tp parts' sizes
-  /// are multiples of 16; returns how many. Before bind.
+  /// are multiples of 16; returns how many. Before bind. With a scale a tensor they can take their weights in
+  /// float8 (ParamSpec::float8_gather).
   int use_float8(kernels::Float8Recipe recipe, const std::vector<std::string>& skipped, int64_t tp_size);
   /// The mixture of experts, or null.
   Moe* moe() { return dynamic_cast<Moe*>(feed_forward_.get()); }

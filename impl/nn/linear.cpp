@@ -78,13 +78,25 @@ void Linear::use_float8(kernels::Float8Recipe recipe) {
   cast_weight_ = in_float8() ? std::make_unique<kernels::Float8Casts>() : nullptr;
 }
 
+void Linear::bind(kernels::Float8Matrix weight) {
+  bound_ = std::move(weight);
+  forget();
+}
+
+void Linear::unbind() {
+  bound_ = {};
+  forget();
+}
+
 void Linear::forget() const {
   if (cast_weight_) *cast_weight_ = {};
 }
 
 kernels::Float8Casts& Linear::cast_weight(const std::vector<at::Tensor>& weights) const {
   if (!cast_weight_->defined()) {
-    *cast_weight_ = kernels::Float8Casts(weights[weight_], rule(kernels::Float8Role::weight));
+    *cast_weight_ = bound_.values.defined()
+                        ? kernels::Float8Casts(bound_)
+                        : kernels::Float8Casts(weights[weight_], rule(kernels::Float8Role::weight));
   }
   return *cast_weight_;
 }

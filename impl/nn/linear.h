@@ -66,7 +66,10 @@ class Linear {
   /// From now on the products are formed in float8. Before bind of the group that it is in.
   void use_float8(kernels::Float8Recipe recipe);
   bool in_float8() const { return float8_ != kernels::Float8Recipe::none; }
-  /// The weight has changed, or is no longer there.
+  /// The weight comes in float8 from now on, until unbind(); its tensor in `weights` is not looked at.
+  void bind(kernels::Float8Matrix weight);
+  void unbind();
+  /// The weight may have changed.
   void forget() const;
 
   /// An input for several layers of one recipe; null for those in the compute dtype.
@@ -89,7 +92,9 @@ class Linear {
   int weight_;
   int bias_ = -1;
   kernels::Float8Recipe float8_ = kernels::Float8Recipe::none;
-  std::unique_ptr<kernels::Float8Casts> cast_weight_;  // in float8: of the bound weight, undefined until used
+  // In float8:
+  kernels::Float8Matrix bound_;                        // the weight, where it comes so
+  std::unique_ptr<kernels::Float8Casts> cast_weight_;  // undefined until used
 };
 
 /// LinearGrad of the layers of a group.

@@ -144,6 +144,9 @@ class Unit {
   /// Gives the unit its gathered weights in the compute dtype, tp-local shapes. Valid until unbind().
   virtual void bind(std::vector<at::Tensor> weights) { weights_ = std::move(weights); }
   virtual void unbind() { weights_.clear(); }
+  /// Before bind(), of weights that come in float8 (ParamSpec::float8_gather): what multiplies their values,
+  /// float32 [1, 1], by weight and undefined for others; empty where none does.
+  void set_scales(std::vector<at::Tensor> scales) { scales_ = std::move(scales); }
   /// The bound weights may have changed: what was derived from them is no longer used.
   virtual void forget_derived() {}
 
@@ -164,6 +167,7 @@ class Unit {
   std::vector<ParamSpec> params_;
   std::vector<Borrowed> borrowed_;
   std::vector<at::Tensor> weights_;
+  std::vector<at::Tensor> scales_;  // of set_scales
 };
 
 /// The last unit: final norm, output projection and cross-entropy in one, in chunks of tokens, so that no

@@ -99,13 +99,18 @@ std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& u
 }
 
 std::vector<FsdpLayout> domain_layouts(const std::vector<FsdpLayout>& layouts, size_t domain) {
+  return select_params(layouts, [domain](const FsdpParam& param) { return param.domain == domain; });
+}
+
+std::vector<FsdpLayout> select_params(const std::vector<FsdpLayout>& layouts,
+                                      const std::function<bool(const FsdpParam&)>& has) {
   std::vector<FsdpLayout> parts;
   for (const FsdpLayout& all : layouts) {
     FsdpLayout part;
     part.first_member = all.first_member;
     part.members = all.members;
     for (const FsdpParam& param : all.params) {
-      if (param.held && !param.spec.exact && param.domain == domain) append(param, part);
+      if (param.held && !param.spec.exact && has(param)) append(param, part);
     }
     parts.push_back(std::move(part));
   }

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "nn/unit.h"
@@ -76,8 +77,11 @@ std::vector<FsdpLayout> make_layouts(const std::vector<std::unique_ptr<Unit>>& u
                                      const std::vector<ShardPosition>& positions,
                                      const std::vector<bool>& held = {});
 
-/// The held parameters of one domain, by slot, in buffers of their own. Exact ones (ParamSpec::exact) are in
-/// no buffer.
+/// The held parameters that `has` says yes to, one behind the other in buffers of their own. Exact ones
+/// (ParamSpec::exact) are in no buffer.
+std::vector<FsdpLayout> select_params(const std::vector<FsdpLayout>& layouts,
+                                      const std::function<bool(const FsdpParam&)>& has);
+/// Those of one domain, by slot.
 std::vector<FsdpLayout> domain_layouts(const std::vector<FsdpLayout>& layouts, size_t domain);
 
 }  // namespace tessera

@@ -3,16 +3,39 @@
 
 #include <algorithm>
 
+#include "parallel/float8_weights.h"
+
 namespace tessera {
 
 ModelWeights::ModelWeights(const std::vector<ShardDomain>& domains, const std::vector<FsdpLayout>& layouts,
-                           const std::vector<WeightStorageOptions>& options)
-    : domains_(domains), layouts_(layouts) {
-  parts_.reserve(domains.size());  // storages keep references
+                           const std::vector<WeightStorageOptions>& options, bool float8_gather)
+    : layouts_(layouts) {
+  for (const FsdpLayout& layout : layouts) places_.emplace_back(layout.params.size());
+  parts_.reserve(domains.size() + 1);  // storages keep references
+  const bool in_float8 = float8_gather && copies_weights(*domains[0].shards, options[0]);
+  const auto as_bytes = [&](const FsdpParam& param) {
+    return in_float8 && param.domain == 0 && param.spec.float8_gather;
+  };
   for (size_t d = 0; d < domains.size(); ++d) {
-    parts_.push_back(domain_layouts(layouts, d));
-    storage_.push_back(make_weight_storage(domains[d].shards, parts_[d], options[d]));
+    add_part([&](const FsdpParam& param) { return param.domain == d && !as_bytes(param); });
+    groups_.push_back(domains[d].shards);
+    storage_.push_back(make_weight_storage(domains[d].shards, parts_.back(), options[d]));
   }
+  if (!in_float8) return;
+  add_part(as_bytes);
+  groups_.push_back(domains[0].shards);
+  storage_.push_back(make_float8_weights(domains[0].shards, parts_.back(), options[0]));
+}
+
+void ModelWeights::add_part(const std::function<bool(const FsdpParam&)>& has) {
+  for (size_t unit = 0; unit < layouts_.size(); ++unit) {
+    size_t slot = 0;
+    for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
+      const FsdpParam& param = layouts_[unit].params[p];
+      if (param.held && !param.spec.exact && has(param)) places_[unit][p] = {parts_.size(), slot++};
+    }
+  }
+  parts_.push_back(select_params(layouts_, has));
 }
 
 void ModelWeights::fetch(int unit) {
@@ -36,14 +59,27 @@ void ModelWeights::reshard(int unit) {
 }
 
 at::Tensor ModelWeights::weight(int unit, size_t param) const {
-  const FsdpParam& at = find(unit, param);
-  if (!at.held) return {};
-  return parts_[at.domain][unit].params[at.slot].weight(storage_[at.domain]->full(unit));
+  if (!layouts_[unit].params[param].held) return {};
+  const Place at = places_[unit][param];
+  const at::Tensor& full = storage_[at.part]->full(unit);
+  const at::Tensor weight = parts_[at.part][unit].params[at.slot].weight(full);
+  return full.scalar_type() == at::kByte ? weight.view(at::kFloat8_e4m3fn) : weight;
 }
 
 at::Tensor ModelWeights::own_chunk(int unit, size_t param) const {
-  const FsdpParam& at = find(unit, param);
-  return storage_[at.domain]->own_chunk(unit, at.slot);
+  const Place at = places_[unit][param];
+  return storage_[at.part]->own_chunk(unit, at.slot);
+}
+
+at::Tensor ModelWeights::scale(int unit, size_t param) const {
+  const FsdpParam& of = layouts_[unit].params[param];
+  if (!of.held || of.spec.exact) return {};
+  const Place at = places_[unit][param];
+  return storage_[at.part]->scale(unit, at.slot);
+}
+
+void ModelWeights::publish() {
+  for (auto& storage : storage_) storage->publish();
 }
 
 bool ModelWeights::persistent() const {
@@ -55,8 +91,8 @@ bool ModelWeights::shared() const {
 }
 
 void ModelWeights::meet() const {
-  for (size_t d = 0; d < storage_.size(); ++d) {
-    if (storage_[d]->shared()) domains_[d].shards->barrier();
+  for (size_t part = 0; part < storage_.size(); ++part) {
+    if (storage_[part]->shared()) groups_[part]->barrier();
   }
 }
 

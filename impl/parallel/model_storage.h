@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -16,9 +17,10 @@ namespace tessera {
 /// WeightStorage, with parameters counted as in the model's layouts.
 class ModelWeights {
  public:
-  /// `options` by domain. Collective. `layouts` outlives this.
+  /// `options` by domain. With `float8_gather` the parameters of domain 0 that are marked so travel in
+  /// float8, where a gather moves data. Collective. `layouts` outlives this.
   ModelWeights(const std::vector<ShardDomain>& domains, const std::vector<FsdpLayout>& layouts,
-               const std::vector<WeightStorageOptions>& options);
+               const std::vector<WeightStorageOptions>& options, bool float8_gather);
 
   void fetch(int unit);
   void gather(int unit);
@@ -32,14 +34,25 @@ class ModelWeights {
   bool shared() const;
   /// Waits for all ranks that see this rank's weights, where memory is shared. Collective.
   void meet() const;
+  /// WeightStorage::publish: after meet(), or another point where all ranks have written. Collective.
+  void publish();
+  /// Of a weight that is gathered in float8: float32 [1, 1]; otherwise undefined.
+  at::Tensor scale(int unit, size_t param) const;
 
  private:
-  const FsdpParam& find(int unit, size_t param) const { return layouts_[unit].params[param]; }
+  /// Which part has a parameter, and where it is among the part's parameters of the unit.
+  struct Place {
+    size_t part = 0;
+    size_t slot = 0;
+  };
+  void add_part(const std::function<bool(const FsdpParam&)>& has);
 
-  const std::vector<ShardDomain> domains_;
   const std::vector<FsdpLayout>& layouts_;
-  std::vector<std::vector<FsdpLayout>> parts_;           // by domain
-  std::vector<std::unique_ptr<WeightStorage>> storage_;  // by domain
+  // A part for each domain, and one for the weights of the first that are gathered in float8.
+  std::vector<std::vector<FsdpLayout>> parts_;
+  std::vector<GroupPtr> groups_;
+  std::vector<std::unique_ptr<WeightStorage>> storage_;
+  std::vector<std::vector<Place>> places_;  // by unit and parameter
 };
 
 /// GradientStorage, with parameters counted as in the model's layouts.

@@ -102,7 +102,7 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
                                                 d == 0 ? "dp_shard*cp" : "ep_shard");
     weights.push_back({options.param, options.force_copy, reshard, options.offload});
   }
-  weights_ = std::make_unique<ModelWeights>(options_.domains, layouts_, weights);
+  weights_ = std::make_unique<ModelWeights>(options_.domains, layouts_, weights, options.float8_gather);
   gradients_ = std::make_unique<ModelGradients>(
       options_.domains, layouts_,
       GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, options.stages, layouts_),
@@ -208,11 +208,25 @@ std::vector<at::Tensor> ShardedModel::weights_of(int member) const {
   return views;
 }
 
+std::vector<at::Tensor> ShardedModel::scales_of(int member) const {
+  if (!options_.float8_gather) return {};
+  const int unit = unit_of_member_[member];
+  const FsdpLayout& layout = layouts_[unit];
+  const auto first = static_cast<size_t>(layout.first_param[member - layout.first_member]);
+  std::vector<at::Tensor> scales;
+  for (size_t w = 0; w < members_[member]->params().size(); ++w) {
+    scales.push_back(weights_->scale(unit, first + w));
+  }
+  return scales;
+}
+
 void ShardedModel::bind(int unit) {
   if (bound_[unit]) return;
   const FsdpLayout& layout = layouts_[unit];
   for (int m = 0; m < layout.members; ++m) {
-    members_[layout.first_member + m]->bind(weights_of(layout.first_member + m));
+    Unit& member = *members_[layout.first_member + m];
+    member.set_scales(scales_of(layout.first_member + m));
+    member.bind(weights_of(layout.first_member + m));
   }
   bound_[unit] = true;
 }
@@ -309,6 +323,9 @@ int64_t ShardedModel::storage_bytes() const {
       if (at.spec.exact) continue;
       const int64_t resident = weights_->persistent() ? at.full_numel() / at.shards : at.shard.padded_numel();
       bytes += resident * param;
+      if (options_.float8_gather && at.spec.float8_gather && !weights_->persistent()) {
+        bytes += at.shard.padded_numel();  // its cast
+      }
     }
   }
   return bytes;

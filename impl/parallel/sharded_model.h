@@ -37,8 +37,9 @@ struct ShardingOptions {
   at::ScalarType param = at::kBFloat16;
   at::ScalarType reduce = at::kFloat;
   at::ScalarType master = at::kFloat;
-  int64_t reshard_group = 0;  ///< n of reshard_after_forward = n; 0: none
-  bool force_copy = false;    ///< gather by copying even where ranks share memory
+  int64_t reshard_group = 0;   ///< n of reshard_after_forward = n; 0: none
+  bool force_copy = false;     ///< gather by copying even where ranks share memory
+  bool float8_gather = false;  ///< parameters that are marked so travel between ranks in float8
   bool offload = false;  ///< on a device: shards of weights and gradients, and masters, rest in host memory
   StagePlacement stages;
   std::vector<ShardDomain> domains;  ///< of make_domains; empty: made here, for a model without experts
@@ -123,6 +124,7 @@ class ShardedModel {
   void make_addresses();
   void make_masters();
   std::vector<at::Tensor> weights_of(int member_index) const;
+  std::vector<at::Tensor> scales_of(int member_index) const;
 
   DeviceMeshPtr mesh_;
   ShardingOptions options_;

@@ -188,15 +188,18 @@ class CopiedWeights final : public WeightStorage {
 
 }  // namespace
 
+bool copies_weights(const Group& group, const WeightStorageOptions& options) {
+  const bool on_device = !device_of(group).is_cpu();
+  const bool share = group.size() == 1 || (group.shares_memory() && !options.force_copy);
+  return !share || (options.offload && on_device);
+}
+
 std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
                                                    const std::vector<FsdpLayout>& layouts,
                                                    const WeightStorageOptions& options) {
-  const bool on_device = !device_of(*group).is_cpu();
-  const bool share = group->size() == 1 || (group->shares_memory() && !options.force_copy);
-  if (share && !(options.offload && on_device))
-    return std::make_unique<SharedWeights>(group, layouts, options.dtype);
+  if (!copies_weights(*group, options)) return std::make_unique<SharedWeights>(group, layouts, options.dtype);
   WeightStorageOptions own = options;
-  own.offload = options.offload && on_device;
+  own.offload = options.offload && !device_of(*group).is_cpu();
   return std::make_unique<CopiedWeights>(group, layouts, own);
 }
 

@@ -34,6 +34,12 @@ class WeightStorage {
 
   /// Where this rank writes parameter `param` of `unit` in the compute dtype: its real elements, 1-D.
   virtual at::Tensor own_chunk(int unit, size_t param) const = 0;
+  /// All ranks have written their chunks, and none computes: what follows from the weights of all of them
+  /// (scales) is formed. Collective.
+  virtual void publish() {}
+  /// Where weights are gathered in float8: what multiplies the values of a parameter, float32 [1, 1], since
+  /// the last publish(); undefined elsewhere.
+  virtual at::Tensor scale(int /*unit*/, size_t /*param*/) const { return {}; }
   /// True when own_chunk lies in memory that other ranks read: then a rank writes only while no rank
   /// computes, and all ranks meet (a barrier or any all-reduce) before the next gather.
   virtual bool shared() const = 0;
@@ -46,7 +52,10 @@ struct WeightStorageOptions {
   bool offload = false;     ///< of groups on a device: shards rest in host memory
 };
 
-/// Chooses by group->shares_memory() and its size. Collective.
+/// True when a gather over `group` moves data, or an offloaded shard.
+bool copies_weights(const Group& group, const WeightStorageOptions& options);
+
+/// Chooses by copies_weights(). Collective.
 std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
                                                    const std::vector<FsdpLayout>& layouts,
                                                    const WeightStorageOptions& options);

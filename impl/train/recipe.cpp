@@ -167,6 +167,7 @@ TrainerOptions trainer_options(const Config& config) {
                       : recompute == "selective" ? Recompute::selective
                                                  : Recompute::none;
   options.float8.recipe = kernels::parse_float8_recipe(config.text("float8.recipe_name"));
+  options.float8.fsdp_all_gather = config.flag("float8.enable_fsdp_float8_all_gather");
   if (config.has("float8.filter_fqns")) options.float8.filter_fqns = config.text_list("float8.filter_fqns");
   options.graphs = config.flag("cuda.graphs");
   options.offload = config.flag("memory.offload");

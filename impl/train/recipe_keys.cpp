@@ -300,6 +300,10 @@ void add_precision_and_memory_keys(Keys& keys) {
       "gradients in e5m2; rowwise: a scale per row, all in e4m3; rowwise_with_gw_hp: likewise, weight "
       "gradients in precision.param. Sizes must be multiples of 16, others stay in precision.param; so do "
       "head, embeddings, routers and routed experts."));
+  keys.push_back(
+      flag("float8.enable_fsdp_float8_all_gather", false,
+           "Of tensorwise: dp_shard's ranks cast their shards of the weights and gather one byte an "
+           "element. The same results to the last bit."));
   keys.push_back(texts("float8.filter_fqns", "",
                        "Linear layers whose names contain one of these stay in precision.param."));
   keys.push_back(

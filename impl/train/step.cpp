@@ -106,6 +106,7 @@ StepTotals Trainer::Impl::agree_on(const std::vector<PackedBatch>& microbatches)
                {share * static_cast<double>(labels), share * static_cast<double>(tokens), invalid ? 1.0 : 0.0,
                 count, count * count, invalid ? static_cast<double>(mesh->rank()) : 0.0, differs ? 1.0 : 0.0,
                 share * static_cast<double>(document_tokens)});
+  if (weights_written) model->weights().publish();
   weights_written = false;
   exposed.step += seconds_since(start);
 

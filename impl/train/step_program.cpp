@@ -30,6 +30,11 @@ void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, cons
   check_dtype("precision.reduce", options.precision.reduce);
   check_dtype("precision.output", options.precision.output);
   check_dtype("precision.master", options.precision.master);
+  if (options.float8.fsdp_all_gather) {
+    TESSERA_CHECK(options.float8.recipe == kernels::Float8Recipe::tensorwise, argument,
+                  "enable_fsdp_float8_all_gather goes with the recipe tensorwise alone");
+    TESSERA_CHECK(!options.offload, unsupported, "enable_fsdp_float8_all_gather does not go with offload");
+  }
   TESSERA_CHECK(options.prefetch >= 0 && options.prefetch <= 1024, argument, "prefetch=", options.prefetch,
                 " is not within 0..1024");
   TESSERA_CHECK(options.reshard.kind != ReshardPolicy::Kind::group || options.reshard.group >= 1, argument,

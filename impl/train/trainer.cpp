@@ -23,6 +23,7 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   sharding.reshard_group = options.reshard.kind == ReshardPolicy::Kind::group ? options.reshard.group : 0;
   sharding.force_copy = options.copy_weights;
   sharding.offload = options.offload;
+  sharding.float8_gather = options.float8.fsdp_all_gather;
   return sharding;
 }
 
@@ -161,6 +162,7 @@ const Program& Trainer::Impl::step_program(int64_t microbatches, bool update) {
 void Trainer::Impl::publish_weights() {
   if (!weights_written) return;
   model->weights().meet();
+  model->weights().publish();
   weights_written = false;
 }
 

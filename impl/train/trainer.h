@@ -37,6 +37,8 @@ struct Float8Options {
   kernels::Float8Recipe recipe = kernels::Float8Recipe::none;
   std::vector<std::string>
       filter_fqns;  ///< layers whose names contain one of these stay in the compute dtype
+  /// Of tensorwise: weights are cast before FSDP gathers them, by scales that all ranks share.
+  bool fsdp_all_gather = false;
 };
 
 /// Of models with experts.

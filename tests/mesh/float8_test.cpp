@@ -1,9 +1,15 @@
 // Training with float8 products: every recipe, on meshes, with recomputation and split backwards, and on
 // devices.
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "core/error.h"
+#include "parallel/float8_weights.h"
 #include "support/fake_device.h"
+#include "support/rank_threads.h"
 #include "support/training_run.h"
 
 namespace tessera::testing {
@@ -96,6 +102,95 @@ TEST(Float8Training, OnDevices) {
     run.on = TrainingRun::On::device_nccl;
     expect_close(train(run), expected, 5e-3);
     for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
+  }
+}
+
+TEST(Float8Training, GatheringInFloat8GivesTheSameBits) {
+  struct Case {
+    MeshSpec mesh;
+    int microbatches;
+    ReshardPolicy reshard;
+  };
+  using Kind = ReshardPolicy::Kind;
+  const std::vector<Case> cases = {
+      {{.dp_shard = 2}, 2, {Kind::always, 0}},
+      {{.dp_shard = 3}, 1, {Kind::never, 0}},
+      {{.dp_shard = 4}, 1, {Kind::group, 2}},
+      {{.dp_replicate = 2, .dp_shard = 2}, 1, {Kind::always, 0}},
+      {{.dp_shard = 2, .tp = 2}, 1, {Kind::always, 0}},
+      {{.pp = 2, .dp_shard = 2}, 4, {Kind::always, 0}},
+  };
+  for (const auto& [mesh, microbatches, reshard] : cases) {
+    TrainingRun run = float8_run(Float8Recipe::tensorwise);
+    run.mesh = mesh;
+    run.ranks = static_cast<int>(mesh.pp * mesh.dp_replicate * mesh.dp_shard * mesh.tp);
+    run.microbatches = microbatches;
+    run.options.reshard = reshard;
+    run.options.copy_weights = true;
+    const TrainingOutcome expected = train(run);
+    run.options.float8.fsdp_all_gather = true;
+    EXPECT_TRUE(identical(train(run), expected)) << run.ranks << " ranks";
+    run.options.copy_weights = false;  // ranks share memory: nothing is gathered
+    EXPECT_TRUE(identical(train(run), expected)) << run.ranks << " ranks";
+  }
+}
+
+TEST(Float8Training, GatheringInFloat8OnDevices) {
+  TrainingRun run = float8_run(Float8Recipe::tensorwise);
+  run.mesh = {.dp_shard = 2};
+  run.ranks = 2;
+  run.options.precision.param = at::kBFloat16;
+  run.on = TrainingRun::On::device_nccl;
+  const TrainingOutcome expected = train(run);
+  run.options.float8.fsdp_all_gather = true;
+  EXPECT_TRUE(identical(train(run), expected));
+  for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
+}
+
+TEST(Float8Training, GatheringInFloat8NeedsOneScaleATensor) {
+  TrainingRun run = float8_run(Float8Recipe::rowwise);
+  run.options.float8.fsdp_all_gather = true;
+  EXPECT_THROW(train(run), Error);
+  run.options.float8.recipe = Float8Recipe::none;
+  EXPECT_THROW(train(run), Error);
+}
+
+// One unit with two weights, of which the last ranks have fewer rows, or none.
+TEST(Float8Weights, AreTheBytesOfTheWholeWeightsCast) {
+  constexpr int kRanks = 4;
+  std::vector<at::Tensor> whole = {at::arange(-70, 90, at::kFloat).view({10, 16}).mul_(0.37),
+                                   at::arange(48, at::kFloat).view({3, 16}).sub_(11.3)};
+  for (const bool with_nan : {false, true}) {
+    if (with_nan) whole[1].select(0, 2).select(0, 5).fill_(std::numeric_limits<float>::quiet_NaN());
+    run_ranks(kRanks, [&](const WorldPtr& world) {
+      FsdpLayout layout;
+      for (const at::Tensor& weight : whole) {
+        FsdpParam param;
+        param.part_shape = weight.sizes().vec();
+        param.shards = kRanks;
+        param.shard = row_shard(param.part_shape, world->rank(), kRanks);
+        layout.params.push_back(param);
+      }
+      const std::vector<FsdpLayout> layouts =
+          select_params({layout}, [](const FsdpParam& param) { return param.held; });
+      const auto weights = make_float8_weights(world->everyone(), layouts, {.force_copy = true});
+      for (size_t p = 0; p < whole.size(); ++p) {
+        const RowShard& rows = layouts[0].params[p].shard;
+        weights->own_chunk(0, p).copy_(whole[p].narrow(0, rows.first_row, rows.rows).reshape({-1}));
+      }
+      weights->publish();
+      weights->gather(0);
+      weights->wait(0);
+      for (size_t p = 0; p < whole.size(); ++p) {
+        const kernels::Float8Matrix want =
+            kernels::to_float8(whole[p], at::kFloat8_e4m3fn, kernels::Float8Axis::all, false);
+        const at::Tensor got = layouts[0].params[p].weight(weights->full(0));
+        EXPECT_TRUE(at::equal(weights->scale(0, p), want.scale) || (with_nan && p == 1));
+        const int mask = with_nan ? 0x7f : 0xff;  // NaN has either sign
+        EXPECT_TRUE(at::equal(got.bitwise_and(mask), want.values.view(at::kByte).bitwise_and(mask)));
+      }
+      weights->release(0);
+    });
   }
 }
 
