@@ -18,9 +18,10 @@
 #   tests/gpu.sh dry-run TESSERA [FOLDER]   anywhere: the measuring scripts and the report with the program TESSERA, a tiny
 #                                       model and the CPU, which shows that the scripts work and nothing else.
 #   tests/gpu.sh pack [CMAKE-OPTIONS]   anywhere: builds with preset cuda and puts the programs with the libraries they
-#                                       need beside LibTorch into build/gpu-pack, and torchtitan as wheels, for a machine
-#                                       that has PyTorch and CUDA but no compilers' libraries or no network. `run` uses that
-#                                       folder where it is and its programs start; otherwise it builds with preset cuda.
+#                                       need beside LibTorch, and torchtitan as wheels, into build/gpu-pack.tar.gz, for a
+#                                       machine that has PyTorch and CUDA but no compilers' libraries or no network. `run`
+#                                       uses that file where it is and its programs start; otherwise it builds with preset
+#                                       cuda.
 #
 # PYTHON names the interpreter with PyTorch 2.11 for CUDA whose libraries are used (default python3). TESSERA_GPU_PROBE is
 # the command that finds a GPU (default `nvidia-smi -L`); TESSERA_GPU_BENCH adds options of train_gpu_bench.py.
@@ -65,9 +66,10 @@ do_pack() {
   pack_wheels
   # What travels to such a machine: the pack and the files of the repository.
   local kib tracked
-  kib=$(du -sk "$pack" | cut -f1)
+  tar -C "$pack" -czf "$pack.tar.gz" .
+  kib=$(du -k "$pack.tar.gz" | cut -f1)
   tracked=$(git ls-files -z | xargs -0 du -ck | tail -1 | cut -f1)
-  echo "$pack: $((kib / 1024)) MiB, and $((tracked / 1024)) MiB of tracked files"
+  echo "$pack.tar.gz: $((kib / 1024)) MiB, and $((tracked / 1024)) MiB of tracked files"
   [ $((kib + tracked)) -lt $((64 * 1024)) ] || { echo "more than 64 MiB cannot be carried"; exit 1; }
 }
 
@@ -83,7 +85,14 @@ starts() { # folder
   [ -x "$1/tessera_gpu_tests" ] && "$1/tessera_gpu_tests" --gtest_list_tests >/dev/null
 }
 
+# The pack travels as one file.
+unpack() {
+  [ -e "$pack.tar.gz" ] || return 0
+  rm -rf "$pack" && mkdir -p "$pack" && tar -C "$pack" -xzf "$pack.tar.gz"
+}
+
 choose_programs() {
+  unpack
   export LD_LIBRARY_PATH=$pack:$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   if starts "$pack"; then
     bin=$pack trace=$pack/libkernel_trace.so
@@ -259,5 +268,5 @@ case ${1:-run} in
   report) shift; "$python" tests/gpu/report.py "$@" ;;
   run) shift || true; do_run "$@" ;;
   --*) do_run "$@" ;;
-  *) sed -n '2,26p' "$0"; exit 2 ;;
+  *) sed -n '2,27p' "$0"; exit 2 ;;
 esac
