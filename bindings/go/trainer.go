@@ -27,6 +27,7 @@ type Metrics struct {
 	ExpertIdle        float64 // the share of all layers' experts that no token chose
 	ExpertBalanceLoss float64 // mean over tokens and layers, before moe.balance_loss; 0 when that is 0
 	ExpertZLoss       float64 // likewise of moe.z_loss
+	MemoryReserved    int64   // peak bytes that the GPU's allocator held; 0 on CPUs and in events
 }
 
 func rawMetrics() *capi.Metrics {
@@ -38,7 +39,7 @@ func rawMetrics() *capi.Metrics {
 func newMetrics(raw *capi.Metrics) Metrics {
 	return Metrics{raw.Step, raw.Loss, raw.GradNorm, raw.Lr, raw.Tokens, raw.LabelTokens, raw.Seconds, raw.TokensPerS,
 		raw.CommunicationSeconds, raw.Memory, raw.ExpertLoadRatio, raw.ExpertIdle, raw.ExpertBalanceLoss,
-		raw.ExpertZLoss}
+		raw.ExpertZLoss, raw.MemoryReserved}
 }
 
 // GenerateOptions says how tokens are chosen. 0 means the default in every field.

@@ -140,6 +140,7 @@ tessera_metrics tessera::capi::to_c(const StepMetrics& metrics) {
   out.expert_idle = metrics.experts.idle;
   out.expert_balance_loss = metrics.experts.balance_loss;
   out.expert_z_loss = metrics.experts.z_loss;
+  out.memory_reserved = metrics.memory_reserved;
   return out;
 }
 

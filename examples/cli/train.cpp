@@ -64,6 +64,9 @@ class MetricsFile {
                    "\"expert_z_loss\": %.9g",
                    m.expert_load_ratio, m.expert_idle, m.expert_balance_loss, m.expert_z_loss);
     }
+    if (m.memory_reserved > 0) {  // of a GPU
+      std::fprintf(file_, ", \"memory_reserved\": %lld", static_cast<long long>(m.memory_reserved));
+    }
     std::fputs("}\n", file_);
     flush();
   }

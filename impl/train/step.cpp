@@ -25,19 +25,24 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+struct PeakBytes {
+  int64_t used = 0, reserved = 0;
+};
+
 // Of the device's allocator, which is asked through its type, so that nothing of CUDA is named; of the
 // process on the cpu.
-int64_t peak_bytes(at::Device device) {
+PeakBytes peak_bytes(at::Device device) {
   if (!device.is_cpu()) {
     auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
     constexpr size_t kAggregate = 0;
     if (allocator != nullptr && allocator->initialized()) {
-      return allocator->getDeviceStats(device.index()).allocated_bytes[kAggregate].peak;
+      const auto stats = allocator->getDeviceStats(device.index());
+      return {stats.allocated_bytes[kAggregate].peak, stats.reserved_bytes[kAggregate].peak};
     }
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+  return {static_cast<int64_t>(usage.ru_maxrss) * 1024, 0};
 }
 
 // Sums over the ranks of `group`, in float64.
@@ -275,7 +280,9 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
   out.exposed = metered_seconds();
   out.experts = loads->metrics();
   out.communication_seconds = out.exposed.total();
-  out.memory = peak_bytes(device_of(*mesh->world()));
+  const PeakBytes peak = peak_bytes(device_of(*mesh->world()));
+  out.memory = peak.used;
+  out.memory_reserved = peak.reserved;
   return out;
 }
 

@@ -118,6 +118,7 @@ struct StepMetrics {
   ExpertMetrics experts;
   int64_t memory =
       0;  ///< peak bytes of this rank: resident set on CPU (shared by rank threads), allocator on GPU
+  int64_t memory_reserved = 0;  ///< peak bytes that the GPU's allocator held, those without a tensor too
 };
 
 struct EvalMetrics {

@@ -235,6 +235,7 @@ mutable struct TesseraMetrics
     expert_idle::Float64
     expert_balance_loss::Float64
     expert_z_loss::Float64
+    memory_reserved::Int64
     TesseraMetrics() = new()
 end
 

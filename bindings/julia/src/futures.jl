@@ -105,10 +105,11 @@ struct Metrics
     expert_idle::Float64
     expert_balance_loss::Float64
     expert_z_loss::Float64
+    memory_reserved::Int64
 end
 Metrics(m::CAPI.TesseraMetrics) = Metrics(m.step, m.loss, m.grad_norm, m.lr, m.tokens, m.label_tokens, m.seconds, m.tokens_per_s,
                                           m.communication_seconds, m.memory, m.expert_load_ratio, m.expert_idle, m.expert_balance_loss,
-                                          m.expert_z_loss)
+                                          m.expert_z_loss, m.memory_reserved)
 
 # How results are taken out of a future.
 take_nothing(_) = nothing
@@ -145,6 +146,6 @@ function Base.take!(events::Events; timeout = Inf)
     e = event[]
     return (type = e.type, rank = e.rank, level = e.level, status = e.status, time = e.time_ns / 1e9, dropped = e.dropped,
             metrics = Metrics(e.step, e.loss, e.grad_norm, e.lr, e.tokens, e.label_tokens, e.seconds, e.tokens_per_s, 0.0,
-                              e.memory, e.expert_load_ratio, e.expert_idle, e.expert_balance_loss, e.expert_z_loss),
+                              e.memory, e.expert_load_ratio, e.expert_idle, e.expert_balance_loss, e.expert_z_loss, 0),
             message = text(e.message))
 end

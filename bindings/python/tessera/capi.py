@@ -250,6 +250,7 @@ class Metrics(Structure):
         ("expert_idle", c_double),
         ("expert_balance_loss", c_double),
         ("expert_z_loss", c_double),
+        ("memory_reserved", c_int64),
     ]
 
 

@@ -29,6 +29,7 @@ typedef struct tessera_metrics {
     double expert_idle;         /* the share of all layers' experts that no token chose */
     double expert_balance_loss; /* mean over tokens and layers, before moe.balance_loss; 0 when that is 0 */
     double expert_z_loss;       /* likewise of moe.z_loss */
+    int64_t memory_reserved;    /* peak bytes that the GPU's allocator held, those without a tensor too; 0 on CPUs */
 } tessera_metrics;
 
 /* How tokens are chosen. 0 means the default in every field. */

@@ -80,6 +80,7 @@ type Metrics struct {
 	ExpertIdle           float64
 	ExpertBalanceLoss    float64
 	ExpertZLoss          float64
+	MemoryReserved       int64
 }
 
 // GenerateOptions is tessera_generate_options.

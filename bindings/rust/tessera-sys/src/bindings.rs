@@ -493,10 +493,11 @@ pub struct tessera_metrics {
     pub expert_idle: f64,
     pub expert_balance_loss: f64,
     pub expert_z_loss: f64,
+    pub memory_reserved: i64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of tessera_metrics"][::core::mem::size_of::<tessera_metrics>() - 120usize];
+    ["Size of tessera_metrics"][::core::mem::size_of::<tessera_metrics>() - 128usize];
     [
         "Alignment of tessera_metrics",
     ][::core::mem::align_of::<tessera_metrics>() - 8usize];
@@ -545,6 +546,9 @@ const _: () = {
     [
         "Offset of field: tessera_metrics::expert_z_loss",
     ][::core::mem::offset_of!(tessera_metrics, expert_z_loss) - 112usize];
+    [
+        "Offset of field: tessera_metrics::memory_reserved",
+    ][::core::mem::offset_of!(tessera_metrics, memory_reserved) - 120usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]

@@ -172,6 +172,7 @@ impl Event {
                 expert_idle: raw.expert_idle,
                 expert_balance_loss: raw.expert_balance_loss,
                 expert_z_loss: raw.expert_z_loss,
+                memory_reserved: 0,
             }),
             sys::TESSERA_EVENT_LOG => EventKind::Log {
                 level: Level::from_raw(raw.level),

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub expert_balance_loss: f64,
     /// Mean over tokens and layers, before moe.z_loss.
     pub expert_z_loss: f64,
+    /// Peak bytes that the GPU's allocator held, those without a tensor too; 0 on CPUs and in events.
+    pub memory_reserved: i64,
 }
 
 impl Metrics {
@@ -65,6 +67,7 @@ impl Metrics {
             expert_idle: raw.expert_idle,
             expert_balance_loss: raw.expert_balance_loss,
             expert_z_loss: raw.expert_z_loss,
+            memory_reserved: raw.memory_reserved,
         })
     }
 }

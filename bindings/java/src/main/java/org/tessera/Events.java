@@ -104,7 +104,8 @@ public final class Events extends NativeObject {
         raw.getExpert_load_ratio(),
         raw.getExpert_idle(),
         raw.getExpert_balance_loss(),
-        raw.getExpert_z_loss());
+        raw.getExpert_z_loss(),
+        0);
   }
 
   /** A thread that gives events to a consumer. */

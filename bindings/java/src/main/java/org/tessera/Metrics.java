@@ -20,6 +20,7 @@ import java.util.function.Consumer;
  * @param expertIdle the share of all layers' experts that no token chose
  * @param expertBalanceLoss mean over tokens and layers, before moe.balance_loss
  * @param expertZLoss mean over tokens and layers, before moe.z_loss
+ * @param memoryReserved peak bytes that the GPU's allocator held; 0 on CPUs and in events
  */
 public record Metrics(
     long step,
@@ -35,7 +36,8 @@ public record Metrics(
     double expertLoadRatio,
     double expertIdle,
     double expertBalanceLoss,
-    double expertZLoss) {
+    double expertZLoss,
+    long memoryReserved) {
 
   /** Gives a struct to a call and reads what it has become. */
   static Metrics read(Consumer<MetricsStruct> call) {
@@ -56,7 +58,8 @@ public record Metrics(
           raw.getExpert_load_ratio(),
           raw.getExpert_idle(),
           raw.getExpert_balance_loss(),
-          raw.getExpert_z_loss());
+          raw.getExpert_z_loss(),
+          raw.getMemory_reserved());
     } finally {
       raw.delete();
     }

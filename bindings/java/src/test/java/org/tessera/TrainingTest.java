@@ -94,7 +94,8 @@ class TrainingTest {
         of.expertLoadRatio(),
         of.expertIdle(),
         of.expertBalanceLoss(),
-        of.expertZLoss());
+        of.expertZLoss(),
+        times.memoryReserved());
   }
 
   @Test
