@@ -5,6 +5,8 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 
+#include <algorithm>
+
 #include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/elementwise.h"
@@ -15,6 +17,22 @@ namespace {
 
 // A third buffer of a size lets a rank go on while peers still read the first of two.
 constexpr int kBuffersOfASize = 3;
+
+// Leaves a tensor and its views without memory.
+void give_back(const at::Tensor& tensor) {
+  c10::Storage storage = tensor.storage();
+  storage.set_data_ptr(at::DataPtr(nullptr, tensor.device()));
+  storage.set_nbytes(0);
+}
+
+// Gives them memory again, of no particular values.
+void take_again(const at::Tensor& tensor) {
+  c10::Storage storage = tensor.storage();
+  if (storage.nbytes() > 0 || tensor.numel() == 0) return;
+  const auto bytes = static_cast<size_t>(tensor.numel()) * tensor.element_size();
+  storage.set_data_ptr(storage.allocator()->allocate(bytes));
+  storage.set_nbytes(bytes);
+}
 
 }  // namespace
 
@@ -28,6 +46,7 @@ GradientStorage::GradientStorage(GroupPtr group, GroupPtr replicas, const std::v
   if (replicas_ && replicas_->size() == 1) replicas_ = nullptr;
   const at::Device device = device_of(*group_);
   if (options_.offload && !device.is_cpu()) download_ = std::make_unique<CopyStream>(device);
+  returns_ = !device.is_cpu() && !download_ && !options_.keep;
   for (size_t u = 0; u < layouts.size(); ++u) {
     const std::vector<int64_t> size = {layouts[u].shard_numel};
     units_[u].shard = download_ ? host_memory_of(device, size, at::kFloat).zero_()
@@ -44,6 +63,7 @@ void GradientStorage::begin(bool accumulate) {
   for (UnitState& state : units_) {
     state.current_written = false;
     if (alone()) state.written.assign(state.written.size(), false);
+    if (returns_ && empty_) give_back(state.shard);
     if (!download_) {
       state.current = empty_ ? state.shard : at::empty(state.shard.sizes(), state.shard.options());
       continue;
@@ -53,9 +73,14 @@ void GradientStorage::begin(bool accumulate) {
   }
 }
 
+bool GradientStorage::trains(int unit) const {
+  const std::vector<FsdpParam>& params = layouts_[unit].params;
+  return std::any_of(params.begin(), params.end(), [](const FsdpParam& p) { return p.spec.trainable; });
+}
+
 void GradientStorage::make_current(int unit) {
   UnitState& state = units_[unit];
-  if (state.current.defined()) return;
+  if (state.current.defined()) return take_again(state.current);
   TESSERA_CHECK(!state.current_written, internal, "a gradient is reduced after it was offloaded");
   state.current = at::empty(state.shard.sizes(), at::dtype(at::kFloat).device(download_->device()));
 }
@@ -92,13 +117,17 @@ void GradientStorage::end() {
   bring_home();
   sum_partial();
   std::vector<at::Tensor> shards, steps;
-  for (UnitState& state : units_) {
+  for (size_t unit = 0; unit < units_.size(); ++unit) {
+    UnitState& state = units_[unit];
     // Units whose parameters are all frozen were never reduced.
     if (!empty_ && state.current_written) {
       shards.push_back(state.shard);
       steps.push_back(state.current);
     }
-    if (empty_ && !state.current_written) state.shard.zero_();
+    if (empty_ && !state.current_written && trains(static_cast<int>(unit))) {
+      take_again(state.shard);
+      state.shard.zero_();
+    }
     state.current.reset();
   }
   kernels::add_all(shards, steps);

@@ -30,11 +30,16 @@ struct GradientOptions {
   at::ScalarType reduce = at::kFloat;   ///< dtype in which ranks add up
   std::vector<PartialGradients> partial;
   bool offload = false;  ///< of groups on a device: shards rest in host memory
+  bool keep = false;     ///< on a device: shards keep their memory over all steps, for CUDA graphs
 };
 
 /// A step: begin(); per unit and round target() ... reduce(), wait_reduce() [, reduce_replicas(),
 /// wait_replicas()] [, offload() after the last round]; end(). Steps add to the shards until zero().
 /// Collective in the same order on all ranks.
+///
+/// On a device a step that overwrites gives the shards' memory back where it begins, and a unit's is taken
+/// again when its first gradient comes: until then activations have it. Views stay valid, and hold the last
+/// step's values between steps.
 ///
 /// Loss gradients are scaled by the global label count before backward, so every reduction is a sum.
 class GradientStorage {
@@ -74,8 +79,9 @@ class GradientStorage {
 
   /// All gradients are zero (no memory is touched: the next step overwrites).
   void zero();
-  /// This rank's real elements of a gradient, float32, 1-D; the memory stays the same for ever. When empty()
-  /// is true its values mean nothing.
+  /// This rank's real elements of a gradient, float32, 1-D. The tensor stays; its memory may be another from
+  /// step to step, and is absent from begin() to the unit's first gradient. When empty() is true its values
+  /// mean nothing.
   at::Tensor shard(int unit, size_t param) const;
   at::Tensor padded_shard(int unit, size_t param) const;
   bool empty() const { return empty_; }
@@ -105,6 +111,7 @@ class GradientStorage {
   };
 
   void sum_partial();
+  bool trains(int unit) const;
   void make_current(int unit);
   void bring_home();
   void open_round(int unit);
@@ -126,6 +133,7 @@ class GradientStorage {
   CopyWindow leaving_{2};
   int64_t reductions_ = 0;
   int64_t buffer_bytes_ = 0;
+  bool returns_ = false;  // memory of shards is given back
   bool empty_ = true;
 };
 

@@ -106,7 +106,7 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
   gradients_ = std::make_unique<ModelGradients>(
       options_.domains, layouts_,
       GradientOptions{options.param, options.reduce, partial_gradients(*mesh_, options.stages, layouts_),
-                      options.offload});
+                      options.offload, options.keep_gradients});
   make_masters();
 }
 

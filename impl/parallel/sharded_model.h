@@ -41,6 +41,7 @@ struct ShardingOptions {
   bool force_copy = false;     ///< gather by copying even where ranks share memory
   bool float8_gather = false;  ///< parameters that are marked so travel between ranks in float8
   bool offload = false;  ///< on a device: shards of weights and gradients, and masters, rest in host memory
+  bool keep_gradients = false;  ///< GradientOptions::keep
   StagePlacement stages;
   std::vector<ShardDomain> domains;  ///< of make_domains; empty: made here, for a model without experts
 };

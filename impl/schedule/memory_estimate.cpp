@@ -77,8 +77,8 @@ class MemoryWalk {
     for (const BufferCount& buffers : buffers_) out_.buffers += buffers.total();
     for (const GatherPool& pool : pools_) out_.gathered += pool.total();
     // Buffers of a kind stay once they are made, and after the first step all are.
-    out_.peak =
-        most_ + out_.gathered + out_.weights + out_.masters + out_.optimizer + out_.gradients + out_.buffers;
+    out_.peak = most_ + out_.gathered + out_.weights + out_.masters + out_.optimizer + out_.buffers;
+    if (!rates_.gradients_late) out_.peak += out_.gradients;
     return out_;
   }
 
@@ -167,6 +167,9 @@ class MemoryWalk {
         break;
     }
     for (int unit : gradients_added(now, units_)) {
+      if (rates_.gradients_late && late_units_.insert(unit).second) {
+        late_ += sizes_[unit].shard_elements() * int64_t{sizeof(float)};
+      }
       each_buffers(unit, [&](BufferCount& buffers, int64_t elements) {
         buffers.add_to(unit, elements * rates_.gradient_bytes);
       });
@@ -177,7 +180,7 @@ class MemoryWalk {
     out_.activations = std::max(out_.activations, alive);
     int64_t kept = 0;
     for (const auto& [unit, bytes] : kept_) kept += bytes;
-    most_ = std::max(most_, alive + kept + working);
+    most_ = std::max(most_, alive + kept + working + late_);
     if (now.op == Op::backward || now.op == Op::backward_input) saved_ -= sizes_[now.unit].saved_bytes;
     if (now.op == Op::backward_input) saved_ += sizes_[now.unit].recorded_bytes;
     if (now.op == Op::backward_weight) saved_ -= sizes_[now.unit].recorded_bytes;
@@ -193,6 +196,8 @@ class MemoryWalk {
   std::set<std::pair<int, int>> arriving_;  // unit and micro-batch of received messages not yet used
   int64_t sent_ = 0;
   int64_t saved_ = 0;
+  std::set<int> late_units_;  // whose gradients have memory, and its bytes
+  int64_t late_ = 0;
   int64_t most_ = 0;
 };
 

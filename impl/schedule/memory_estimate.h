@@ -37,6 +37,7 @@ struct MemoryRates {
   int64_t master_bytes = 4;            ///< per master weight; 0 where the weights that compute are the master
   int64_t optimizer_bytes = 8;         ///< optimizer state per master weight
   int64_t gradient_bytes = 2;          ///< per unsharded gradient
+  bool gradients_late = false;         ///< a unit's sharded gradient takes memory from its first gradient on
   ByDomain<bool> shared_weights = {};  ///< one copy of the full weights for all ranks of the group
   ByDomain<int64_t> shards = {1, 1};   ///< ranks in the group
   bool recompute = false;              ///< programs with full recompute: units keep their input only

@@ -117,6 +117,7 @@ MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape,
   const bool adam = options.optimizer.name == "adamw";
   rates.optimizer_bytes = adam ? 8 : (options.optimizer.momentum != 0 ? 4 : 0);
   rates.gradient_bytes = options.defer_gradient_sync && shape.microbatches > 1 ? 4 : rates.param_bytes;
+  rates.gradients_late = shape.on_device && !options.offload && !options.graphs;
   for (size_t d = 0; d < positions.size(); ++d) {
     rates.shards[d] = positions[d].shards;
     rates.shared_weights[d] = (shape.shared_memory && !options.copy_weights) || positions[d].shards == 1;

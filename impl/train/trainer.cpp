@@ -24,6 +24,7 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   sharding.force_copy = options.copy_weights;
   sharding.offload = options.offload;
   sharding.float8_gather = options.float8.fsdp_all_gather;
+  sharding.keep_gradients = options.graphs;
   return sharding;
 }
 
