@@ -242,7 +242,8 @@ TEST(DeviceOffload, WeightsGradientsAndOptimizerStateRestOnTheHost) {
   TrainingRun run = on_mesh({.dp_shard = 1});
   run.options.optimizer.name = "adamw";
   run.options.lr = 1e-3;
-  EXPECT_GT(saved_by(run, true, false), 0.2);  // unsharded gradients and gathered weights stay
+  // Unsharded gradients and gathered weights stay, and sharded ones on the device have memory in backwards alone.
+  EXPECT_GT(saved_by(run, true, false), 0.15);
 }
 
 TEST(DeviceOffload, OnMeshes) {

@@ -221,6 +221,19 @@ TEST(PlanTime, LongStepsAreCarriedOnAsTheyWouldBeWalked) {
   }
 }
 
+TEST(PlanMemory, GradientsOnGpusTakeMemoryWhenTheyCome) {
+  const SearchOptions options = job(1, 1);
+  const Mesh mesh(MeshSpec{1, 1, 1, 1, 1}, 1);
+  PlanCandidate candidate = way(options, MeshSpec{1, 1, 1, 1, 1});
+  StepShape shape = step_shape(mesh, 1, 1, options.seq_len);
+  shape.on_device = true;
+  const TrainingPlan late = plan_training(llama8b(), candidate.options, mesh, shape);
+  candidate.options.graphs = true;  // captured addresses stay
+  const TrainingPlan kept = plan_training(llama8b(), candidate.options, mesh, shape);
+  EXPECT_LT(late.memory.peak, kept.memory.peak);
+  EXPECT_GE(late.memory.peak, kept.memory.peak - kept.memory.gradients);
+}
+
 TEST(PlanSearch, TheSieveIsNearTheWalk) {
   const SearchOptions options = job(64, 256);
   PlanFormulas formulas(llama70b(), options, h100());
