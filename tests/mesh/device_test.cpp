@@ -8,10 +8,14 @@
 
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <thread>
 
 #include "core/error.h"
+#include "models/model.h"
+#include "parallel/sharded_model.h"
 #include "support/fake_device.h"
+#include "support/single_rank.h"
 #include "support/training_run.h"
 
 namespace tessera::testing {
@@ -242,7 +246,8 @@ TEST(DeviceOffload, WeightsGradientsAndOptimizerStateRestOnTheHost) {
   TrainingRun run = on_mesh({.dp_shard = 1});
   run.options.optimizer.name = "adamw";
   run.options.lr = 1e-3;
-  // Unsharded gradients and gathered weights stay, and sharded ones on the device have memory in backwards alone.
+  // Unsharded gradients and gathered weights stay, and sharded ones on the device have memory in backwards
+  // alone.
   EXPECT_GT(saved_by(run, true, false), 0.15);
 }
 
@@ -372,6 +377,53 @@ TEST(DeviceTraining, RanksLearnThatOneHasNoMemoryLeft) {
   run(worlds[0]);
   other.join();
   limit_memory(0);
+}
+
+TEST(DeviceTraining, GradientsOfOneRankLeaveTheirMemoryToForwards) {
+  const std::vector<WorldPtr> worlds = fake_device_worlds(1, true);
+  worlds[0]->bind_thread();
+  ShardedModel model(std::make_shared<DeviceMesh>(worlds[0], MeshSpec{.dp_shard = 1}),
+                     build_units(tiny_config(), {}), ShardingOptions{});
+  ModelGradients& gradients = model.gradients();
+  const auto bytes = [&](int unit) { return gradients.shard(unit, 0).storage().nbytes(); };
+  const at::Tensor view = gradients.shard(1, 0);
+  for (int step = 1; step <= 2; ++step) {
+    gradients.begin(false);
+    EXPECT_EQ(bytes(0) + bytes(1), 0u) << "while forwards run";
+    bool first = false;
+    gradients.target(1, 0, first).fill_(step);
+    EXPECT_TRUE(first);
+    EXPECT_GT(bytes(1), 0u);
+    EXPECT_EQ(bytes(0), 0u);
+    for (int unit = model.units() - 1; unit >= 0; --unit) {
+      gradients.reduce(unit);
+      gradients.wait_reduce(unit);
+    }
+    gradients.end();
+    gradients.zero();
+    EXPECT_EQ(view.mean().item<double>(), step) << "until the next step begins, in tensors from before";
+    EXPECT_EQ(gradients.shard(0, 0).abs().sum().item<double>(), 0) << "not written";
+  }
+}
+
+TEST(DeviceTraining, GradientsOfOneRankAddUpOverCalls) {
+  const std::vector<WorldPtr> worlds = fake_device_worlds(1, true);
+  worlds[0]->bind_thread();
+  const ModelConfig config = tiny_config();
+  Trainer trainer(std::make_shared<DeviceMesh>(worlds[0], MeshSpec{.dp_shard = 1}), config, "",
+                  tiny_options());
+  const std::vector<PackedBatch> both = {documents_batch(1, 4, config.vocab_size),
+                                         documents_batch(5, 4, config.vocab_size)};
+  trainer.forward_backward(both);
+  std::map<std::string, at::Tensor> expected;
+  for (const std::string& name : trainer.parameter_names()) expected[name] = trainer.gradient(name);
+  trainer.zero_grad();
+  const int64_t labels = both[0].label_count + both[1].label_count;
+  for (const PackedBatch& one : both) trainer.forward_backward({one}, labels);
+  for (const auto& [name, whole] : expected)
+    EXPECT_LT(relative_error(trainer.gradient(name), whole, 1e-6), 1e-5) << name;
+  trainer.optimizer_step();
+  for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
 }
 
 TEST(DeviceTraining, Bfloat16WeightsUnderFloat32Masters) {
