@@ -24,6 +24,9 @@ MODELS = {
     "gemma3": dict(architectures=["Gemma3ForCausalLM"], model_type="gemma3_text", query_pre_attn_scalar=32,
                    hidden_activation="gelu_pytorch_tanh", sliding_window=32, sliding_window_pattern=2,
                    rope_local_base_freq=10000.0, tie_word_embeddings=True),
+    # Heads of a size that cuDNN is asked for.
+    "wide_heads": dict(architectures=["LlamaForCausalLM"], model_type="llama", num_attention_heads=2,
+                       num_key_value_heads=1, head_dim=64, attention_bias=False, mlp_bias=False),
     "qwen3_moe": dict(architectures=["Qwen3MoeForCausalLM"], model_type="qwen3_moe", num_experts=8,
                       num_experts_per_tok=2, moe_intermediate_size=64, norm_topk_prob=True, decoder_sparse_step=1,
                       router_aux_loss_coef=0.001, mlp_only_layers=[], num_hidden_layers=2),
@@ -32,6 +35,7 @@ MODELS = {
 CASES = {
     "plain": ("llama", 1, [], 1),
     "packed": ("llama", 1, ["data.packing=next_fit"], 1),
+    "cudnn": ("wide_heads", 1, ["data.path={folder}/long.jsonl", f"data.seq_len={2 * LENGTH}"], 1),
     "recomputed": ("llama", 1, ["memory.recompute=full"], 1),
     "graphs": ("llama", 1, ["cuda.graphs=true"], 1),
     "float8": ("llama", 1, ["float8.recipe_name=tensorwise"], 1),
@@ -54,10 +58,11 @@ def write_inputs(folder):
     for name, shape in MODELS.items():
         with open(f"{folder}/{name}.json", "w") as file:
             json.dump({**SHAPE, "rope_theta": 10000.0, **shape}, file)
-    with open(f"{folder}/rows.jsonl", "w") as file:
-        for _ in range(400):
-            ids = [generator.randrange(VOCABULARY) for _ in range(LENGTH)]
-            file.write(json.dumps({"input_ids": ids}) + "\n")
+    for name, length in ("rows", LENGTH), ("long", 2 * LENGTH):
+        with open(f"{folder}/{name}.jsonl", "w") as file:
+            for _ in range(400):
+                ids = [generator.randrange(VOCABULARY) for _ in range(length)]
+                file.write(json.dumps({"input_ids": ids}) + "\n")
 
 
 def run(tessera, folder, case, steps):
@@ -69,7 +74,8 @@ def run(tessera, folder, case, steps):
     command = [tessera, "train", "device=cuda", f"ranks={ranks}", f"model.config={folder}/{model}.json",
                f"data.path={folder}/rows.jsonl", "data.format=tokens", f"data.seq_len={LENGTH}",
                "data.packing=none", f"train.steps={steps}", "train.global_batch=4", "train.micro_batch=2",
-               "precision.param=bf16", "output.export=false", *options]
+               "precision.param=bf16", "output.export=false",
+               *(option.format(folder=folder) for option in options)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
     if done.returncode:
         return None, [f"ended with {done.returncode}: {done.stderr.strip()[-1000:]}"]
@@ -95,6 +101,8 @@ def problems(tessera, folder, case):
         out.append("no kernel was launched")
     if compiled:
         out.append(f"{compiled} kernels are compiled while it runs, which needs NVRTC where it is deployed")
+    if case == "cudnn" and longer["cudnn"] <= 0:
+        out.append("FlashAttention took cuDNN's place")
     if longer["malloc"] > 0:
         out.append(f"later steps allocate device memory: {longer['malloc']} times in two steps")
     if stops is not None and longer["stops"] > 2 * stops * ranks:
