@@ -6,6 +6,7 @@
 #                                         tests      correctness on the device
 #                                         training   Llama 1B and 3B beside torchtitan and transformers
 #                                         profile    where a step's time goes, ours and torchtitan's
+#                                         sharing    ranks that share the GPU over NCCL, one of them killed
 #                                         kernels    each kernel beside ATen's
 #                                         sanitizer  memory and race checks of the kernels
 #                                         more       further training cases
@@ -187,6 +188,10 @@ part_profile() {
   done
 }
 
+part_sharing() {
+  step "ranks that share the GPU" 150 tests/gpu/shared_gpu_test.sh "$bin/tessera" --budget 130
+}
+
 part_kernels() {
   step "kernels beside ATen" 90 "$bin/gpu_kernels_bench" --json "$out/kernels.jsonl"
 }
@@ -222,7 +227,7 @@ finish() {
 
 do_run() {
   out=${OUT:-$PWD/build/gpu-results} limit=570
-  local parts=tests,training,profile,kernels,sanitizer,more part
+  local parts=tests,training,profile,sharing,kernels,sanitizer,more part
   while [ $# -gt 0 ]; do
     case $1 in
       --out) out=$2 ;;

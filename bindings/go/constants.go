@@ -123,6 +123,15 @@ const (
 	AllocatorSystem  Allocator = 1 // LibTorch's allocator is left as it is
 )
 
+// Switch is the enumeration tessera_switch of the C interface.
+type Switch int32
+
+const (
+	SwitchAuto Switch = 0
+	SwitchOn   Switch = 1
+	SwitchOff  Switch = 2
+)
+
 // Reduce is the enumeration tessera_reduce of the C interface.
 type Reduce int32
 

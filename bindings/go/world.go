@@ -25,9 +25,12 @@ type WorldOptions struct {
 	Rendezvous           string // "tcp://host:port" or "file:///path"; "" for one process
 	Job                  string // keeps two jobs of a host apart; "": derived from Rendezvous
 	Allocator            Allocator
+	RegisterBuffers      Switch // NCCL uses the memory of gathered weights and of gradients to reduce in place
+	ExpandableSegments   Switch // LibTorch's allocator on GPUs maps memory into segments that grow
 }
 
-// WorldOptionsFrom takes backend, device, threads and timeout from a configuration.
+// WorldOptionsFrom takes backend, device, threads, allocator, timeout, comm.register_buffers and cuda.expandable_segments
+// from a configuration.
 func WorldOptionsFrom(config *Config) (WorldOptions, error) {
 	raw := rawWorldOptions()
 	err := config.owner().with(func(id uint64, e *capi.Error) int32 { return capi.Tessera_world_options_load(raw, id, e) })
@@ -35,7 +38,8 @@ func WorldOptionsFrom(config *Config) (WorldOptions, error) {
 		return WorldOptions{}, err
 	}
 	return WorldOptions{Backend: Backend(raw.Backend), Device: Device(raw.Device), IntraOpThreads: int(raw.IntraOpThreads),
-		Timeout: time.Duration(raw.TimeoutNs), Allocator: Allocator(raw.Allocator)}, nil
+		Timeout: time.Duration(raw.TimeoutNs), Allocator: Allocator(raw.Allocator),
+		RegisterBuffers: Switch(raw.RegisterBuffers), ExpandableSegments: Switch(raw.ExpandableSegments)}, nil
 }
 
 func rawWorldOptions() *capi.WorldOptions {
@@ -52,6 +56,7 @@ func (o WorldOptions) with(f func(raw *capi.WorldOptions, e *capi.Error) int32) 
 	raw := rawWorldOptions()
 	raw.Rank, raw.Size, raw.LocalRank, raw.LocalSize = int32(o.Rank), int32(o.Size), int32(o.LocalRank), int32(o.LocalSize)
 	raw.Backend, raw.Device, raw.Allocator = int32(o.Backend), int32(o.Device), int32(o.Allocator)
+	raw.RegisterBuffers, raw.ExpandableSegments = int32(o.RegisterBuffers), int32(o.ExpandableSegments)
 	raw.IntraOpThreads, raw.TimeoutNs = int32(o.IntraOpThreads), int64(o.Timeout)
 	if o.AgentStore {
 		raw.AgentStore = 1

@@ -8,6 +8,17 @@ using tessera::WorldOptions;
 
 namespace {
 
+constexpr const char* kSwitches[] = {"auto", "on", "off"};  // by tessera_switch
+
+std::string switch_name(int32_t value, const char* field) {
+  TESSERA_CHECK(value >= 0 && value < 3, argument, field, "=", value, " is not a tessera_switch");
+  return kSwitches[value];
+}
+
+int32_t switch_of(const std::string& name) {
+  return name == "on" ? TESSERA_SWITCH_ON : name == "off" ? TESSERA_SWITCH_OFF : TESSERA_SWITCH_AUTO;
+}
+
 WorldOptions to_cpp(const tessera_world_options* given) {
   const tessera_world_options options = read_options(given, "tessera_world_options");
   WorldOptions out;
@@ -59,6 +70,8 @@ WorldOptions to_cpp(const tessera_world_options* given) {
       options.allocator == TESSERA_ALLOCATOR_CACHING || options.allocator == TESSERA_ALLOCATOR_SYSTEM,
       argument, "allocator=", options.allocator, " is not a tessera_allocator");
   out.allocator = options.allocator == TESSERA_ALLOCATOR_CACHING ? "caching" : "system";
+  out.register_buffers = switch_name(options.register_buffers, "register_buffers");
+  out.expandable_segments = switch_name(options.expandable_segments, "expandable_segments");
   TESSERA_CHECK(options.reserved0 == 0, argument, "reserved0=", options.reserved0, " is not 0");
   if (options.rendezvous != nullptr) out.rendezvous = options.rendezvous;
   if (options.job != nullptr) out.job = options.job;
@@ -93,6 +106,8 @@ tessera_status tessera_world_options_load(tessera_world_options* options, tesser
     loaded.device = from.device == "cuda" ? TESSERA_DEVICE_CUDA : TESSERA_DEVICE_CPU;
     loaded.intra_op_threads = from.intra_op_threads;
     loaded.allocator = from.allocator == "system" ? TESSERA_ALLOCATOR_SYSTEM : TESSERA_ALLOCATOR_CACHING;
+    loaded.register_buffers = switch_of(from.register_buffers);
+    loaded.expandable_segments = switch_of(from.expandable_segments);
     loaded.timeout_ns = std::chrono::nanoseconds(from.timeout).count();
     write_struct(options, loaded);
   });

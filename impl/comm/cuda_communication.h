@@ -58,6 +58,20 @@ struct NcclApi {
                    void* stream);
   int (*send)(const void* data, size_t count, NcclType type, int peer, void* comm, void* stream);
   int (*recv)(void* data, size_t count, NcclType type, int peer, void* comm, void* stream);
+
+  /// Null in a library without them. Memory that NCCL makes itself can be mapped by peers and by the switch;
+  /// the calling thread's current device.
+  int (*memory_new)(void** memory, size_t bytes);
+  int (*memory_free)(void* memory);
+  /// Null in a library without them. Registers memory, so that collectives use it in place; local. *handle
+  /// may be null, which says that the user has switched that off. One communicator's handles go with it.
+  int (*register_memory)(void* comm, void* memory, size_t bytes, void** handle);
+  int (*deregister_memory)(void* comm, void* handle);
+
+  bool registers() const {
+    return memory_new != nullptr && memory_free != nullptr && register_memory != nullptr &&
+           deregister_memory != nullptr;
+  }
 };
 
 struct CudaCommunication {
@@ -70,8 +84,10 @@ struct CudaCommunication {
   /// cudaStream_t; a cudaError_t.
   int (*new_stream)(int32_t device, int64_t* id, void** native);
   void (*free_stream)(int32_t device, void* native);
+  /// Blocks until the device has done everything that all threads have queued; a cudaError_t.
+  int (*await_device)(int32_t device);
 };
-inline constexpr int32_t kCudaCommunicationAbi = 1;
+inline constexpr int32_t kCudaCommunicationAbi = 2;
 inline constexpr const char* kCudaCommunicationSymbol = "tessera_cuda_communication";
 
 /// The plugin's table; null without a plugin of this build.

@@ -1,6 +1,8 @@
 // A group whose ranks have a device each.
 #pragma once
 
+#include <ATen/ops/empty.h>
+
 #include <utility>
 
 #include "comm/group.h"
@@ -12,6 +14,10 @@ namespace tessera {
 class DeviceGroup : public Group {
  public:
   at::Device device() const { return device_; }
+  /// Collective: memory for tensors that the group's collectives read or write in every step.
+  virtual at::Tensor allocate(int64_t bytes) {
+    return at::empty({bytes}, at::dtype(at::kByte).device(device_));
+  }
 
  protected:
   DeviceGroup(GroupPtr control, at::Device device)

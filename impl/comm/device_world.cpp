@@ -7,11 +7,13 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <unistd.h>
 
-#include <array>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "comm/device_group.h"
 #include "comm/nccl_group.h"
@@ -32,8 +34,8 @@ class DeviceWorld final : public World {
     if (control_->size() > 1 && support.nccl != nullptr) {
       auto host = std::dynamic_pointer_cast<HostWorld>(control_);
       TESSERA_CHECK(host != nullptr, internal, "a device world over a device world");
-      link_ =
-          std::make_shared<NcclLink>(std::move(host), *support.cuda, *support.nccl, device, options_.timeout);
+      link_ = std::make_shared<NcclLink>(std::move(host), *support.cuda, *support.nccl, device, options_,
+                                         support.hosts);
     }
   }
 
@@ -56,10 +58,11 @@ class DeviceWorld final : public World {
     const auto all = std::static_pointer_cast<NcclGroup>(everyone());
     {
       const std::lock_guard lock(mutex_);
-      if (ranks.size() == 1 && !groups_.contains(name)) NcclComm::split(link_, name, all->comm(), -1, 0);
+      if (ranks.size() == 1 && !groups_.contains(name)) NcclComm::split(link_, name, all->comm(), -1, 0, {});
     }
     return find_or_make(name, ranks, [&](const GroupPtr& host) {
-      return NcclGroup::make(link_, host, NcclComm::split(link_, name, all->comm(), ranks[0], host->rank()));
+      return NcclGroup::make(link_, host,
+                             NcclComm::split(link_, name, all->comm(), ranks[0], host->rank(), ranks));
     });
   }
 
@@ -69,6 +72,7 @@ class DeviceWorld final : public World {
   }
 
   void close() override {
+    if (std::exchange(closed_, true)) return;
     synchronize();
     // All have ended what they do together before communicators go.
     if (link_) {
@@ -107,21 +111,34 @@ class DeviceWorld final : public World {
   const WorldOptions options_;
   const at::Device device_;
   std::shared_ptr<NcclLink> link_;  ///< null: one rank, or host memory between ranks
-  std::mutex mutex_;                ///< guards groups_
+  bool closed_ = false;
+  std::mutex mutex_;  ///< guards groups_
   std::map<std::string, GroupPtr> groups_;
 };
 
-/// What tells this rank's GPU from all others: host and bus.
-using GpuName = std::array<char, 256>;
+/// What tells this rank's GPU from all others, zero-terminated texts.
+struct GpuName {
+  char host[512];
+  char bus[64];
+};
+
+/// As NCCL does it: the name that NCCL_HOSTID gives to the process's host, or that of the running system.
+std::string host_name() {
+  const char* given = std::getenv("NCCL_HOSTID");
+  if (given != nullptr && *given != '\0') return given;
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  std::string boot;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot);
+  return cat(name, " ", boot);
+}
 
 GpuName gpu_name(const CudaCommunication& cuda, int32_t device) {
-  char host[128] = "";
-  char bus[64] = "";
-  gethostname(host, sizeof host - 1);
-  TESSERA_CHECK(cuda.bus_id(device, bus, sizeof bus), device, "device=cuda: GPU ", device, " cannot be used");
   GpuName name{};
-  const std::string text = cat(host, " ", bus);
-  std::memcpy(name.data(), text.data(), std::min(text.size(), name.size() - 1));
+  TESSERA_CHECK(cuda.bus_id(device, name.bus, sizeof name.bus - 1), device, "device=cuda: GPU ", device,
+                " cannot be used");
+  const std::string host = host_name();
+  std::memcpy(name.host, host.data(), std::min(host.size(), sizeof name.host - 1));
   return name;
 }
 
@@ -146,6 +163,16 @@ void check_capability(int device) {
   TESSERA_CHECK(capability >= kOldestCudaCapability, device, "device=cuda: GPU ", device,
                 " has compute capability ", capability / 10, ".", capability % 10, ", at least ",
                 kOldestCudaCapability / 10, ".", kOldestCudaCapability % 10, " is needed");
+}
+
+/// Before the first tensor on a device.
+void set_up_allocator(const WorldOptions& options) {
+  if (options.expandable_segments == "off") return;
+  const bool asked = options.expandable_segments == "on";
+  char reason[512] = "";
+  if (cuda_plugin()->use_expandable_segments(asked, reason, sizeof reason)) return;
+  log_at(asked ? LogLevel::warning : LogLevel::info,
+         cat("memory of GPUs comes without expandable segments: ", reason));
 }
 
 /// NCCL, host memory, or an error, by what was asked for and whether ranks share GPUs.
@@ -182,6 +209,11 @@ void synchronize(World& world) {
   if (auto* on_device = dynamic_cast<DeviceWorld*>(&world)) on_device->synchronize();
 }
 
+at::Tensor collective_memory(Group& group, int64_t bytes) {
+  if (auto* on_device = dynamic_cast<DeviceGroup*>(&group)) return on_device->allocate(bytes);
+  return at::empty({bytes}, at::dtype(at::kByte));
+}
+
 GroupPtr split_world(World& world, const std::string& name, const std::vector<int>& world_ranks) {
   auto* on_device = dynamic_cast<DeviceWorld*>(&world);
   return on_device ? on_device->split(name, world_ranks) : world.group(name, world_ranks);
@@ -206,23 +238,31 @@ WorldPtr with_cuda(WorldPtr control, const WorldOptions& options) {
   const CudaCommunication& cuda = support();
   const int32_t index = options.local_rank % device_count();
   check_capability(index);
+  set_up_allocator(options);
   const GpuName mine = gpu_name(cuda, index);
-  const int64_t bytes = static_cast<int64_t>(mine.size());
+  const auto bytes = static_cast<int64_t>(sizeof mine);
   const at::Tensor own = at::empty({bytes}, at::dtype(at::kByte));
   const at::Tensor all = at::empty({bytes * control->size()}, at::dtype(at::kByte));
-  std::memcpy(own.data_ptr(), mine.data(), mine.size());
+  std::memcpy(own.data_ptr(), &mine, sizeof mine);
   control->everyone()->all_gather({all}, {own})->wait();
-  std::set<std::string> gpus;
-  for (int r = 0; r < control->size(); ++r)
-    gpus.insert(static_cast<const char*>(all.const_data_ptr()) + r * bytes);
+  std::vector<std::string> hosts;
+  std::set<std::pair<std::string, std::string>> gpus;
+  for (int r = 0; r < control->size(); ++r) {
+    GpuName theirs;
+    std::memcpy(&theirs, static_cast<const char*>(all.const_data_ptr()) + r * bytes, sizeof theirs);
+    hosts.emplace_back(theirs.host);
+    gpus.emplace(theirs.host, theirs.bus);
+  }
   const NcclApi* nccl = choose_engine(cuda, options, control->size(), static_cast<int>(gpus.size()));
   return make_device_world(std::move(control), options,
-                           at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index)), {&cuda, nccl});
+                           at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index)),
+                           {&cuda, nccl, std::move(hosts)});
 }
 
 std::vector<WorldPtr> with_cuda(const std::vector<WorldPtr>& controls, const WorldOptions& options) {
   const CudaCommunication& cuda = support();
   const int count = device_count();
+  set_up_allocator(options);
   const auto ranks = static_cast<int>(controls.size());
   for (int device = 0; device < std::min(count, ranks); ++device) check_capability(device);
   const NcclApi* nccl = choose_engine(cuda, options, ranks, std::min(count, ranks));
@@ -231,8 +271,9 @@ std::vector<WorldPtr> with_cuda(const std::vector<WorldPtr>& controls, const Wor
     WorldOptions own = options;
     own.size = own.local_size = ranks;
     own.rank = own.local_rank = r;
-    worlds.push_back(make_device_world(
-        controls[r], own, at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(r % count)), {&cuda, nccl}));
+    worlds.push_back(make_device_world(controls[r], own,
+                                       at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(r % count)),
+                                       {&cuda, nccl, {}}));
   }
   return worlds;
 }

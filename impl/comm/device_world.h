@@ -26,10 +26,15 @@ void synchronize(World& world);
 /// parts hold every rank once. Connects the groups of GPUs faster.
 GroupPtr split_world(World& world, const std::string& name, const std::vector<int>& world_ranks);
 
+/// Collective over the group: memory (uint8) on its device for tensors that its collectives read or write in
+/// every step, and that therefore lives as long as training; registered with NCCL where that helps.
+at::Tensor collective_memory(Group& group, int64_t bytes);
+
 /// What device worlds are made of; tests put others in place of CUDA and NCCL.
 struct DeviceSupport {
   const CudaCommunication* cuda = nullptr;
-  const NcclApi* nccl = nullptr;  ///< null: collectives go through host memory
+  const NcclApi* nccl = nullptr;   ///< null: collectives go through host memory
+  std::vector<std::string> hosts;  ///< of each rank, as NCCL tells hosts apart; empty: all are on one
 };
 
 /// `control` connects the ranks and serves tensors in host memory; `device` is this rank's alone when NCCL is
@@ -40,7 +45,8 @@ std::shared_ptr<World> make_device_world(std::shared_ptr<World> control, const W
 /// Puts the ranks of device=cuda on their GPUs: `control` is one process's world, and every rank calls it
 /// (collective), or `controls` are all ranks, threads of this process. A rank gets GPU local_rank of those
 /// that its process sees, modulo their number. backend=auto means NCCL when no two ranks share a GPU, and
-/// host memory otherwise. Errors: no plugin, no driver, no GPU, no libnccl (device); backend=nccl with ranks
+/// host memory otherwise. Processes whose NCCL_HOSTID differ are on hosts of their own, for NCCL and so here:
+/// they may share a GPU. Errors: no plugin, no driver, no GPU, no libnccl (device); backend=nccl with ranks
 /// that share a GPU (argument).
 std::shared_ptr<World> with_cuda(std::shared_ptr<World> control, const WorldOptions& options);
 std::vector<std::shared_ptr<World>> with_cuda(const std::vector<std::shared_ptr<World>>& controls,

@@ -1,16 +1,21 @@
 // One NCCL communicator: connecting, calling and ending it without ever blocking inside NCCL.
-#include <c10/core/impl/VirtualGuardImpl.h>
+//
+// NCCL leaves another device current behind some of its functions: the last rank of a process to end a
+// communicator cleans up those of the other ranks, each on its own device. So calls stand behind a guard.
+#include <algorithm>
 
+#include "comm/current_device.h"
 #include "comm/nccl_link.h"
 
 namespace tessera {
 
-NcclComm::NcclComm(const std::shared_ptr<NcclLink>& link, std::string name)
+NcclComm::NcclComm(const std::shared_ptr<NcclLink>& link, std::string name, std::vector<int> world_ranks)
     : link_(link),
       nccl_(link->nccl()),
       cuda_(link->cuda()),
       device_(link->device()),
       name_(std::move(name)),
+      world_ranks_(std::move(world_ranks)),
       stream_(c10::Stream::DEFAULT, link->device()) {
   int64_t id = 0;
   const int status = cuda_.new_stream(device_.index(), &id, &native_stream_);
@@ -26,12 +31,13 @@ std::shared_ptr<NcclLink> NcclComm::link() const {
 }
 
 std::shared_ptr<NcclComm> NcclComm::connect(const std::shared_ptr<NcclLink>& link, std::string name,
-                                            int ranks, const NcclBoard::Id& id, int rank) {
+                                            std::vector<int> world_ranks, const NcclBoard::Id& id, int rank) {
   TESSERA_CHECK(id.size() == kNcclIdBytes, internal, "group ", name, ": an id of ", id.size(), " bytes");
-  std::shared_ptr<NcclComm> comm(new NcclComm(link, std::move(name)));
-  c10::impl::VirtualGuardImpl(link->device().type()).setDevice(link->device());
+  const int ranks = static_cast<int>(world_ranks.size());
+  std::shared_ptr<NcclComm> comm(new NcclComm(link, std::move(name), std::move(world_ranks)));
   int result = 0;
   {
+    const CurrentDevice on_device(link->device());
     const std::lock_guard lock(comm->mutex_);
     result = comm->nccl_.init(&comm->comm_, ranks, id.data(), rank, comm->name_.c_str());
   }
@@ -41,23 +47,26 @@ std::shared_ptr<NcclComm> NcclComm::connect(const std::shared_ptr<NcclLink>& lin
 }
 
 std::shared_ptr<NcclComm> NcclComm::split(const std::shared_ptr<NcclLink>& link, std::string name,
-                                          NcclComm& parent, int color, int key) {
+                                          NcclComm& parent, int color, int key,
+                                          std::vector<int> world_ranks) {
   const std::string what = cat("making group ", name);
   std::shared_ptr<NcclComm> comm;
-  if (color >= 0) comm = std::shared_ptr<NcclComm>(new NcclComm(link, std::move(name)));
+  if (color >= 0)
+    comm = std::shared_ptr<NcclComm>(new NcclComm(link, std::move(name), std::move(world_ranks)));
   // A thread of NCCL writes here, perhaps after this function was left by an error: then the place is not
   // freed.
   auto place = std::make_unique<void*>(nullptr);
   int result = 0;
   try {
     {
+      const CurrentDevice on_device(link->device());
       const std::lock_guard lock(parent.mutex_);
       if (parent.comm_ != nullptr) {
         result = parent.nccl_.split(parent.comm_, color, key, comm ? comm->name_.c_str() : "", place.get());
       }
     }
     parent.check_result(result, what);
-    link->await([&] { return parent.settled(what); }, what);
+    link->await([&] { return parent.settled(what); }, what, parent.world_ranks_);
   } catch (...) {
     static_cast<void>(place.release());
     throw;
@@ -124,23 +133,21 @@ void NcclComm::look() {
 void NcclComm::await_ready() {
   if (connected_) return;
   const std::string what = cat("making group ", name_);
-  link()->await([&] { return settled(what); }, what);
+  link()->await([&] { return settled(what); }, what, world_ranks_);
   connected_ = true;
 }
 
-void NcclComm::call(const std::string& what,
-                    const std::function<int(const NcclApi& nccl, void* comm, void* stream)>& calls) {
+void NcclComm::start(const std::string& what, const Calls& calls) {
   const auto link = this->link();
-  await_ready();
   int result = kNcclSuccess;
   {
+    const CurrentDevice on_device(device_);
     const std::lock_guard alone(link->launching());
     const std::lock_guard lock(mutex_);
     if (comm_ == nullptr) {
       link->check();
       throw Error(Code::state, cat("group ", name_, " has ended"));
     }
-    c10::impl::VirtualGuardImpl(device_.type()).setDevice(device_);
     result = nccl_.group_start();
     if (result == kNcclSuccess) {
       result = calls(nccl_, comm_, native_stream_);
@@ -149,14 +156,46 @@ void NcclComm::call(const std::string& what,
     }
   }
   check_result(result, what);
-  if (result == kNcclInProgress) link->await([&] { return settled(what); }, what);
 }
 
+void NcclComm::call(const std::string& what, const Calls& calls) {
+  await_ready();
+  start(what, calls);
+  link()->await([&] { return settled(what); }, what, {}, /*watched=*/true);
+}
+
+void* NcclComm::attach(void* memory, size_t bytes) {
+  await_ready();
+  const CurrentDevice on_device(device_);
+  const std::lock_guard lock(mutex_);
+  if (comm_ == nullptr) throw Error(Code::state, cat("group ", name_, " has ended"));
+  void* handle = nullptr;
+  const int result = nccl_.register_memory(comm_, memory, bytes, &handle);
+  if (result != kNcclSuccess)
+    throw link()->nccl_error(result, comm_, cat("group ", name_, ": registering ", bytes, " bytes"));
+  if (handle != nullptr) attached_.push_back(handle);
+  return handle;
+}
+
+void NcclComm::detach(void* handle) noexcept {
+  if (handle == nullptr) return;
+  const CurrentDevice on_device(device_);
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find(attached_.begin(), attached_.end(), handle);
+  if (comm_ == nullptr || found == attached_.end()) return;
+  attached_.erase(found);
+  nccl_.deregister_memory(comm_, handle);
+}
+
+// Registrations stay until NCCL itself drops them: kernels that wait for a peer read that memory until they
+// have seen the abort.
 void NcclComm::abort() noexcept {
+  const CurrentDevice on_device(device_);
   const std::lock_guard lock(mutex_);
   if (comm_ == nullptr) return;
   nccl_.abort(comm_);
   comm_ = nullptr;
+  attached_.clear();
 }
 
 void NcclComm::finish() {
@@ -164,12 +203,19 @@ void NcclComm::finish() {
   const std::string what = cat("closing group ", name_);
   int result = kNcclSuccess;
   {
+    const CurrentDevice on_device(device_);
     const std::lock_guard lock(mutex_);
     if (comm_ == nullptr) return;
+    for (void* handle : attached_) nccl_.deregister_memory(comm_, handle);
+    attached_.clear();
     result = nccl_.finalize(comm_);
   }
   check_result(result, what);
-  link()->await([&] { return settled(what); }, what);
+  link()->await([&] { return settled(what); }, what, world_ranks_);
+}
+
+void NcclComm::destroy() {
+  const CurrentDevice on_device(device_);
   const std::lock_guard lock(mutex_);
   if (comm_ == nullptr) return;
   nccl_.destroy(comm_);

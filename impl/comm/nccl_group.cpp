@@ -2,8 +2,8 @@
 #include "comm/nccl_group.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/core/ScalarType.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstring>
 
@@ -55,6 +55,11 @@ int worse(int result, int next) {
   return result == kNcclSuccess || result == kNcclInProgress ? next : result;
 }
 
+/// Where the next of several tensors in one buffer starts: as LibTorch aligns memory.
+int64_t aligned(int64_t bytes) {
+  return (bytes + 511) / 512 * 512;
+}
+
 std::vector<at::Tensor> joined(std::vector<at::Tensor> list, const std::vector<at::Tensor>& more) {
   list.insert(list.end(), more.begin(), more.end());
   return list;
@@ -78,11 +83,13 @@ std::shared_ptr<NcclGroup> NcclGroup::make(std::shared_ptr<NcclLink> link, Group
     }
     control->broadcast({id}, 0)->wait();
     const char* bytes = static_cast<const char*>(id.const_data_ptr());
-    comm =
-        NcclComm::connect(link, group->name(), group->size(), {bytes, bytes + kNcclIdBytes}, group->rank());
+    comm = NcclComm::connect(link, group->name(), group->world_ranks(), {bytes, bytes + kNcclIdBytes},
+                             group->rank());
     comm->await_ready();
   }
   group->comm_ = std::move(comm);
+  if (NcclMemory::agree(*control, *link))
+    group->memory_ = std::make_shared<NcclMemory>(group->name(), link, group->comm_);
   return group;
 }
 
@@ -105,9 +112,45 @@ WorkPtr NcclGroup::launch(const Fingerprint& fingerprint, std::vector<at::Tensor
   operation->sequence = sequence;
   operation->fingerprint = fingerprint;
   operation->board = board_;
-  comm_->call(operation->what, calls);
-  link_->launched(operation, comm_->stream());
+  link_->begun(operation);
+  try {
+    comm_->call(operation->what, calls);
+    link_->launched(operation, comm_->stream());
+  } catch (...) {
+    link_->dropped(operation);
+    throw;
+  }
   return operation;
+}
+
+at::Tensor NcclGroup::allocate(int64_t bytes) {
+  at::Tensor memory;
+  if (memory_ && bytes > 0) memory = memory_->allocate(*control_, bytes);
+  return memory.defined() ? memory : DeviceGroup::allocate(bytes);
+}
+
+/// One buffer serves all operations, which follow each other on the communicator's stream. It grows to the
+/// largest of the first step.
+void NcclGroup::make_staging(int64_t bytes) {
+  if (staging_.defined() && staging_.numel() >= bytes) return;
+  staging_.reset();
+  staging_ = allocate(bytes);
+}
+
+/// `ins` in the dtypes of `outs`, on the current stream.
+std::vector<at::Tensor> NcclGroup::staged(const std::vector<at::Tensor>& ins,
+                                          const std::vector<at::Tensor>& outs) {
+  std::vector<at::Tensor> sources = ins;
+  int64_t offset = 0;
+  for (size_t i = 0; i < ins.size(); ++i) {
+    const at::ScalarType dtype = outs[i].scalar_type();
+    if (ins[i].scalar_type() == dtype) continue;
+    const int64_t bytes = ins[i].numel() * static_cast<int64_t>(c10::elementSize(dtype));
+    sources[i] = staging_.narrow(0, offset, bytes).view(dtype).view(ins[i].sizes());
+    sources[i].copy_(ins[i]);
+    offset += aligned(bytes);
+  }
+  return sources;
 }
 
 WorkPtr NcclGroup::all_gather(const std::vector<at::Tensor>& outs, const std::vector<at::Tensor>& ins) {
@@ -131,12 +174,13 @@ WorkPtr NcclGroup::reduce_scatter(const std::vector<at::Tensor>& outs, const std
   for (const at::Tensor& out : outs) static_cast<void>(type_of(out, "reduce_scatter"));
   // NCCL adds up in one dtype: what is to be summed in float32 travels in float32.
   std::vector<at::Tensor> sources = ins;
-  const auto widen = [&] {
-    for (size_t i = 0; i < ins.size(); ++i) {
-      if (ins[i].scalar_type() != outs[i].scalar_type()) sources[i] = ins[i].to(outs[i].scalar_type());
-    }
-    return sources;
-  };
+  int64_t wider = 0;
+  for (size_t i = 0; i < ins.size(); ++i) {
+    if (ins[i].scalar_type() != outs[i].scalar_type())
+      wider += aligned(ins[i].numel() * static_cast<int64_t>(outs[i].element_size()));
+  }
+  if (wider > 0) make_staging(wider);
+  const auto widen = [&] { return sources = staged(ins, outs); };
   return launch(
       fingerprint, joined(outs, ins),
       [&](const NcclApi& nccl, void* comm, void* stream) {
@@ -219,7 +263,6 @@ WorkPtr NcclGroup::recv(const at::Tensor& tensor, int source, int tag) {
 /// have come, and so never keeps its caller from what that other rank waits for.
 WorkPtr NcclGroup::transfer(const Fingerprint& fingerprint, const at::Tensor& tensor, int from, int to) {
   link_->check();
-  const bool sends = from == rank();
   auto operation = std::make_shared<NcclOperation>(link_, std::vector<at::Tensor>{tensor});
   operation->what = cat(describe(fingerprint), " on group ", name());
   operation->group = name();
@@ -232,27 +275,40 @@ WorkPtr NcclGroup::transfer(const Fingerprint& fingerprint, const at::Tensor& te
     edges_[{from, to}].waiting.push_back(operation);
   }
   const std::weak_ptr<NcclOperation> self = operation;
-  operation->launch = [self, weak = weak_from_this(), ready, from, to, sends] {
+  operation->launch = [self, weak = weak_from_this(), ready, from, to] {
     const NcclOperationPtr operation = self.lock();
     const auto group = weak.lock();
     TESSERA_CHECK(group != nullptr, state, operation->what, ": the group has ended");
-    const std::lock_guard lock(group->edges_mutex_);
-    Edge& edge = group->edges_.at({from, to});
-    if (edge.waiting.front() != operation || !group->connect(edge, from, to)) return false;
-    const at::Tensor& tensor = operation->tensor();
-    ready->block(edge.comm->stream());
-    if (tensor.numel() > 0) {
-      edge.comm->call(operation->what, [&](const NcclApi& nccl, void* comm, void* stream) {
-        return sends ? nccl.send(tensor.const_data_ptr(), tensor.nbytes(), kBytes, 1, comm, stream)
-                     : nccl.recv(tensor.mutable_data_ptr(), tensor.nbytes(), kBytes, 0, comm, stream);
-      });
-    }
-    group->link_->launched(operation, edge.comm->stream());
-    edge.waiting.pop_front();
-    return true;
+    return group->advance(operation, *ready, from, to);
   };
+  link_->begun(operation);
   link_->postpone(operation);
   return operation;
+}
+
+/// The next step of a message. Connecting two ranks takes both of them, and each may have others to connect
+/// to at that time (ranks in a ring): so no step waits for the other side.
+bool NcclGroup::advance(const NcclOperationPtr& operation, c10::Event& ready, int from, int to) {
+  const std::lock_guard lock(edges_mutex_);
+  Edge& edge = edges_.at({from, to});
+  if (edge.waiting.front() != operation || !connect(edge, from, to)) return false;
+  const at::Tensor& tensor = operation->tensor();
+  if (!edge.started) {
+    ready.block(edge.comm->stream());
+    if (tensor.numel() > 0) {
+      edge.comm->start(operation->what, [&](const NcclApi& nccl, void* comm, void* stream) {
+        return from == rank()
+                   ? nccl.send(tensor.const_data_ptr(), tensor.nbytes(), kBytes, 1, comm, stream)
+                   : nccl.recv(tensor.mutable_data_ptr(), tensor.nbytes(), kBytes, 0, comm, stream);
+      });
+    }
+    edge.started = true;
+    if (!edge.comm->ready()) return false;
+  }
+  link_->launched(operation, edge.comm->stream());
+  edge.waiting.pop_front();
+  edge.started = false;
+  return true;
 }
 
 /// Rank 0 of an edge's communicator sends. Never blocks on the other side.
@@ -269,7 +325,8 @@ bool NcclGroup::connect(Edge& edge, int from, int to) {
       if (!found) return false;
       id = *found;
     }
-    edge.comm = NcclComm::connect(link_, cat(name(), " ", from, "-", to), 2, id, sends ? 0 : 1);
+    edge.comm = NcclComm::connect(link_, cat(name(), " ", from, "-", to),
+                                  {world_ranks()[from], world_ranks()[to]}, id, sends ? 0 : 1);
   }
   return edge.comm->ready();
 }

@@ -11,6 +11,7 @@
 
 #include "comm/device_group.h"
 #include "comm/nccl_link.h"
+#include "comm/nccl_memory.h"
 
 namespace tessera {
 
@@ -36,16 +37,19 @@ class NcclGroup final : public DeviceGroup, public std::enable_shared_from_this<
   WorkPtr recv(const at::Tensor& tensor, int source, int tag) override;
   /// Also waits until the device has come so far.
   void barrier() override;
+  /// Memory that NCCL uses in place, where this group registers (comm/nccl_memory.h).
+  at::Tensor allocate(int64_t bytes) override;
 
   NcclComm& comm() { return *comm_; }
 
  private:
-  using Calls = std::function<int(const NcclApi& nccl, void* comm, void* stream)>;
+  using Calls = NcclComm::Calls;
   /// Messages from one rank to another: a communicator of two, so that neither direction nor any other pair
   /// has to wait for these.
   struct Edge {
     std::shared_ptr<NcclComm> comm;
     std::list<NcclOperationPtr> waiting;  ///< for the other side, in order
+    bool started = false;                 ///< NCCL is taking the first of them over
   };
 
   NcclGroup(std::shared_ptr<NcclLink> link, GroupPtr control, std::unique_ptr<NcclBoard> board);
@@ -55,11 +59,16 @@ class NcclGroup final : public DeviceGroup, public std::enable_shared_from_this<
                  const std::function<std::vector<at::Tensor>()>& prepare = {});
   WorkPtr transfer(const Fingerprint& fingerprint, const at::Tensor& tensor, int from, int to);
   bool connect(Edge& edge, int from, int to);
+  bool advance(const NcclOperationPtr& operation, c10::Event& ready, int from, int to);
+  std::vector<at::Tensor> staged(const std::vector<at::Tensor>& ins, const std::vector<at::Tensor>& outs);
+  void make_staging(int64_t bytes);
 
   const std::shared_ptr<NcclLink> link_;
   const std::shared_ptr<NcclBoard> board_;
   std::shared_ptr<NcclComm> comm_;
   uint64_t started_ = 0;
+  std::shared_ptr<NcclMemory> memory_;  ///< null: nothing is registered
+  at::Tensor staging_;                  ///< what travels wider than it lies, one operation at a time
   std::mutex edges_mutex_;  ///< guards the map and the lists in it; messages are queued by two threads
   std::map<std::pair<int, int>, Edge> edges_;
 };

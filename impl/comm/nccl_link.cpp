@@ -19,6 +19,12 @@ constexpr milliseconds kTick{5};
 constexpr milliseconds kIdle{50};
 /// From this age on an operation is worth asking peers about.
 constexpr milliseconds kSuspicious{1000};
+/// How long a message's caller waits for NCCL to take it over.
+constexpr std::chrono::microseconds kPatience{300};
+/// How often a thread that waits looks whether peers have failed.
+constexpr milliseconds kLook{20};
+/// How much later than the watchdog a thread gives up that waits for what the watchdog knows of.
+constexpr milliseconds kGrace{2000};
 
 c10::Event event_of(const NcclLink& link) {
   return c10::Event(link.device().type());
@@ -40,7 +46,7 @@ void NcclOperation::wait() {
           link_->progress();
           return launched_.load();
         },
-        what);
+        what, {}, /*watched=*/true);
   }
   link_->check();
   done_.block(link_->current_stream());
@@ -50,9 +56,18 @@ void NcclOperation::wait() {
 }
 
 NcclLink::NcclLink(HostWorldPtr control, const CudaCommunication& cuda, const NcclApi& nccl,
-                   at::Device device, milliseconds timeout)
-    : control_(std::move(control)), cuda_(cuda), nccl_(nccl), device_(device), timeout_(timeout) {
+                   at::Device device, const WorldOptions& options, std::vector<std::string> hosts)
+    : control_(std::move(control)),
+      cuda_(cuda),
+      nccl_(nccl),
+      device_(device),
+      timeout_(options.timeout),
+      register_buffers_(options.register_buffers),
+      hosts_(std::move(hosts)) {
+  if (register_buffers_ == "on" && !nccl_.registers())
+    log_at(LogLevel::warning, "comm.register_buffers=on: this libnccl.so.2 cannot register memory");
   watchdog_ = std::thread([this] { watch(); });
+  watchdog_id_ = watchdog_.get_id();
 }
 
 NcclLink::~NcclLink() {
@@ -70,6 +85,13 @@ void NcclLink::stop() {
 
 c10::Stream NcclLink::current_stream() const {
   return c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+}
+
+bool NcclLink::registers(const std::vector<int>& world_ranks) const {
+  if (register_buffers_ == "off" || !nccl_.registers()) return false;
+  if (register_buffers_ == "on" || hosts_.empty()) return true;
+  return std::all_of(world_ranks.begin(), world_ranks.end(),
+                     [&](int rank) { return hosts_[rank] == hosts_[world_ranks[0]]; });
 }
 
 std::optional<Error> NcclLink::failure() const {
@@ -98,12 +120,20 @@ Error NcclLink::nccl_error(int result, void* comm, const std::string& what) cons
           -1, Domain::nccl, result};
 }
 
-void NcclLink::launched(const NcclOperationPtr& operation, const c10::Stream& stream) {
-  operation->done_.record(stream);
-  operation->launched_.store(true);
+void NcclLink::begun(const NcclOperationPtr& operation) {
   const std::lock_guard lock(mutex_);
   under_way_.push_back(operation);
   if (under_way_.size() == 1) changed_.notify_all();
+}
+
+void NcclLink::launched(const NcclOperationPtr& operation, const c10::Stream& stream) {
+  operation->done_.record(stream);
+  operation->launched_.store(true);
+}
+
+void NcclLink::dropped(const NcclOperationPtr& operation) {
+  const std::lock_guard lock(mutex_);
+  under_way_.remove(operation);
 }
 
 void NcclLink::postpone(const NcclOperationPtr& operation) {
@@ -111,7 +141,12 @@ void NcclLink::postpone(const NcclOperationPtr& operation) {
     const std::lock_guard lock(postponing_);
     postponed_.push_back(operation);
   }
-  progress();
+  // NCCL takes a message over within microseconds unless it has to connect the two ranks first, which the
+  // watchdog then sees through.
+  const auto start = steady_clock::now();
+  do {
+    progress();
+  } while (!operation->launched_.load() && steady_clock::now() - start < kPatience);
   const std::lock_guard lock(mutex_);
   changed_.notify_all();
 }
@@ -129,13 +164,24 @@ void NcclLink::progress() {
   }
 }
 
-void NcclLink::await(const std::function<bool()>& ready, const std::string& what) {
+void NcclLink::await(const std::function<bool()>& ready, const std::string& what,
+                     const std::vector<int>& ranks, bool watched) {
   const auto start = steady_clock::now();
+  auto looked = start;
   int rounds = 0;
   while (!ready()) {
     check();
-    const auto waited = steady_clock::now() - start;
-    if (waited > timeout_) {
+    const auto now = steady_clock::now();
+    const auto waited = now - start;
+    if (!ranks.empty() && now - looked > kLook) {
+      looked = now;
+      if (auto lost = control_->failure_of(ranks)) {
+        const Error error(lost->code(), cat(what, ": ", lost->what()), lost->rank());
+        fail(error);
+        throw error;
+      }
+    }
+    if (waited > timeout_ + (watched ? kGrace : milliseconds(0))) {
       const Error error(Code::timeout, cat(what, " timed out after ", timeout_.count(), " ms"));
       fail(error);
       throw error;
@@ -203,6 +249,7 @@ void NcclLink::close() {
   // Children before the communicators they were split from.
   const auto all = comms();
   for (auto comm = all.rbegin(); comm != all.rend(); ++comm) (*comm)->finish();
+  for (auto comm = all.rbegin(); comm != all.rend(); ++comm) (*comm)->destroy();
   stop();
 }
 
@@ -247,7 +294,7 @@ void NcclLink::watch() {
       for (const auto& comm : comms()) comm->look();
       progress();
       for (const NcclOperationPtr& operation : now) {
-        if (operation->done_.query()) {
+        if (operation->launched_.load() && operation->done_.query()) {
           ended.push_back(operation);
         } else {
           look_at(*operation);
@@ -308,6 +355,11 @@ void NcclLink::compare(NcclOperation& operation) {
 Error NcclLink::missing(NcclOperation& operation) {
   std::string names;
   int rank = -1;
+  // A message that was never queued lacks its other side.
+  if (operation.sequence == 0 && !operation.launched_.load()) {
+    rank = operation.ranks[operation.ranks[0] == control_->rank() ? 1 : 0];
+    names = cat("rank ", rank);
+  }
   for (size_t r = 0; operation.board && operation.sequence > 0 && r < operation.ranks.size(); ++r) {
     if (operation.board->look(static_cast<int>(r), operation.sequence).sequence >= operation.sequence)
       continue;

@@ -48,7 +48,8 @@ class NcclOperation final : public Work {
   uint64_t sequence = 0;   ///< of its group; 0 for send and recv
   Fingerprint fingerprint;
   std::shared_ptr<NcclBoard> board;
-  /// Not yet given to NCCL: tries to, and returns whether it has been. Called under the link's lock.
+  /// Of a message: takes it one step further without ever blocking, and returns whether it is on the stream.
+  /// Called under the link's lock.
   std::function<bool()> launch;
 
  private:
@@ -65,9 +66,10 @@ using NcclOperationPtr = std::shared_ptr<NcclOperation>;
 
 class NcclLink : public std::enable_shared_from_this<NcclLink> {
  public:
-  /// `control` connects the same ranks for host memory; `cuda` and `nccl` outlive the link.
+  /// `control` connects the same ranks for host memory; `cuda` and `nccl` outlive the link. `hosts` names the
+  /// host of each rank; empty: all are on one.
   NcclLink(HostWorldPtr control, const CudaCommunication& cuda, const NcclApi& nccl, at::Device device,
-           std::chrono::milliseconds timeout);
+           const WorldOptions& options, std::vector<std::string> hosts);
   ~NcclLink();
 
   const NcclApi& nccl() const { return nccl_; }
@@ -75,8 +77,13 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   at::Device device() const { return device_; }
   HostWorld& control() { return *control_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
+  /// Whether this rank would register the memory of a group of these ranks (comm/nccl_memory.h).
+  bool registers(const std::vector<int>& world_ranks) const;
   /// The stream on which the calling thread computes.
   c10::Stream current_stream() const;
+
+  /// True on the thread that must never wait for the device: it is the one that frees it.
+  bool on_watchdog() const { return std::this_thread::get_id() == watchdog_id_; }
 
   std::optional<Error> failure() const;
   /// Throws the failure, if any.
@@ -86,8 +93,12 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   /// An Error for a result of NCCL.
   Error nccl_error(int result, void* comm, const std::string& what) const;
 
-  /// Notes that `operation` has been queued on `stream`, and lets the watchdog look at it from here on.
+  /// The watchdog looks at `operation` from here on: NCCL connects ranks when they first call, and so may
+  /// wait for a rank that is gone before anything is on the device.
+  void begun(const NcclOperationPtr& operation);
+  /// Notes that `operation` has been queued on `stream`; or that it never will be.
   void launched(const NcclOperationPtr& operation, const c10::Stream& stream);
+  void dropped(const NcclOperationPtr& operation);
   /// Queued once a peer is ready; in order.
   void postpone(const NcclOperationPtr& operation);
   /// Launches what can be. Any thread: the watchdog does it too, since the rank's own may be waiting for what
@@ -95,8 +106,11 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   void progress();
   /// Held while NCCL is given work: communicators of one device are not driven by several threads at once.
   std::mutex& launching() { return launching_; }
-  /// Blocks until `ready` (called now and then) returns true; throws failures, and timeout with `what`.
-  void await(const std::function<bool()>& ready, const std::string& what);
+  /// Blocks until `ready` (called now and then) returns true; throws failures, those of the world's `ranks`
+  /// among them, and timeout with `what`. `watched`: the watchdog knows of what is awaited, and says better
+  /// who is missing.
+  void await(const std::function<bool()>& ready, const std::string& what, const std::vector<int>& ranks = {},
+             bool watched = false);
   /// Blocks until everything queued on the current stream has ended. Throws failures.
   void synchronize();
 
@@ -120,6 +134,8 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   const NcclApi& nccl_;
   const at::Device device_;
   const std::chrono::milliseconds timeout_;
+  const std::string register_buffers_;  ///< WorldOptions::register_buffers
+  const std::vector<std::string> hosts_;
   std::mutex launching_;
   std::mutex postponing_;  ///< guards postponed_; held while they are launched
   std::list<NcclOperationPtr> postponed_;
@@ -131,18 +147,19 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   std::list<NcclOperationPtr> under_way_;
   std::vector<std::weak_ptr<NcclComm>> comms_;
   std::thread watchdog_;
+  std::thread::id watchdog_id_;  // of the thread, also after it was joined
 };
 
 /// A communicator with a stream of its own. Calls of NCCL take a lock that `abort` takes too, so that nobody
 /// uses a communicator that is gone; none of them blocks.
 class NcclComm {
  public:
-  /// Starts connecting `ranks` ranks that pass the same id.
-  static std::shared_ptr<NcclComm> connect(const std::shared_ptr<NcclLink>& link, std::string name, int ranks,
-                                           const NcclBoard::Id& id, int rank);
+  /// Starts connecting ranks that pass the same id.
+  static std::shared_ptr<NcclComm> connect(const std::shared_ptr<NcclLink>& link, std::string name,
+                                           std::vector<int> world_ranks, const NcclBoard::Id& id, int rank);
   /// Collective over the ranks of `parent`; null for color -1. Blocks until NCCL has done it.
   static std::shared_ptr<NcclComm> split(const std::shared_ptr<NcclLink>& link, std::string name,
-                                         NcclComm& parent, int color, int key);
+                                         NcclComm& parent, int color, int key, std::vector<int> world_ranks);
   ~NcclComm();
 
   /// Whether all ranks have connected. Throws when that failed.
@@ -152,15 +169,28 @@ class NcclComm {
   void look();
   const c10::Stream& stream() const { return stream_; }
 
-  /// Calls NCCL between group_start and group_end, and waits until it has taken the calls over.
-  void call(const std::string& what,
-            const std::function<int(const NcclApi& nccl, void* comm, void* stream)>& calls);
+  using Calls = std::function<int(const NcclApi& nccl, void* comm, void* stream)>;
+  /// Calls NCCL between group_start and group_end. What was called is on the stream once ready() says so;
+  /// nothing else may be called before.
+  void start(const std::string& what, const Calls& calls);
+  /// Likewise, and waits. For an operation that the watchdog knows of.
+  void call(const std::string& what, const Calls& calls);
+
+  /// Memory that collectives use in place from here on; what detach() takes. Null when NCCL makes no use of
+  /// it. Throws an error of NCCL, after which the communicator works on. The rank's thread, nothing under
+  /// way.
+  void* attach(void* memory, size_t bytes);
+  /// Nothing happens after the communicator has ended, which takes its registrations along.
+  void detach(void* handle) noexcept;
+
   void abort() noexcept;
-  /// Orderly end, after all operations.
+  /// Orderly end, after all operations. First of all communicators, so that destroy(), which may wait for the
+  /// peers of this one, finds that they have come as far.
   void finish();
+  void destroy();
 
  private:
-  NcclComm(const std::shared_ptr<NcclLink>& link, std::string name);
+  NcclComm(const std::shared_ptr<NcclLink>& link, std::string name, std::vector<int> world_ranks);
   /// Runs `call` under the lock; throws errors of NCCL after the link has failed with them.
   bool settled(const std::string& what);
   void check_result(int result, const std::string& what);
@@ -170,10 +200,12 @@ class NcclComm {
   const CudaCommunication& cuda_;
   const at::Device device_;
   const std::string name_;
+  const std::vector<int> world_ranks_;
   std::shared_ptr<NcclLink> link() const;
 
-  std::mutex mutex_;  ///< guards comm_
+  std::mutex mutex_;  ///< guards comm_ and attached_
   void* comm_ = nullptr;
+  std::vector<void*> attached_;
   bool connected_ = false;  // rank's thread
   void* native_stream_ = nullptr;
   c10::Stream stream_;

@@ -40,6 +40,11 @@ void check_options(const WorldOptions& options) {
   if (options.device == "cuda") check_cuda_options(options);
   TESSERA_CHECK(options.allocator == "caching" || options.allocator == "system", argument,
                 "allocator=", options.allocator, " is unknown: expected caching or system");
+  for (const auto& [name, value] : {std::pair("register_buffers", &options.register_buffers),
+                                    std::pair("expandable_segments", &options.expandable_segments)}) {
+    TESSERA_CHECK(*value == "auto" || *value == "on" || *value == "off", argument, name, "=", *value,
+                  " is unknown: expected auto, on or off");
+  }
   TESSERA_CHECK(options.backend == "auto" || options.backend == "local" || options.backend == "gloo" ||
                     options.backend == "nccl",
                 argument, "backend=", options.backend, " is unknown: expected auto, local, gloo or nccl");

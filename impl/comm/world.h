@@ -39,6 +39,13 @@ struct WorldOptions {
   /// caching: tensors of the whole process come from an allocator that keeps freed memory
   /// (kernels/cpu/caching_allocator.h); system: LibTorch's allocator is left as it is.
   std::string allocator = "caching";
+  /// device=cuda: whether NCCL uses the memory of gathered weights and of gradients to reduce in place
+  /// (comm/nccl_memory.h). auto: groups whose ranks share a host; on: all groups; off.
+  std::string register_buffers = "auto";
+  /// device=cuda: whether LibTorch's allocator maps memory into segments that grow, which leaves no gaps that
+  /// nothing fits into. auto: unless the process says otherwise (PYTORCH_ALLOC_CONF); on; off: as it is.
+  /// Holds for the whole process.
+  std::string expandable_segments = "auto";
 };
 
 class World {

@@ -23,8 +23,12 @@ struct CudaPlugin {
   const kernels::CudaTable* kernels;  ///< kernels/cuda/table.h
   /// Compute capability of a device, 10 * major + minor; 0 when there is no such device.
   int32_t (*capability)(int32_t device);
+  /// Lets LibTorch's allocator map device memory into segments that grow, for the whole process; not where
+  /// the process's own settings (PYTORCH_ALLOC_CONF) decide on it, unless `always`. False with a `reason`
+  /// when it does not. Comes before the first tensor on a device.
+  bool (*use_expandable_segments)(bool always, char* reason, size_t capacity);
 };
-inline constexpr int32_t kCudaPluginAbi = 3;
+inline constexpr int32_t kCudaPluginAbi = 4;
 inline constexpr const char* kCudaPluginSymbol = "tessera_cuda_plugin";
 
 /// Loads the plugin once for the process, or finds that it is not there. Has to come before the first tensor

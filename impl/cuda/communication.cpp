@@ -52,6 +52,11 @@ struct Library {
   decltype(&ncclBroadcast) broadcast;
   decltype(&ncclSend) send;
   decltype(&ncclRecv) recv;
+  // Older libraries lack these.
+  decltype(&ncclMemAlloc) mem_alloc;
+  decltype(&ncclMemFree) mem_free;
+  decltype(&ncclCommRegister) comm_register;
+  decltype(&ncclCommDeregister) comm_deregister;
 };
 
 Library library;
@@ -132,6 +137,21 @@ int recv(void* data, size_t count, NcclType type, int peer, void* comm, void* st
                       static_cast<cudaStream_t>(stream));
 }
 
+int memory_new(void** memory, size_t bytes) {
+  const ncclResult_t result = library.mem_alloc(memory, bytes);
+  if (result != ncclSuccess) cudaGetLastError();  // clears it: whoever asked goes on without
+  return result;
+}
+int memory_free(void* memory) {
+  return library.mem_free(memory);
+}
+int register_memory(void* comm, void* memory, size_t bytes, void** handle) {
+  return library.comm_register(static_cast<ncclComm_t>(comm), memory, bytes, handle);
+}
+int deregister_memory(void* comm, void* handle) {
+  return library.comm_deregister(static_cast<ncclComm_t>(comm), handle);
+}
+
 /// Why NCCL cannot be used, or empty after filling `api`.
 std::string load(NcclApi& api) {
   // Finds the one that LibTorch has loaded; two copies in one process would not know of each other.
@@ -164,14 +184,24 @@ std::string load(NcclApi& api) {
   get(library.send, "ncclSend");
   get(library.recv, "ncclRecv");
   if (missing != nullptr) return std::string("libnccl.so.2 has no ") + missing;
+  get(library.mem_alloc, "ncclMemAlloc");
+  get(library.mem_free, "ncclMemFree");
+  get(library.comm_register, "ncclCommRegister");
+  get(library.comm_deregister, "ncclCommDeregister");
   int version = 0;
   if (library.get_version(&version) != ncclSuccess || version < kOldestNccl) {
     return "libnccl.so.2 is version " + std::to_string(version) + ", at least " +
            std::to_string(kOldestNccl) + " is needed";
   }
-  api = {version,    error_text,     last_error, unique_id,  init,        split,
-         state,      finalize,       destroy,    abort_comm, group_start, group_end,
-         all_gather, reduce_scatter, all_reduce, broadcast,  send,        recv};
+  api = {version, error_text, last_error,  unique_id, init,       split,          state,      finalize,
+         destroy, abort_comm, group_start, group_end, all_gather, reduce_scatter, all_reduce, broadcast,
+         send,    recv,       nullptr,     nullptr,   nullptr,    nullptr};
+  if (missing == nullptr) {
+    api.memory_new = memory_new;
+    api.memory_free = memory_free;
+    api.register_memory = register_memory;
+    api.deregister_memory = deregister_memory;
+  }
   return "";
 }
 
@@ -217,7 +247,18 @@ void free_stream(int32_t /*device*/, void* native) {
   cudaStreamDestroy(static_cast<cudaStream_t>(native));
 }
 
-constexpr CudaCommunication kCommunication{kCudaCommunicationAbi, nccl, bus_id, new_stream, free_stream};
+int await_device(int32_t device) {
+  int previous = 0;
+  cudaError_t status = cudaGetDevice(&previous);
+  if (status == cudaSuccess) status = cudaSetDevice(device);
+  if (status == cudaSuccess) status = cudaDeviceSynchronize();
+  cudaSetDevice(previous);
+  if (status != cudaSuccess) cudaGetLastError();
+  return status;
+}
+
+constexpr CudaCommunication kCommunication{kCudaCommunicationAbi, nccl,        bus_id, new_stream,
+                                           free_stream,           await_device};
 
 }  // namespace
 }  // namespace tessera

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "core/cuda_plugin.h"
+#include "cuda/allocator.h"
 #include "cuda/kernels/kernels.h"
 
 namespace tessera {
@@ -92,8 +93,13 @@ const kernels::CudaTable& kernel_table() {
 }
 
 const CudaPlugin& plugin() {
-  static const CudaPlugin plugin{kCudaPluginAbi, versions,        device_count,
-                                 device_info,    &kernel_table(), capability};
+  static const CudaPlugin plugin{kCudaPluginAbi,
+                                 versions,
+                                 device_count,
+                                 device_info,
+                                 &kernel_table(),
+                                 capability,
+                                 cuda::use_expandable_segments};
   return plugin;
 }
 

@@ -188,7 +188,7 @@ GradientStorage::Buffer GradientStorage::acquire(int64_t bytes) {
   const bool symmetric = group_->size() > 1 && group_->shares_memory();
   Buffer buffer;
   buffer.bytes = symmetric ? group_->allocate_symmetric(bytes).blocks[group_->rank()]
-                           : at::empty({bytes}, at::dtype(at::kByte).device(device_of(*group_)));
+                           : collective_memory(*group_, bytes);
   return buffer;
 }
 

@@ -67,7 +67,7 @@ class CopiedWeights final : public WeightStorage {
     for (size_t u = 0; u < layouts.size(); ++u) {
       const std::vector<int64_t> size = {layouts[u].shard_numel};
       state_[u].shard = upload_ ? host_memory_of(upload_->device(), size, options.dtype).zero_()
-                                : at::zeros(size, buffer_options());
+                                : memory(layouts[u].shard_numel).zero_();
     }
   }
 
@@ -166,11 +166,15 @@ class CopiedWeights final : public WeightStorage {
     return kept.narrow(0, param.full_offset / parts, param.full_numel() / parts);
   }
 
-  at::TensorOptions buffer_options() const { return at::dtype(options_.dtype).device(device_of(*group_)); }
+  at::Tensor memory(int64_t numel) const {
+    const auto bytes = static_cast<int64_t>(c10::elementSize(options_.dtype)) * numel;
+    return collective_memory(*group_, bytes).view(options_.dtype);
+  }
 
+  // Which buffers are made, and when, follows from the program: the same on all ranks.
   at::Tensor acquire(int64_t numel) {
     std::vector<at::Tensor>& free = pool_[numel];
-    if (free.empty()) return at::empty({numel}, buffer_options());
+    if (free.empty()) return memory(numel);
     at::Tensor buffer = std::move(free.back());
     free.pop_back();
     return buffer;

@@ -96,6 +96,8 @@ WorldOptions world_options(const Config& config) {
   options.device = config.text("device");
   options.intra_op_threads = static_cast<int>(config.integer("threads"));
   options.allocator = config.text("allocator");
+  options.register_buffers = config.text("comm.register_buffers");
+  options.expandable_segments = config.text("cuda.expandable_segments");
   options.timeout = std::chrono::milliseconds(std::llround(config.real("timeout") * 1000));
   return options;
 }

@@ -55,6 +55,15 @@ void add_job_keys(Keys& keys) {
            "micro-batches comes for the second time, and replayed from then on. Not with experts or "
            "offloading."));
   keys.push_back(
+      choice("cuda.expandable_segments", "auto", {"auto", "on", "off"},
+             "LibTorch's allocator on GPUs maps memory into segments that grow, which leaves no gaps that "
+             "nothing fits into. auto: unless PYTORCH_ALLOC_CONF names it; off: left as it is. For the whole "
+             "process."));
+  keys.push_back(
+      choice("comm.register_buffers", "auto", {"auto", "on", "off"},
+             "NCCL uses the memory of gathered weights and of gradients to reduce in place. auto: where the "
+             "ranks that shard share a host; on: everywhere. Without it where a rank cannot."));
+  keys.push_back(
       real("timeout", "600", 0.001, 1e6,
            "Seconds after which a collective that cannot finish ends with an error naming the missing "
            "ranks."));

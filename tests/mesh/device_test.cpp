@@ -70,6 +70,28 @@ TEST(DeviceTraining, ShardedWeightsAndGradientAccumulation) {
   expect_cpu_result(run);
 }
 
+// The first of these runs makes every buffer that the second has.
+TEST(DeviceTraining, BuffersAreRegisteredInTheFirstStepAndUsedByAll) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    SCOPED_TRACE(dtype);
+    TrainingRun run = on_mesh({.dp_shard = 4});
+    run.options.precision.param = dtype;
+    run.steps = 1;
+    train(run);
+    const Registrations first = registrations();
+    run.steps = 3;
+    train(run);
+    const Registrations all = registrations();
+    EXPECT_GT(first.made, 0);
+    EXPECT_EQ(all.made, first.made);
+    EXPECT_EQ(all.held, 0);
+    EXPECT_GT(all.used_gather, first.used_gather);
+    EXPECT_GT(all.used_reduce, first.used_reduce);
+    EXPECT_EQ(all.plain, first.plain) << "a later step works outside registered memory";
+    for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
+  }
+}
+
 TEST(DeviceTraining, ReplicatedShards) {
   expect_cpu_result(on_mesh({.dp_replicate = 2, .dp_shard = 2}));
 }

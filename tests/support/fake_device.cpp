@@ -152,6 +152,7 @@ struct LateStream {
   std::deque<std::function<void()>> work;
   uint64_t queued = 0;
   uint64_t done = 0;
+  uint64_t follows = 0;  ///< how many of its thread's eager operators it has been made to wait for
 };
 using LateStreamPtr = std::shared_ptr<LateStream>;
 
@@ -189,7 +190,12 @@ void run_until(LateStream& stream, uint64_t position) {
 struct FakeEvent {
   LateStreamPtr stream;  // null: on the eager stream, and so reached
   uint64_t position = 0;
+  uint64_t follows = 0;
 };
+
+/// Operators that this thread has run on the eager stream. They have run when they return, but on a GPU they
+/// would not have.
+thread_local uint64_t eager_operators = 0;
 
 thread_local std::map<c10::DeviceIndex, int64_t> current_streams;
 
@@ -225,12 +231,18 @@ class FakeGuard final : public c10::impl::DeviceGuardImplInterface {
     if (*event == nullptr) *event = new FakeEvent;
     auto* fake = static_cast<FakeEvent*>(*event);
     fake->stream = find_stream(stream.id());
+    fake->follows = eager_operators;
     if (!fake->stream) return;
     const std::lock_guard lock(fake->stream->mutex);
+    fake->follows = fake->stream->follows;
     fake->position = fake->stream->queued;
   }
   void block(void* event, const c10::Stream& stream) const override {
     auto* fake = static_cast<FakeEvent*>(event);
+    if (const LateStreamPtr waits = find_stream(stream.id()); waits && fake != nullptr) {
+      const std::lock_guard lock(waits->mutex);
+      waits->follows = std::max(waits->follows, fake->follows);
+    }
     if (fake == nullptr || !fake->stream || has_reached(*fake->stream, fake->position)) return;
     const auto wait = [of = fake->stream, position = fake->position] { run_until(*of, position); };
     if (find_stream(stream.id()) && !fake->stream->copies) {
@@ -314,6 +326,7 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& from, bool non_blocking) {
   if (self.numel() == 0) return self;
   const int64_t stream = current_streams[(self.is_cpu() ? from : self).get_device()];
   const LateStreamPtr late = find_stream(stream);
+  if (!late) ++eager_operators;
   if (late && non_blocking) {
     if (self.is_floating_point()) {
       on_host(self).fill_(std::numeric_limits<double>::quiet_NaN());
@@ -359,6 +372,7 @@ void run_on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   }
   TORCH_CHECK(!(device && host), op.schema().name(),
               " mixes tensors of a device with tensors in host memory");
+  if (!find_stream(current_streams[current_device])) ++eager_operators;
   at::native::cpu_fallback(op, stack);
 }
 
@@ -393,7 +407,15 @@ void free_stream(int32_t /*device*/, void* native) {
   streams.erase(reinterpret_cast<int64_t>(native));
 }
 
-const CudaCommunication kFakeCuda{kCudaCommunicationAbi, nullptr, nullptr, new_stream, free_stream};
+/// What runs on late streams runs on the rank's thread, when it waits; nothing runs elsewhere.
+int await_device(int32_t /*device*/) {
+  return 0;
+}
+
+const CudaCommunication kFakeCuda{kCudaCommunicationAbi, nullptr,     nullptr, new_stream,
+                                  free_stream,           await_device};
+
+std::vector<std::string> next_hosts;
 
 }  // namespace
 
@@ -405,6 +427,18 @@ void limit_memory(size_t more) {
   Memory::instance().limit(more);
 }
 
+void* allocate_device(size_t bytes) {
+  return Memory::instance().allocate(bytes);
+}
+
+void release_device(void* pointer) {
+  Memory::instance().release(pointer);
+}
+
+void place_on_hosts(std::vector<std::string> hosts) {
+  next_hosts = std::move(hosts);
+}
+
 size_t take_peak_bytes() {
   return Memory::instance().take_peak();
 }
@@ -413,6 +447,12 @@ int64_t new_late_stream() {
   const std::lock_guard lock(streams_mutex);
   streams[next_stream] = std::make_shared<LateStream>();
   return next_stream++;
+}
+
+bool follows_all_computed(int64_t stream) {
+  const LateStreamPtr late = find_stream(stream);
+  const std::lock_guard lock(late->mutex);
+  return late->follows >= eager_operators;
 }
 
 void queue_on_stream(int64_t stream, std::function<void()> work) {
@@ -435,6 +475,8 @@ std::vector<std::string> take_violations() {
 
 std::vector<WorldPtr> fake_device_worlds(int ranks, bool nccl, WorldOptions options) {
   break_connections(-1);
+  forget_registrations();
+  const std::vector<std::string> hosts = std::exchange(next_hosts, {});
   options.device = "cpu";
   options.backend = "auto";
   options.intra_op_threads = 1;
@@ -445,7 +487,7 @@ std::vector<WorldPtr> fake_device_worlds(int ranks, bool nccl, WorldOptions opti
     own.device = "cuda";
     worlds.push_back(make_device_world(controls[r], own,
                                        at::Device(c10::kPrivateUse1, static_cast<c10::DeviceIndex>(r)),
-                                       {&kFakeCuda, nccl ? &fake_nccl() : nullptr}));
+                                       {&kFakeCuda, nccl ? &fake_nccl() : nullptr, hosts}));
   }
   return worlds;
 }

@@ -85,6 +85,11 @@ const TESSERA_DEVICE_CUDA = Int32(1)
 const TESSERA_ALLOCATOR_CACHING = Int32(0)
 const TESSERA_ALLOCATOR_SYSTEM = Int32(1)
 
+# enum tessera_switch
+const TESSERA_SWITCH_AUTO = Int32(0)
+const TESSERA_SWITCH_ON = Int32(1)
+const TESSERA_SWITCH_OFF = Int32(2)
+
 # enum tessera_reduce
 const TESSERA_REDUCE_SUM = Int32(0)
 const TESSERA_REDUCE_AVG = Int32(1)
@@ -205,6 +210,8 @@ mutable struct TesseraWorldOptions
     job::Ptr{UInt8}
     allocator::Int32
     reserved0::Int32
+    register_buffers::Int32
+    expandable_segments::Int32
     TesseraWorldOptions() = new()
 end
 

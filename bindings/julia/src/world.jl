@@ -2,7 +2,7 @@
 
 """
     WorldOptions([config]; rank, size, local_rank, local_size, backend, device, intra_op_threads, agent_store, timeout,
-                 rendezvous, job, allocator)
+                 rendezvous, job, allocator, register_buffers, expandable_segments)
 
 How a rank joins a job. With a configuration, the keys backend, device, threads and timeout come from it. `timeout` is in seconds.
 """

@@ -86,6 +86,11 @@ DEVICE_CUDA = 1
 ALLOCATOR_CACHING = 0
 ALLOCATOR_SYSTEM = 1
 
+# enum tessera_switch
+SWITCH_AUTO = 0
+SWITCH_ON = 1
+SWITCH_OFF = 2
+
 # enum tessera_reduce
 REDUCE_SUM = 0
 REDUCE_AVG = 1
@@ -218,6 +223,8 @@ class WorldOptions(Structure):
         ("job", c_char_p),
         ("allocator", c_int32),
         ("reserved0", c_int32),
+        ("register_buffers", c_int32),
+        ("expandable_segments", c_int32),
     ]
 
 

@@ -31,6 +31,12 @@ enum tessera_allocator {
     TESSERA_ALLOCATOR_SYSTEM = 1   /* LibTorch's allocator is left as it is */
 };
 
+enum tessera_switch {
+    TESSERA_SWITCH_AUTO = 0,
+    TESSERA_SWITCH_ON = 1,
+    TESSERA_SWITCH_OFF = 2
+};
+
 typedef struct tessera_world_options {
     size_t struct_size;
     int32_t rank;             /* of this process, from 0 */
@@ -46,13 +52,16 @@ typedef struct tessera_world_options {
     const char *job;          /* name that keeps two jobs of a host apart; NULL: derived from the rendezvous */
     int32_t allocator;        /* a tessera_allocator; the first world of a process decides */
     int32_t reserved0;        /* must be 0 */
+    int32_t register_buffers; /* a tessera_switch: NCCL uses the memory that FSDP gathers into and reduces from in place */
+    int32_t expandable_segments; /* a tessera_switch: GPU memory in segments that grow, for the whole process */
 } tessera_world_options;
 
 /** Fills options with defaults.
  *  @threading any  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_world_options_init(tessera_world_options *options, size_t struct_size);
 
-/** Fills options from the keys backend, device, threads and timeout of a configuration; the other fields get defaults.
+/** Fills options from the keys backend, device, threads, allocator, timeout, comm.register_buffers and
+ *  cuda.expandable_segments of a configuration; the other fields get defaults.
  *  @threading any  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_world_options_load(tessera_world_options *options, tessera_config config,
                                                       tessera_error *err);

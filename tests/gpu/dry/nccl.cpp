@@ -97,6 +97,16 @@ std::map<std::string, TeamPtr>& teams() {
   return *all;
 }
 
+struct Registration {
+  const Comm* comm = nullptr;
+  const void* memory = nullptr;
+};
+
+std::map<void*, Registration>& registered() {  // by handle
+  static auto* all = new std::map<void*, Registration>;
+  return *all;
+}
+
 thread_local int depth = 0;
 thread_local std::vector<Call> group;
 
@@ -479,7 +489,11 @@ DRY_API ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* stat
   return ncclSuccess;
 }
 
-DRY_API ncclResult_t ncclCommFinalize(ncclComm_t) {
+DRY_API ncclResult_t ncclCommFinalize(ncclComm_t handle) {
+  const Lock lock(guard());
+  for (const auto& [_, what] : registered()) {
+    if (what.comm == &of(handle)) return wrong("memory is still registered, rank", what.comm->rank);
+  }
   return ncclSuccess;
 }
 
@@ -488,6 +502,7 @@ DRY_API ncclResult_t ncclCommAbort(ncclComm_t handle) {
   Comm& comm = of(handle);
   comm.aborted = true;
   for (const MarkPtr& mark : comm.open) mark->done = true;
+  std::erase_if(registered(), [&](const auto& entry) { return entry.second.comm == &comm; });
   advance();
   return ncclSuccess;  // the memory stays: operations that are queued name it
 }
@@ -552,6 +567,40 @@ DRY_API ncclResult_t ncclRecv(void* out, size_t count, ncclDataType_t type, int 
   return post(Kind::recv, comm, {nullptr, out, count, type, ncclSum, peer}, stream);
 }
 
+// ---- Memory that NCCL knows of ----
+
+DRY_API ncclResult_t ncclMemAlloc(void** pointer, size_t bytes) {
+  return cudaMalloc(pointer, bytes) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
+}
+
+DRY_API ncclResult_t ncclMemFree(void* pointer) {
+  const Lock lock(guard());
+  for (const auto& [handle, what] : registered()) {
+    if (what.memory == pointer) return wrong("memory is freed that is registered, of rank", what.comm->rank);
+  }
+  return cudaFree(pointer) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
+}
+
+DRY_API ncclResult_t ncclCommRegister(const ncclComm_t comm, void* memory, size_t bytes, void** handle) {
+  static uintptr_t next = 1;
+  const Lock lock(guard());
+  if (device_of(memory) != of(comm).device || reach(memory, bytes) == nullptr)
+    return wrong("memory to register is not on device", of(comm).device);
+  *handle = reinterpret_cast<void*>(next++);
+  registered()[*handle] = {&of(comm), memory};
+  log("register bytes=%zu rank=%d", bytes, of(comm).rank);
+  return ncclSuccess;
+}
+
+DRY_API ncclResult_t ncclCommDeregister(const ncclComm_t comm, void* handle) {
+  const Lock lock(guard());
+  const auto found = registered().find(handle);
+  if (found == registered().end() || found->second.comm != &of(comm))
+    return wrong("a handle that the communicator has not given, rank", of(comm).rank);
+  registered().erase(found);
+  return ncclSuccess;
+}
+
 // What LibTorch names and nothing here uses: refused, whatever the arguments.
 #define DRY_ABSENT(NAME)                                  \
   extern "C" ncclResult_t absent_##NAME() __asm__(#NAME); \
@@ -559,17 +608,13 @@ DRY_API ncclResult_t ncclRecv(void* out, size_t count, ncclDataType_t type, int 
     return wrong("there is no " #NAME ":", 0);            \
   }
 DRY_ABSENT(ncclAlltoAll)
-DRY_ABSENT(ncclCommDeregister)
 DRY_ABSENT(ncclCommInitAll)
-DRY_ABSENT(ncclCommRegister)
 DRY_ABSENT(ncclCommShrink)
 DRY_ABSENT(ncclCommWindowDeregister)
 DRY_ABSENT(ncclCommWindowRegister)
 DRY_ABSENT(ncclDevCommCreate)
 DRY_ABSENT(ncclDevCommDestroy)
 DRY_ABSENT(ncclGroupSimulateEnd)
-DRY_ABSENT(ncclMemAlloc)
-DRY_ABSENT(ncclMemFree)
 DRY_ABSENT(ncclRedOpCreatePreMulSum)
 DRY_ABSENT(ncclRedOpDestroy)
 DRY_ABSENT(ncclReduce)

@@ -36,20 +36,22 @@ type KeyInfo struct {
 
 // WorldOptions is tessera_world_options.
 type WorldOptions struct {
-	StructSize     uint64
-	Rank           int32
-	Size           int32
-	LocalRank      int32
-	LocalSize      int32
-	Backend        int32
-	Device         int32
-	IntraOpThreads int32
-	AgentStore     int32
-	TimeoutNs      int64
-	Rendezvous     unsafe.Pointer
-	Job            unsafe.Pointer
-	Allocator      int32
-	Reserved0      int32
+	StructSize         uint64
+	Rank               int32
+	Size               int32
+	LocalRank          int32
+	LocalSize          int32
+	Backend            int32
+	Device             int32
+	IntraOpThreads     int32
+	AgentStore         int32
+	TimeoutNs          int64
+	Rendezvous         unsafe.Pointer
+	Job                unsafe.Pointer
+	Allocator          int32
+	Reserved0          int32
+	RegisterBuffers    int32
+	ExpandableSegments int32
 }
 
 // MeshOptions is tessera_mesh_options.

@@ -333,6 +333,10 @@ pub type tessera_device = u32;
 pub const TESSERA_ALLOCATOR_CACHING: tessera_allocator = 0;
 pub const TESSERA_ALLOCATOR_SYSTEM: tessera_allocator = 1;
 pub type tessera_allocator = u32;
+pub const TESSERA_SWITCH_AUTO: tessera_switch = 0;
+pub const TESSERA_SWITCH_ON: tessera_switch = 1;
+pub const TESSERA_SWITCH_OFF: tessera_switch = 2;
+pub type tessera_switch = u32;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct tessera_world_options {
@@ -350,12 +354,14 @@ pub struct tessera_world_options {
     pub job: *const ::core::ffi::c_char,
     pub allocator: i32,
     pub reserved0: i32,
+    pub register_buffers: i32,
+    pub expandable_segments: i32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
     [
         "Size of tessera_world_options",
-    ][::core::mem::size_of::<tessera_world_options>() - 72usize];
+    ][::core::mem::size_of::<tessera_world_options>() - 80usize];
     [
         "Alignment of tessera_world_options",
     ][::core::mem::align_of::<tessera_world_options>() - 8usize];
@@ -401,6 +407,12 @@ const _: () = {
     [
         "Offset of field: tessera_world_options::reserved0",
     ][::core::mem::offset_of!(tessera_world_options, reserved0) - 68usize];
+    [
+        "Offset of field: tessera_world_options::register_buffers",
+    ][::core::mem::offset_of!(tessera_world_options, register_buffers) - 72usize];
+    [
+        "Offset of field: tessera_world_options::expandable_segments",
+    ][::core::mem::offset_of!(tessera_world_options, expandable_segments) - 76usize];
 };
 impl Default for tessera_world_options {
     fn default() -> Self {

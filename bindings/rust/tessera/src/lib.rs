@@ -73,7 +73,7 @@ pub use tensor::{Dtype, Element, Tensor};
 pub use tokenizer::Tokenizer;
 pub use trainer::{GenerateOptions, Steps, Trainer};
 pub use version::{abi_version, build_info, live_objects, version, Kind};
-pub use world::{Allocator, Backend, Device, World, WorldOptions};
+pub use world::{Allocator, Backend, Device, Switch, World, WorldOptions};
 
 /// What the documentation says of threads, checked by the compiler.
 const _: () = {

@@ -43,6 +43,18 @@ pub enum Allocator {
     System,
 }
 
+/// Whether something is done that the library else decides on itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Switch {
+    /// The library decides.
+    Auto,
+    /// It is done.
+    On,
+    /// It is not done.
+    Off,
+}
+
 /// How a rank joins its job. What is not set has the library's default.
 ///
 /// ```no_run
@@ -127,6 +139,18 @@ impl WorldOptions {
     /// Where CPU memory comes from.
     pub fn allocator(mut self, allocator: Allocator) -> Self {
         self.raw.allocator = allocator as i32;
+        self
+    }
+
+    /// Whether NCCL uses the memory of gathered weights and of gradients to reduce in place.
+    pub fn register_buffers(mut self, switch: Switch) -> Self {
+        self.raw.register_buffers = switch as i32;
+        self
+    }
+
+    /// Whether LibTorch's allocator on GPUs maps memory into segments that grow.
+    pub fn expandable_segments(mut self, switch: Switch) -> Self {
+        self.raw.expandable_segments = switch as i32;
         self
     }
 

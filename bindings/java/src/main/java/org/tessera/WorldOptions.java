@@ -36,6 +36,16 @@ public final class WorldOptions {
     SYSTEM
   }
 
+  /** Whether something is done that the library else decides on itself. */
+  public enum Switch {
+    /** The library decides. */
+    AUTO,
+    /** It is done. */
+    ON,
+    /** It is not done. */
+    OFF
+  }
+
   private Config config;
   private Integer rank;
   private Integer size;
@@ -44,6 +54,8 @@ public final class WorldOptions {
   private Backend backend;
   private Device device;
   private Allocator allocator;
+  private Switch registerBuffers;
+  private Switch expandableSegments;
   private Integer threads;
   private Boolean agentStore;
   private Duration timeout;
@@ -128,6 +140,28 @@ public final class WorldOptions {
    */
   public WorldOptions allocator(Allocator allocator) {
     this.allocator = allocator;
+    return this;
+  }
+
+  /**
+   * Sets whether NCCL uses the memory of gathered weights and of gradients to reduce in place.
+   *
+   * @param registerBuffers whether
+   * @return this
+   */
+  public WorldOptions registerBuffers(Switch registerBuffers) {
+    this.registerBuffers = registerBuffers;
+    return this;
+  }
+
+  /**
+   * Sets whether LibTorch's allocator on GPUs maps memory into segments that grow.
+   *
+   * @param expandableSegments whether
+   * @return this
+   */
+  public WorldOptions expandableSegments(Switch expandableSegments) {
+    this.expandableSegments = expandableSegments;
     return this;
   }
 
@@ -221,6 +255,12 @@ public final class WorldOptions {
     }
     if (allocator != null) {
       raw.setAllocator(allocator.ordinal());
+    }
+    if (registerBuffers != null) {
+      raw.setRegister_buffers(registerBuffers.ordinal());
+    }
+    if (expandableSegments != null) {
+      raw.setExpandable_segments(expandableSegments.ordinal());
     }
     if (threads != null) {
       raw.setIntra_op_threads(threads);
