@@ -82,6 +82,8 @@ class DeviceWorld final : public World {
     control_->close();
   }
 
+  int64_t own_bytes() const { return link_ ? link_->own_bytes().load() : 0; }
+
   void synchronize() {
     if (link_) return link_->synchronize();
     const c10::impl::VirtualGuardImpl guard(device_.type());
@@ -207,6 +209,11 @@ at::Device device_of(const Group& group) {
 
 void synchronize(World& world) {
   if (auto* on_device = dynamic_cast<DeviceWorld*>(&world)) on_device->synchronize();
+}
+
+int64_t bytes_beside_allocator(const World& world) {
+  const auto* on_device = dynamic_cast<const DeviceWorld*>(&world);
+  return on_device ? on_device->own_bytes() : 0;
 }
 
 at::Tensor collective_memory(Group& group, int64_t bytes) {

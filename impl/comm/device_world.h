@@ -22,6 +22,10 @@ at::Device device_of(const Group& group);
 /// device.
 void synchronize(World& world);
 
+/// Bytes of the device that LibTorch's allocator does not count: those that NCCL works on in place. Not what
+/// NCCL keeps for itself.
+int64_t bytes_beside_allocator(const World& world);
+
 /// World::group, collective over all ranks of the world, each of which names the part that it belongs to; the
 /// parts hold every rank once. Connects the groups of GPUs faster.
 GroupPtr split_world(World& world, const std::string& name, const std::vector<int>& world_ranks);

@@ -79,6 +79,8 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   std::chrono::milliseconds timeout() const { return timeout_; }
   /// Whether this rank would register the memory of a group of these ranks (comm/nccl_memory.h).
   bool registers(const std::vector<int>& world_ranks) const;
+  /// Bytes of the device that NCCL was asked for, and that LibTorch's allocator so does not count.
+  std::atomic<int64_t>& own_bytes() { return own_bytes_; }
   /// The stream on which the calling thread computes.
   c10::Stream current_stream() const;
 
@@ -136,6 +138,7 @@ class NcclLink : public std::enable_shared_from_this<NcclLink> {
   const std::chrono::milliseconds timeout_;
   const std::string register_buffers_;  ///< WorldOptions::register_buffers
   const std::vector<std::string> hosts_;
+  std::atomic<int64_t> own_bytes_{0};
   std::mutex launching_;
   std::mutex postponing_;  ///< guards postponed_; held while they are launched
   std::list<NcclOperationPtr> postponed_;

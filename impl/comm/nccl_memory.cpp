@@ -11,6 +11,9 @@
 namespace tessera {
 namespace {
 
+/// Of the memory that CUDA maps: what ncclMemAlloc rounds up to.
+constexpr int64_t kGranularity = int64_t{2} << 20;
+
 bool all_agree(Group& control, bool mine) {
   const at::Tensor vote = at::full({1}, mine ? 1 : 0, at::dtype(at::kInt));
   control.all_reduce({vote}, ReduceOp::min)->wait();
@@ -39,6 +42,7 @@ NcclMemory::~NcclMemory() {
 
 NcclMemory::Block NcclMemory::make(int64_t bytes, std::string& reason) {
   Block block;
+  block.bytes = (bytes + kGranularity - 1) / kGranularity * kGranularity;
   const CurrentDevice on_device(device_);
   int result = nccl_.memory_new(&block.memory, static_cast<size_t>(bytes));
   if (result != kNcclSuccess) {
@@ -52,7 +56,10 @@ NcclMemory::Block NcclMemory::make(int64_t bytes, std::string& reason) {
   }
   try {
     block.handle = comm_->attach(block.memory, static_cast<size_t>(bytes));
-    if (block.handle != nullptr) return block;
+    if (block.handle != nullptr) {
+      if (const auto link = link_.lock()) link->own_bytes() += block.bytes;
+      return block;
+    }
     reason = "nccl registers nothing here (NCCL_LOCAL_REGISTER)";
   } catch (const Error& error) {
     reason = error.what();
@@ -100,6 +107,7 @@ void NcclMemory::free(const Block& block) noexcept {
   comm_->detach(block.handle);
   const CurrentDevice on_device(device_);
   nccl_.memory_free(block.memory);
+  if (const auto link = link_.lock()) link->own_bytes() -= block.bytes;
 }
 
 void NcclMemory::free_unused() noexcept {

@@ -42,6 +42,7 @@ class NcclMemory : public std::enable_shared_from_this<NcclMemory> {
   struct Block {
     void* memory = nullptr;
     void* handle = nullptr;
+    int64_t bytes = 0;
   };
 
   Block make(int64_t bytes, std::string& reason);

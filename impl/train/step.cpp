@@ -281,8 +281,9 @@ StepMetrics Trainer::Impl::metrics(const StepTotals& totals, double seconds) con
   out.experts = loads->metrics();
   out.communication_seconds = out.exposed.total();
   const PeakBytes peak = peak_bytes(device_of(*mesh->world()));
-  out.memory = peak.used;
-  out.memory_reserved = peak.reserved;
+  const int64_t beside = bytes_beside_allocator(*mesh->world());
+  out.memory = peak.used + beside;
+  out.memory_reserved = peak.reserved + beside;
   return out;
 }
 

@@ -274,7 +274,9 @@ TEST(RegisteredMemory, IsUsedInPlaceAndGivenBackBeforeTheCommunicatorEnds) {
     const GroupPtr group = world->everyone();
     exercise_memory(*group, device_of(*world), 2);
     exercise_memory(*group, device_of(*world), 1);
+    EXPECT_EQ(bytes_beside_allocator(*world), 0);
     outlives[world->rank()] = collective_memory(*group, 1000);
+    EXPECT_EQ(bytes_beside_allocator(*world), 2 << 20);
     world->close();
   });
   const testing::Registrations seen = testing::registrations();
