@@ -248,11 +248,12 @@ void free_stream(int32_t /*device*/, void* native) {
 }
 
 int await_device(int32_t device) {
-  int previous = 0;
-  cudaError_t status = cudaGetDevice(&previous);
-  if (status == cudaSuccess) status = cudaSetDevice(device);
-  if (status == cudaSuccess) status = cudaDeviceSynchronize();
-  cudaSetDevice(previous);
+  cudaError_t status = cudaErrorInvalidDevice;
+  try {
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    status = cudaDeviceSynchronize();
+  } catch (const std::exception&) {  // NOLINT: the status says it
+  }
   if (status != cudaSuccess) cudaGetLastError();
   return status;
 }

@@ -1,4 +1,5 @@
 // Ranks on GPUs: the plugin's NCCL and streams, the engines between ranks, and whole steps against the cpu's.
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <gtest/gtest.h>
@@ -101,6 +102,58 @@ TEST_P(RanksOn, OneRankOfNcclNeverBlocksAndCanBeSplitAndAborted) {
   EXPECT_EQ(settled(*nccl, comm), kNcclSuccess);
   EXPECT_EQ(nccl->destroy(comm), kNcclSuccess);
   cuda.free_stream(0, native);
+}
+
+TEST_P(RanksOn, NcclRegistersItsOwnMemoryAndLetsItGo) {
+  const CudaCommunication& cuda = *cuda_communication();
+  char reason[256] = "";
+  const NcclApi* nccl = cuda.nccl(reason, sizeof reason);
+  ASSERT_NE(nccl, nullptr) << reason;
+  ASSERT_TRUE(nccl->registers());
+  const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+  guard.setDevice(at::Device(at::kCUDA, 0));
+  char id[kNcclIdBytes];
+  ASSERT_EQ(nccl->unique_id(id), kNcclSuccess);
+  void* comm = nullptr;
+  const int begun = nccl->init(&comm, 1, id, 0, "one");
+  ASSERT_TRUE(begun == kNcclSuccess || begun == kNcclInProgress) << nccl->error_text(begun);
+  ASSERT_EQ(settled(*nccl, comm), kNcclSuccess);
+
+  constexpr size_t kBytes = 5 << 20;
+  void* memory = nullptr;
+  ASSERT_EQ(nccl->memory_new(&memory, kBytes), kNcclSuccess);
+  void* handle = nullptr;
+  const int registered = nccl->register_memory(comm, memory, kBytes, &handle);
+  ASSERT_EQ(registered, kNcclSuccess) << nccl->last_error(comm);
+  EXPECT_NE(handle, nullptr);
+  const at::Tensor tensor =
+      at::for_blob(memory, {1000}).options(at::dtype(at::kFloat).device(at::kCUDA, 0)).make_tensor();
+  tensor.fill_(3);
+  int64_t stream_id = 0;
+  void* native = nullptr;
+  ASSERT_EQ(cuda.new_stream(0, &stream_id, &native), 0);
+  ASSERT_EQ(cuda.await_device(0), 0);
+  ASSERT_EQ(nccl->group_start(), kNcclSuccess);
+  nccl->all_gather(memory, static_cast<char*>(memory) + 4096, 4000, NcclType::int8, comm, native);
+  const int ended = nccl->group_end();
+  ASSERT_TRUE(ended == kNcclSuccess || ended == kNcclInProgress) << nccl->error_text(ended);
+  ASSERT_EQ(settled(*nccl, comm), kNcclSuccess);
+  ASSERT_EQ(cuda.await_device(0), 0);
+  EXPECT_EQ(tensor.cpu().sum().item<float>(), 3000);
+  EXPECT_EQ(nccl->deregister_memory(comm, handle), kNcclSuccess);
+  EXPECT_EQ(nccl->memory_free(memory), kNcclSuccess);
+  const int finalized = nccl->finalize(comm);
+  EXPECT_TRUE(finalized == kNcclSuccess || finalized == kNcclInProgress) << nccl->error_text(finalized);
+  EXPECT_EQ(settled(*nccl, comm), kNcclSuccess);
+  EXPECT_EQ(nccl->destroy(comm), kNcclSuccess);
+  cuda.free_stream(0, native);
+}
+
+TEST_P(RanksOn, SegmentsOfTheAllocatorGrow) {
+  char reason[512] = "";
+  EXPECT_TRUE(cuda_plugin()->use_expandable_segments(true, reason, sizeof reason)) << reason;
+  const at::Tensor large = at::full({int64_t{64} << 20}, 2.0F, at::dtype(at::kFloat).device(at::kCUDA, 0));
+  EXPECT_EQ(large[-1].item<float>(), 2);
 }
 
 TEST_P(RanksOn, CollectivesOfRanksThatShareAGpuOrHaveOneEach) {

@@ -186,7 +186,11 @@ int abort_comm(void* handle) {
 }
 
 int memory_new(void** memory, size_t bytes) {
-  *memory = allocate_device(bytes);
+  try {
+    *memory = allocate_device(bytes);
+  } catch (const Error&) {
+    return kUnhandledCudaError;
+  }
   const std::lock_guard lock(book().mutex);
   book().own_memory[static_cast<std::byte*>(*memory)] = bytes;
   return kNcclSuccess;
