@@ -33,7 +33,8 @@ class Case:
 
 # Of 3B, which takes 74.1 GB with selective recompute and 80.5 GB, if it fits, with none.
 CASES = {
-    "1b-4096": Case(LLAMA_1B, 4, 4096, ["titan", "compiled", "titan-selective", "titan-amp", "fsdp2"], goal=54000),  # 44.0
+    "1b-4096": Case(LLAMA_1B, 4, 4096, ["titan-amp", "titan", "compiled", "titan-selective", "fsdp2"], goal=54000,
+                    ours={"tessera": [], "tessera recompute=selective": ["memory.recompute=selective"]}),
     "3b-4096": Case(LLAMA_3B, 2, 4096, ["titan-selective", "titan-full", "compiled"], goal=20500,
                     ours={"tessera": ["memory.recompute=selective"], "tessera recompute=none": ["memory.recompute=none"]}),
     "1b-gsm8k": Case(LLAMA_1B, 4, 4096, ["titan-packed", "fsdp2"], packed=True),
