@@ -23,7 +23,12 @@ common=(model.config=config.json data.path=rows.jsonl train.global_batch=8 optim
 
 fail() { echo "FAILED: $*"; exit 1; }
 run() { "$tessera" "$@" >out.log 2>&1 || { cat out.log; fail "tessera $*"; }; }
-# losses FILE: the losses of a metrics file with 5 digits; exact FILE: with all.
-losses() { sed -E 's/.*"loss": ([0-9.e+-]+).*/\1/' "$1" | awk '{ printf "%.5f\n", $1 }'; }
+# losses FILE: the losses of a metrics file; exact FILE: losses and norms with their steps.
+losses() { sed -E 's/.*"loss": ([0-9.e+-]+).*/\1/' "$1"; }
 exact() { sed -E 's/.*("step": [0-9]+, "loss": [^,]+, "grad_norm": [^,]+).*/\1/' "$1"; }
 same() { diff "$1" "$2" >diff.log || { cat diff.log; fail "$3"; }; }
+# alike FILE FILE TEXT [RELATIVE]: as many numbers in both, equal but for what the order of sums does to float32.
+alike() {
+  paste "$1" "$2" | awk -v most="${4:-1e-5}" 'function abs(x) { return x < 0 ? -x : x }
+    NF != 2 || abs($1 - $2) > most * abs($1) { print; bad = 1 } END { exit bad || NR == 0 }' >diff.log || { cat diff.log; fail "$3"; }
+}

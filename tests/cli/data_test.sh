@@ -24,7 +24,7 @@ for damage in no no yes; do
   [ $damage = no ] || truncate -s 5000 cache/*.cache
   run train "${cached[@]}"
   losses with.jsonl >with.losses
-  same without.losses with.losses "a cache changes nothing (damaged: $damage)"
+  alike without.losses with.losses "a cache changes nothing (damaged: $damage)"
   test "$(find cache -name '*.cache' | wc -l)" -eq 1 || fail "four ranks share one cache"
 done
 grep -q "made again" out.log || fail "a damaged cache is named"
@@ -36,7 +36,7 @@ for ranks in 1 4; do
   run train "${common[@]}" ranks=$ranks train.steps=6 output.metrics=mix$ranks.jsonl data.path=a.jsonl,b.jsonl data.weights=1,3 data.shuffle=true
   losses mix$ranks.jsonl >mix$ranks.losses
 done
-same mix1.losses mix4.losses "four ranks mix as one does"
+alike mix1.losses mix4.losses "four ranks mix as one does"
 
 # A stream saved by two ranks goes on with four.
 stream=("${common[@]}" data.streaming=true data.stream_buffer=6 data.packing=bfd data.seq_len=64 data.shuffle=true output.export=false)
@@ -45,5 +45,5 @@ run train "${stream[@]}" ranks=2 train.steps=5 output.metrics=part.jsonl output.
 run train "${stream[@]}" ranks=4 train.steps=8 output.metrics=rest.jsonl output.dir=stream output.resume=true
 losses whole.jsonl | tail -3 >whole.losses
 losses rest.jsonl | tail -3 >rest.losses
-same whole.losses rest.losses "a stream goes on on another number of ranks"
+alike whole.losses rest.losses "a stream goes on on another number of ranks"
 echo "ok"

@@ -21,11 +21,11 @@ for family in mixtral qwen3_moe deepseek_v3 gpt_oss glm4_moe; do
   test "$(wc -l <one.losses)" -eq 4 || fail "four steps give four losses"
   run train "${own[@]}" ranks=4 parallel.ep=2 output.metrics=ep.jsonl
   losses ep.jsonl >ep.losses
-  same one.losses ep.losses "$family: ep=2 on four ranks gives the losses of one rank"
+  alike one.losses ep.losses "$family: ep=2 on four ranks gives the losses of one rank"
   run train "${own[@]}" ranks=8 parallel.pp=2 parallel.cp=2 parallel.tp=2 parallel.ep=2 parallel.sequence_parallel=true \
     output.metrics=mesh.jsonl output.dir=$family
   losses mesh.jsonl >mesh.losses
-  same one.losses mesh.losses "$family: a mesh of 8 with ep=2 gives the losses of one rank"
+  alike one.losses mesh.losses "$family: a mesh of 8 with ep=2 gives the losses of one rank"
   run eval model.path=$family data.path=rows.jsonl precision.param=fp32 ranks=2 parallel.ep=2 train.global_batch=8
   grep -q '"perplexity"' out.log || fail "$family: eval prints the perplexity"
   write=(generate "model.path=$family" precision.param=fp32 --tokens 1,2,3 generate.max_new_tokens=5)

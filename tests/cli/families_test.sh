@@ -23,7 +23,7 @@ for family in phi3 gemma3 gemma2; do
   run train "${own[@]}" ranks=8 parallel.pp=2 parallel.cp=2 parallel.tp=2 parallel.sequence_parallel=true train.steps=6 \
     output.metrics=mesh.jsonl
   losses mesh.jsonl >mesh.losses
-  same one.losses mesh.losses "$family: a mesh of 8 gives the losses of one rank"
+  alike one.losses mesh.losses "$family: a mesh of 8 gives the losses of one rank"
   run eval model.path=$family data.path=rows.jsonl precision.param=fp32 ranks=2 parallel.tp=2 train.global_batch=8
   grep -q '"perplexity"' out.log || fail "$family: eval prints the perplexity"
   run generate model.path=$family --tokens 1,2,3 generate.max_new_tokens=5

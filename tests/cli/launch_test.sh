@@ -15,13 +15,13 @@ for backend in local gloo; do
   done
   for pid in "${pids[@]}"; do wait "$pid" || { cat $backend.*.log; fail "four processes over $backend"; }; done
   losses $backend.jsonl >$backend.losses
-  same one.losses $backend.losses "four processes over $backend give the losses of one rank"
+  alike one.losses $backend.losses "four processes over $backend give the losses of one rank"
 done
 if command -v mpirun >/dev/null; then
   mpirun --allow-run-as-root --oversubscribe -np 2 "$tessera" train "${common[@]}" train.steps=4 output.metrics=mpi.jsonl \
     >mpi.log 2>&1 || { cat mpi.log; fail "two processes under mpirun"; }
   losses mpi.jsonl >mpi.losses
-  same one.losses mpi.losses "two processes under mpirun give the losses of one rank"
+  alike one.losses mpi.losses "two processes under mpirun give the losses of one rank"
 else
   echo "mpirun is not installed: not tested"
 fi

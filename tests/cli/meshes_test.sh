@@ -17,7 +17,7 @@ gives_one_rank() {
   done
   for pid in "${pids[@]}"; do wait "$pid" || { cat "$name".*.log; fail "$name: $*"; }; done
   losses "$name.jsonl" >"$name.losses"
-  same one.losses "$name.losses" "$name ($*) gives the losses of one rank"
+  alike one.losses "$name.losses" "$name ($*) gives the losses of one rank"
   echo "$name: $size processes give the losses of one rank"
 }
 

@@ -14,7 +14,7 @@ for mesh in "ranks=2" "ranks=3 train.global_batch=9" "ranks=4 train.micro_batch=
   # shellcheck disable=SC2086
   run train "${common[@]}" $mesh train.steps=6 output.metrics=mesh.jsonl
   losses mesh.jsonl >mesh.losses
-  [[ $mesh == *global_batch* ]] || same one.losses mesh.losses "$mesh gives the losses of one rank"
+  [[ $mesh == *global_batch* ]] || alike one.losses mesh.losses "$mesh gives the losses of one rank"
 done
 
 # 3 + 3 steps are 6 steps: the same bits on the same mesh, the same losses on another.
@@ -28,7 +28,7 @@ same six.bits half.bits "a resumed run repeats the bits"
 run train "${common[@]}" ranks=4 train.steps=6 output.metrics=rest.jsonl output.dir=other data.shuffle=true output.resume=true
 losses six.jsonl | tail -3 >six.losses
 losses rest.jsonl >rest.losses
-same six.losses rest.losses "four ranks go on where two stopped"
+alike six.losses rest.losses "four ranks go on where two stopped"
 
 run eval model.path=one data.path=rows.jsonl precision.param=fp32 ranks=2 train.global_batch=8
 grep -q '"perplexity"' out.log || fail "eval prints the perplexity"
