@@ -23,5 +23,5 @@ run() { mvn --quiet --batch-mode -Dstyle.color=never -Dtessera.target="$target" 
 if run --offline "$@" >"$target/build.log" 2>&1; then
   exit 0
 fi
-grep -qi "offline" "$target/build.log" || { cat "$target/build.log"; exit 1; }
+grep -qiE "offline|No plugin found for prefix" "$target/build.log" || { cat "$target/build.log"; exit 1; }
 run "$@"
