@@ -29,6 +29,6 @@ exact() { sed -E 's/.*("step": [0-9]+, "loss": [^,]+, "grad_norm": [^,]+).*/\1/'
 same() { diff "$1" "$2" >diff.log || { cat diff.log; fail "$3"; }; }
 # alike FILE FILE TEXT [RELATIVE]: as many numbers in both, equal but for what the order of sums does to float32.
 alike() {
-  paste "$1" "$2" | awk -v most="${4:-1e-5}" 'function abs(x) { return x < 0 ? -x : x }
+  paste "$1" "$2" | awk -v most="${4:-2e-6}" 'function abs(x) { return x < 0 ? -x : x }
     NF != 2 || abs($1 - $2) > most * abs($1) { print; bad = 1 } END { exit bad || NR == 0 }' >diff.log || { cat diff.log; fail "$3"; }
 }

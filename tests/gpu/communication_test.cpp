@@ -27,6 +27,14 @@ int settled(const NcclApi& nccl, void* comm) {
   return result;
 }
 
+/// Finalizes and destroys a communicator without blocking.
+void expect_ends(const NcclApi& nccl, void* comm) {
+  const int finalized = nccl.finalize(comm);
+  EXPECT_TRUE(finalized == kNcclSuccess || finalized == kNcclInProgress) << nccl.error_text(finalized);
+  EXPECT_EQ(settled(nccl, comm), kNcclSuccess);
+  EXPECT_EQ(nccl.destroy(comm), kNcclSuccess);
+}
+
 TEST(PluginLoads, OffersNcclWhichFailsWithoutADriverAndDoesNotEndTheProcess) {
   if (!cuda_plugin()) GTEST_SKIP() << cuda_unavailable_reason();
   const CudaCommunication* cuda = cuda_communication();
@@ -97,10 +105,7 @@ TEST_P(RanksOn, OneRankOfNcclNeverBlocksAndCanBeSplitAndAborted) {
   EXPECT_EQ(settled(*nccl, child), kNcclSuccess);
   const int aborted = nccl->abort(child);
   EXPECT_TRUE(aborted == kNcclSuccess || aborted == kNcclInProgress) << nccl->error_text(aborted);
-  const int finalized = nccl->finalize(comm);
-  EXPECT_TRUE(finalized == kNcclSuccess || finalized == kNcclInProgress) << nccl->error_text(finalized);
-  EXPECT_EQ(settled(*nccl, comm), kNcclSuccess);
-  EXPECT_EQ(nccl->destroy(comm), kNcclSuccess);
+  expect_ends(*nccl, comm);
   cuda.free_stream(0, native);
 }
 
@@ -142,10 +147,7 @@ TEST_P(RanksOn, NcclRegistersItsOwnMemoryAndLetsItGo) {
   EXPECT_EQ(tensor.cpu().sum().item<float>(), 3000);
   EXPECT_EQ(nccl->deregister_memory(comm, handle), kNcclSuccess);
   EXPECT_EQ(nccl->memory_free(memory), kNcclSuccess);
-  const int finalized = nccl->finalize(comm);
-  EXPECT_TRUE(finalized == kNcclSuccess || finalized == kNcclInProgress) << nccl->error_text(finalized);
-  EXPECT_EQ(settled(*nccl, comm), kNcclSuccess);
-  EXPECT_EQ(nccl->destroy(comm), kNcclSuccess);
+  expect_ends(*nccl, comm);
   cuda.free_stream(0, native);
 }
 
