@@ -17,6 +17,30 @@ std::byte* data_of(const at::Tensor& tensor) {
   return static_cast<std::byte*>(tensor.data_ptr());
 }
 
+/// Those of `ranks` that have stopped. `states` are theirs, or none where the store does not answer.
+std::vector<int> stopped_among(const std::vector<int>& ranks, const std::vector<GlooLink::State>& states) {
+  std::vector<int> stopped;
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (states[i].stopped) stopped.push_back(ranks[i]);
+  }
+  return stopped;
+}
+
+/// The ranks of a world of `size` that are not among `ranks`.
+std::vector<int> ranks_outside(const std::vector<int>& ranks, int size) {
+  std::vector<int> outside;
+  for (int rank = 0; rank < size; ++rank) {
+    if (std::find(ranks.begin(), ranks.end(), rank) == ranks.end()) outside.push_back(rank);
+  }
+  return outside;
+}
+
+std::string names_of(const std::vector<int>& ranks) {
+  std::string names;
+  for (const int rank : ranks) names += cat(names.empty() ? "" : ", ", "rank ", rank);
+  return names;
+}
+
 }  // namespace
 
 /// A collective, queued or under way on the worker.
@@ -315,22 +339,25 @@ void GlooGroup::blame(const TransportFailure& failure, int peer, const std::stri
 }
 
 Error GlooGroup::late(const std::string& operation, int peer) const {
-  const std::vector<GlooLink::State> states = link_->states_of(world_ranks());
   int culprit = world_ranks()[peer];
   std::string missing;
-  for (size_t r = states.size(); r-- > 0;) {
-    // Who is alive may itself wait for one who is not.
-    if (!states[r].stopped) continue;
-    culprit = world_ranks()[r];
-    missing = cat("rank ", culprit, missing.empty() ? "" : ", ", missing);
-  }
-  if (!missing.empty()) {
-    missing += " (stopped or out of reach)";
-  } else if (states.empty()) {
+  const auto states = link_->states_of(world_ranks());
+  if (states.empty()) {
     missing =
         cat("rank ", culprit, ", and the rendezvous ", link_->rendezvous().address(), " does not answer");
+  } else if (const auto stopped = stopped_among(world_ranks(), states); !stopped.empty()) {
+    // Who is alive may itself wait for one who is not.
+    culprit = stopped.front();
+    missing = cat(names_of(stopped), " (stopped or out of reach)");
   } else {
     missing = cat("rank ", culprit, " (", states[peer].text, ")");
+    // It may wait in another group, for a rank that this group does not have.
+    const std::vector<int> others = ranks_outside(world_ranks(), link_->options().size);
+    const auto lost = others.empty() ? others : stopped_among(others, link_->states_of(others));
+    if (!lost.empty()) {
+      culprit = lost.front();
+      missing += cat("; missing from the world: ", names_of(lost), " (stopped or out of reach)");
+    }
   }
   return {Code::timeout,
           cat(operation, " on group ", name(), " timed out after ", link_->options().timeout.count(),

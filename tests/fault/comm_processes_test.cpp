@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -53,6 +54,22 @@ void play_until_failure(World& world) {
   }
 }
 
+/// Rank 2 stops; rank 1 waits for it in the world's group, and rank 0 for rank 1 in a group of the two.
+void wait_for_one_who_waits(World& world) {
+  const GroupPtr all = world.everyone();
+  const GroupPtr pair = world.rank() < 2 ? world.group("pair", {0, 1}) : nullptr;
+  if (pair) pair->barrier();
+  all->barrier();
+  if (world.rank() == 2) ::raise(SIGSTOP);
+  try {
+    // Rank 1 begins later, so that it still waits when rank 0 gives up.
+    if (world.rank() == 1) std::this_thread::sleep_for(milliseconds(1000));
+    (world.rank() == 0 ? pair : all)->barrier();
+  } catch (const Error& error) {
+    say(cat("error ", static_cast<int>(error.code()), " rank ", error.rank(), ": ", error.what()));
+  }
+}
+
 TEST(RankProcess, DISABLED_Play) {
   const char* role_text = std::getenv(testing::kRoleVariable);
   if (role_text == nullptr) GTEST_SKIP() << "started by hand";
@@ -83,6 +100,8 @@ TEST(RankProcess, DISABLED_Play) {
     } catch (const Error& error) {
       say(cat("error ", static_cast<int>(error.code()), ": ", error.what()));
     }
+  } else if (role == "pair") {
+    wait_for_one_who_waits(*world);
   } else {
     say("unknown role");
   }
@@ -174,6 +193,17 @@ TEST_P(Engines, DifferentCollectivesAreReportedByEveryProcess) {
     EXPECT_NE(errors[0].find("calls all_reduce(sum) of 1 float32 tensor, 3 elements"), std::string::npos)
         << text;
   }
+}
+
+TEST(GlooEngine, ARankThatWaitsForAnotherGroupIsNotTakenForTheCause) {
+  RankProcesses ranks("pair", 3, "gloo", testing::free_tcp_rendezvous(), milliseconds(2500));
+  const std::string text = ranks.finish(0);
+  const auto errors = lines_after(text, cat("error ", static_cast<int>(Code::timeout), " rank 2: "));
+  ASSERT_EQ(errors.size(), 1U) << text;
+  EXPECT_EQ(
+      errors[0],
+      "barrier on group pair timed out after 2500 ms: missing rank 1 (it waits in barrier on group world); "
+      "missing from the world: rank 2 (stopped or out of reach)");
 }
 
 INSTANTIATE_TEST_SUITE_P(Processes, Engines, ::testing::Values("local", "gloo"));

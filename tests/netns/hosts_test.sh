@@ -10,7 +10,7 @@ gives_one_rank() {
   start "$name" train.steps=4 "${@:2}"
   for pid in "${pids[@]}"; do wait "$pid" || { cat "$name".*.log; fail "$name"; }; done
   losses "$name.jsonl" >"$name.losses"
-  same one.losses "$name.losses" "$name over two hosts gives the losses of one rank"
+  alike one.losses "$name.losses" "$name over two hosts gives the losses of one rank"
   echo "$name over two hosts gives the losses of one rank"
 }
 
