@@ -11,15 +11,17 @@ for include in "$nvidia/cu13/include" "$headers" "$nvidia/cudnn/include" "$nvidi
   flags+=(-isystem "$include")
 done
 compile() { # source
-  local object=$folder/$1.o
-  if [ ! "$object" -nt "$1.cpp" ] || [ ! "$object" -nt dry.h ]; then ${CXX:-c++} "${flags[@]}" -c "$1.cpp" -o "$object"; fi
+  local object=$folder/$1.o newer=()
+  if [ -e "$object" ]; then newer=($(find "$1.cpp" ./*.h -newer "$object")); fi
+  if [ ! -e "$object" ] || [ "${#newer[@]}" -gt 0 ]; then ${CXX:-c++} "${flags[@]}" -c "$1.cpp" -o "$object"; fi
 }
 link() { # name, objects
   local name=$1
   shift
   ${CXX:-c++} -shared -Wl,-soname,"$name" -o "$folder/$name" "$@" -pthread -ldl
 }
-sources=(log device memory streams launch compiled driver blas dnn)
-for source in "${sources[@]}" nccl; do compile "$source"; done
-link libcuda.so.1 $(printf "$folder/%s.o " "${sources[@]}")
-link libnccl.so.2 "$folder/nccl.o" "$folder/libcuda.so.1"
+runtime=(log device memory streams graphs launch compiled driver blas dnn)
+nccl=(nccl nccl_operations nccl_contents)
+for source in "${runtime[@]}" "${nccl[@]}"; do compile "$source"; done
+link libcuda.so.1 $(printf "$folder/%s.o " "${runtime[@]}")
+link libnccl.so.2 $(printf "$folder/%s.o " "${nccl[@]}") "$folder/libcuda.so.1"

@@ -88,6 +88,9 @@ cudaError_t enqueue(cudaStream_t handle, const char* what, std::function<void()>
 /// Makes a stream wait for a mark that is set elsewhere, and says that marks were set.
 void enqueue_wait(cudaStream_t handle, MarkPtr mark);
 void advance();
+
+// ---- Captures and graphs (graphs.cpp) ----
+
 /// Checks that a call is allowed by the captures under way.
 cudaError_t allowed_in_capture(const char* call);
 /// Counts a launch into the stream's graph; the number of the graph, 0 outside a capture.
