@@ -24,6 +24,7 @@ cp "$tessera" "$run/"
 for file in "$library"*; do ln -s "$file" "$run/"; done
 ln -s "$plugin" "$run/"
 export PATH=$run:$PATH LD_LIBRARY_PATH=$run:$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export TESSERA_DRY_PRELOAD="$work/dry/libcuda.so.1 $work/dry/libnccl.so.2"
+export TESSERA_DRY_PRELOAD="$work/dry/libcuda.so.1 $work/dry/libnccl.so.2" TESSERA_DRY_LISTENER=$work/dry/liblistener.so
+export TESSERA_DRY_RACES=$work/dry/races
 if [ -n "${DRY_RUN:-}" ]; then LD_PRELOAD=$TESSERA_DRY_PRELOAD exec bash -c "$DRY_RUN"; fi
 python3 "$here/dry_test.py" "$run/$(basename "$tessera")" "$@"

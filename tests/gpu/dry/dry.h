@@ -50,6 +50,8 @@ bool is_device(const void* pointer);
 void* reach(const void* pointer, size_t bytes);
 /// The device of an address, -1 when it is none of a live allocation.
 int device_of(const void* pointer);
+/// Whether an address lies in pinned memory of the host.
+bool is_pinned(const void* pointer);
 /// Allocations of memory for other libraries' symbols, never given back.
 void* allocate(size_t bytes, int device);
 
@@ -82,7 +84,7 @@ struct Stream {
 };
 
 /// The stream behind a handle; null after destruction. Handle 0 is the device's own.
-Stream* find(cudaStream_t handle);
+Stream* find(cudaStream_t handle, int device = current_device());
 /// Puts work onto a stream: at once when nothing is before it, into the graph under capture.
 cudaError_t enqueue(cudaStream_t handle, const char* what, std::function<void()> run);
 /// Makes a stream wait for a mark that is set elsewhere, and says that marks were set.

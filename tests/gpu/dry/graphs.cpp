@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "stream_parts.h"
+#include "trace.h"
 
 namespace dry {
 namespace {
@@ -85,6 +86,7 @@ DRY_API cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptur
   stream->clock.clear();
   streams().captures.push_back(capture);
   log("capture begin stream=%d", stream->id);
+  trace("capture", *stream, static_cast<int>(capture->id));
   return cudaSuccess;
 }
 
@@ -108,6 +110,7 @@ DRY_API cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* out) 
   }
   std::erase(streams().captures, capture);
   log("capture end launches=%zu nodes=%zu", capture->launches, capture->nodes);
+  trace("captured %d", static_cast<int>(capture->id));
   if (!capture->valid) return fail(cudaErrorStreamCaptureInvalidated, "cudaStreamEndCapture");
   if (!joined) return fail(cudaErrorStreamCaptureUnjoined, "cudaStreamEndCapture");
   auto* graph = new Graph{capture};
@@ -164,6 +167,7 @@ DRY_API cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t stream)
   if (graphs().all.count(graph) == 0) return fail(cudaErrorInvalidResourceHandle, "cudaGraphLaunch");
   const CapturePtr capture = graph->capture;
   log("graph launches=%zu nodes=%zu", capture->launches, capture->nodes);
+  if (const Stream* on = find(stream)) trace("replay", *on, static_cast<int>(capture->id));
   return enqueue(stream, "cudaGraphLaunch", [capture] {
     for (const auto& work : capture->work) work();
   });

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <unordered_map>
 
-#include "dry.h"
+#include "trace.h"
 
 namespace dry {
 namespace {
@@ -52,6 +52,7 @@ void answer(Stream& stream, const Kernel& kernel, void** arguments) {
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
                    cudaStream_t stream, dim3 cluster) {
+  listen();
   const Lock lock(guard());
   const auto at = module().kernels.find(function);
   if (at == module().kernels.end())
@@ -80,6 +81,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
                 s->device);
   }
   if (const auto error = enqueue(stream, kernel.name.c_str(), nullptr)) return error;
+  trace_kernel(*s, kernel.name.c_str(), arguments);
   answer(*s, kernel, arguments);
   const auto graph = count_in_graph(stream);
   if (logging()) {

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "dry.h"
+#include "trace.h"
 
 namespace dry {
 namespace {
@@ -61,6 +61,8 @@ Memory& memory() {
     auto* m = new Memory;
     m->window = map(nullptr, kWindow, PROT_NONE, 0);
     m->backing = map(nullptr, kWindow, PROT_NONE, 0);
+    trace("window %zx %zx", reinterpret_cast<size_t>(m->window),
+          reinterpret_cast<size_t>(m->window) + kWindow);
     m->used.resize(static_cast<size_t>(std::max(1, device_count())));
     m->peak.resize(m->used.size());
     return m;
@@ -110,6 +112,7 @@ void fill(uintptr_t address, const PhysicalPtr& physical) {
 
 void empty(uintptr_t address) {
   const auto at = memory().blocks.find(address);
+  trace("gone %zx %zx", address, at->second.size);
   map(behind(address), at->second.size, PROT_NONE, MAP_FIXED);
   memory().blocks.erase(at);
 }
@@ -122,6 +125,8 @@ std::map<uintptr_t, Block>::iterator block_of(uintptr_t address) {
   return address < at->first + at->second.size ? at : blocks.end();
 }
 
+}  // namespace
+
 bool is_pinned(const void* pointer) {
   const auto& pinned = memory().pinned;
   const auto address = reinterpret_cast<uintptr_t>(pointer);
@@ -130,6 +135,8 @@ bool is_pinned(const void* pointer) {
   --at;
   return address < at->first + at->second;
 }
+
+namespace {
 
 /// More than this is only said to be copied: kernels compute nothing, so large contents mean nothing either.
 size_t copy_limit() {
@@ -146,6 +153,7 @@ const char* place(const void* pointer) {
 
 cudaError_t copy(const char* call, void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                  cudaStream_t stream, bool waits) {
+  listen();
   Lock lock(guard());
   if (bytes == 0) return cudaSuccess;
   char* out = static_cast<char*>(reach(to, bytes));
@@ -190,7 +198,9 @@ cudaError_t copy(const char* call, void* to, const void* from, size_t bytes, cud
     }
   }
   if (const auto error = enqueue(stream, call, std::move(run))) return error;
+  trace_work(*s, call, {{to, bytes, true}, {from, bytes, false}});
   if (blocks) {
+    trace("await", *s);
     auto mark = std::make_shared<Mark>();
     if (const auto error = enqueue(stream, call, [mark] { mark->done = true; })) return error;
     progressed().wait(lock, [&] { return mark->done; });
@@ -199,12 +209,14 @@ cudaError_t copy(const char* call, void* to, const void* from, size_t bytes, cud
 }
 
 cudaError_t set(const char* call, void* to, int value, size_t bytes, cudaStream_t stream) {
+  listen();
   const Lock lock(guard());
   if (bytes == 0) return cudaSuccess;
   char* out = static_cast<char*>(reach(to, bytes));
   if (out == nullptr)
     return fail(cudaErrorInvalidValue, "%s: %zu bytes at %p leave an allocation", call, bytes, to);
   log("set bytes=%zu", bytes);
+  if (const Stream* s = find(stream)) trace_work(*s, call, {{to, bytes, true}});
   return enqueue(stream, call, [out, value, bytes] {
     constexpr size_t kPage = 4096;
     const auto begin = (reinterpret_cast<uintptr_t>(out) + kPage - 1) / kPage * kPage;
@@ -310,6 +322,7 @@ DRY_API cudaError_t cudaFreeHost(void* pointer) {
   const auto at = memory().pinned.find(reinterpret_cast<uintptr_t>(pointer));
   if (at == memory().pinned.end()) return fail(cudaErrorInvalidValue, "cudaFreeHost: %p", pointer);
   log("unpin bytes=%zu", at->second);
+  trace("gone %zx %zx", at->first, at->second);
   munmap(pointer, at->second);
   memory().pinned.erase(at);
   return cudaSuccess;

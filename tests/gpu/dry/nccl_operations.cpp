@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "nccl_parts.h"
+#include "trace.h"
 
 namespace dry {
 namespace {
@@ -72,20 +73,27 @@ void arrive(const TeamPtr& team, const Call& call, const RoundPtr& round) {
   finish(*round);
 }
 
+/// What a rank's part of an operation reads and writes.
+std::vector<Access> accesses(const Call& call) {
+  const Part& part = call.part;
+  const size_t bytes = part.count * size_of(part.type);
+  const auto ranks = static_cast<size_t>(call.comm->team->ranks);
+  const bool gives =
+      call.kind != Kind::recv && (call.kind != Kind::broadcast || part.peer == call.comm->rank);
+  std::vector<Access> out;
+  if (gives) out.push_back({part.in, bytes * (call.kind == Kind::reduce_scatter ? ranks : 1), false});
+  if (call.kind != Kind::send)
+    out.push_back({part.out, bytes * (call.kind == Kind::all_gather ? ranks : 1), true});
+  return out;
+}
+
 ncclResult_t check(const Call& call) {
   const Part& part = call.part;
   const auto ranks = static_cast<size_t>(call.comm->team->ranks);
-  const size_t bytes = part.count * size_of(part.type);
-  const size_t in = bytes * (call.kind == Kind::reduce_scatter ? ranks : 1);
-  const size_t out = bytes * (call.kind == Kind::all_gather ? ranks : 1);
-  const bool gives =
-      call.kind != Kind::recv && (call.kind != Kind::broadcast || part.peer == call.comm->rank);
-  if (bytes == 0) return ncclSuccess;
-  if (gives && (device_of(part.in) != call.comm->device || reach(part.in, in) == nullptr))
-    return wrong("input is not on device", call.comm->device);
-  if (call.kind != Kind::send &&
-      (device_of(part.out) != call.comm->device || reach(part.out, out) == nullptr)) {
-    return wrong("output is not on device", call.comm->device);
+  if (part.count == 0) return ncclSuccess;
+  for (const Access& access : accesses(call)) {
+    if (device_of(access.at) != call.comm->device || reach(access.at, access.bytes) == nullptr)
+      return wrong(access.writes ? "output is not on device" : "input is not on device", call.comm->device);
   }
   const Stream* stream = find(call.stream);
   if (stream == nullptr || stream->device != call.comm->device)
@@ -114,6 +122,7 @@ ncclResult_t launch(std::vector<Call> calls) {
     }
     log("nccl %s bytes=%zu rank=%d of=%d stream=%d", name(call.kind),
         call.part.count * size_of(call.part.type), call.comm->rank, team->ranks, find(call.stream)->id);
+    trace_work(*find(call.stream), name(call.kind), accesses(call));
     auto& open = call.comm->open;
     std::erase_if(open, [](const MarkPtr& mark) { return mark->done; });
     open.push_back(round->done);

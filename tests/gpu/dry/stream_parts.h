@@ -26,6 +26,7 @@ using CapturePtr = std::shared_ptr<Capture>;
 struct Event {
   int device = 0;
   unsigned flags = 0;
+  int id = 0;
   bool recorded = false;
   MarkPtr mark;
   std::chrono::steady_clock::time_point time;
@@ -40,6 +41,7 @@ struct Streams {
   std::unordered_set<Event*> events;
   std::vector<CapturePtr> captures;  // under way
   int next_id = 1;
+  int next_event = 1;
 };
 Streams& streams();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "stream_parts.h"
+#include "trace.h"
 
 namespace dry {
 
@@ -46,13 +47,13 @@ cudaError_t wait(Lock& lock, const MarkPtr& mark) {
 
 }  // namespace
 
-Stream* find(cudaStream_t handle) {
+Stream* find(cudaStream_t handle, int device) {
   Streams& all = streams();
   if (reinterpret_cast<uintptr_t>(handle) <= 2) {
-    Stream*& own = all.own[current_device()];
+    Stream*& own = all.own[device];
     if (own == nullptr) {
       own = new Stream;
-      own->device = current_device();
+      own->device = device;
     }
     return own;
   }
@@ -63,6 +64,7 @@ Stream* find(cudaStream_t handle) {
 cudaError_t enqueue(cudaStream_t handle, const char* what, std::function<void()> run) {
   Stream* stream = find(handle);
   if (stream == nullptr) return fail(cudaErrorInvalidResourceHandle, "%s: no such stream", what);
+  note_work(*stream);
   if (stream->capture) {
     if (!stream->capture->valid) return fail(cudaErrorStreamCaptureInvalidated, "%s", what);
     add_node(*stream, std::move(run));
@@ -152,6 +154,7 @@ DRY_API cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   if (stream->capture)
     return invalidate(stream->capture, cudaErrorStreamCaptureUnsupported, "cudaStreamSynchronize");
   log("wait stream=%d", stream->id);
+  trace("await", *stream);
   auto mark = std::make_shared<Mark>();
   push(*stream, {[mark] { mark->done = true; }, nullptr});
   return wait(lock, mark);
@@ -162,6 +165,7 @@ DRY_API cudaError_t cudaDeviceSynchronize() {
   if (const auto error = allowed_in_capture("cudaDeviceSynchronize")) return error;
   log("wait device");
   const int device = current_device();
+  trace("await_device %d", device);
   progressed().wait(lock, [&] {
     for (const Stream* stream : streams().all) {
       if (stream->device == device && !stream->queue.empty()) return false;
@@ -185,6 +189,7 @@ DRY_API cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_h
     }
     stream->capture = event->capture;
     merge(stream->clock, event->clock);
+    trace_follow(*stream, event->id);
     return cudaSuccess;
   }
   if (stream->capture) {
@@ -194,6 +199,7 @@ DRY_API cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_h
                : cudaSuccess;
   }
   log("follow stream=%d", stream->id);
+  if (event->recorded) trace_follow(*stream, event->id);
   if (event->recorded && !event->mark->done) push(*stream, {nullptr, event->mark});
   return cudaSuccess;
 }
@@ -220,6 +226,7 @@ DRY_API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned flags) {
   auto* event = new Event;
   event->device = current_device();
   event->flags = flags;
+  event->id = streams().next_event++;
   streams().events.insert(event);
   *out = reinterpret_cast<cudaEvent_t>(event);
   return cudaSuccess;
@@ -249,6 +256,7 @@ DRY_API cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t st
                 stream->device);
   }
   event->recorded = true;
+  trace("record", *stream, event->id);
   if (stream->capture && flags != cudaEventRecordExternal) {
     event->capture = stream->capture;
     event->clock = stream->clock;
@@ -277,7 +285,9 @@ DRY_API cudaError_t cudaEventQuery(cudaEvent_t handle) {
   if (event == nullptr) return fail(cudaErrorInvalidResourceHandle, "cudaEventQuery");
   if (const auto error = allowed_in_capture("cudaEventQuery")) return error;
   if (event->capture) return fail(cudaErrorCapturedEvent, "cudaEventQuery");
-  return !event->recorded || event->mark->done ? cudaSuccess : quiet(cudaErrorNotReady);
+  if (event->recorded && !event->mark->done) return quiet(cudaErrorNotReady);
+  if (event->recorded) trace("reached %d", event->id);
+  return cudaSuccess;
 }
 
 DRY_API cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
@@ -287,6 +297,7 @@ DRY_API cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   if (const auto error = allowed_in_capture("cudaEventSynchronize")) return error;
   if (event->capture) return fail(cudaErrorCapturedEvent, "cudaEventSynchronize");
   log("wait event");
+  if (event->recorded) trace("reached %d", event->id);
   return event->recorded ? wait(lock, MarkPtr(event->mark)) : cudaSuccess;
 }
 
