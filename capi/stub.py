@@ -53,7 +53,7 @@ def aged(out, newer):
         return f"typedef struct {match[1]} {{\n{''.join(fields)}}}"
 
     out.mkdir(parents=True)
-    for path in generate.INCLUDE.iterdir():
+    for path in generate.INCLUDE.glob("*.h"):
         (out / path.name).write_text(SIZED_STRUCT.sub(change, path.read_text()))
 
 

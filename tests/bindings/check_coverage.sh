@@ -17,7 +17,7 @@ covers() { # language files...
   [ -z "$missing" ] || { echo "$language lacks:" $missing; failed=1; }
 }
 
-covers c++ capi/include/tessera/tessera.hpp
+covers c++ capi/include/tessera/cpp/*.hpp
 covers rust bindings/rust/tessera/src/*.rs
 covers go bindings/go/*.go
 # These make the names of destroy functions from those of the kinds.

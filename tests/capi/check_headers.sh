@@ -1,5 +1,6 @@
 #!/bin/sh
-# Compiles each public header alone, and tessera.hpp as C++ only, in every language standard, with every compiler found, with all warnings.
+# Compiles each public header alone, with every compiler found, with all warnings: those of C and tessera.hpp in every language
+# standard, the parts of tessera.hpp in C++11.
 # usage: check_headers.sh <include folder>
 set -eu
 include=$1
@@ -22,6 +23,7 @@ supports() { # compiler language standard
 }
 
 headers=$(cd "$include" && ls tessera/*.h)
+parts=$(cd "$include" && ls tessera/cpp/*.hpp)
 for c in gcc clang clang-14 clang-19; do
   command -v $c >/dev/null || continue
   for standard in c99 c11 c17 c2x; do
@@ -35,6 +37,7 @@ for cxx in g++ clang++ clang++-14 clang++-19; do
     supports $cxx c++ $standard || continue
     for header in $headers tessera/tessera.hpp; do try $cxx c++ $standard "$header"; done
   done
+  for header in $parts; do try $cxx c++ c++11 "$header"; done
 done
 [ $tried -gt 0 ] || exit 77
 echo "$tried compilations without a warning"

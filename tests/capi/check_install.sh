@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs into an empty prefix, then builds and runs a C program with pkg-config alone, and one with find_package.
+# Installs into an empty prefix, then builds and runs a C program with pkg-config alone, and one with find_package; the C++ layer compiles.
 # usage: check_install.sh <cmake> <build folder> <program.c>
 set -eu
 cmake=$1
@@ -15,6 +15,8 @@ export PKG_CONFIG_PATH
 # shellcheck disable=SC2046
 cc -std=c99 -Wall -Wextra -Werror -pedantic "$program" $(pkg-config --cflags --libs tessera) -o "$work/program"
 "$work/program" "$(pkg-config --modversion tessera)"
+# shellcheck disable=SC2046
+echo '#include <tessera/tessera.hpp>' | c++ -std=c++11 -x c++ -fsyntax-only $(pkg-config --cflags tessera) -
 
 mkdir "$work/package"
 cat >"$work/package/CMakeLists.txt" <<'CMAKE'
