@@ -73,6 +73,12 @@ def run_rank(work, world):
         raise
 
 
+def _join(thread):
+    # In steps: a signal that comes between the interpreter's last look and the wait would be seen only after the wait.
+    while thread.is_alive():
+        thread.join(0.1)
+
+
 def run_ranks(size, work, config=None, **options):
     """Runs work(world) on a thread for each of `size` ranks. The exception that came first is raised, not its echoes. When a signal
     interrupts the caller, the ranks are told and waited for first."""
@@ -91,14 +97,13 @@ def run_ranks(size, work, config=None, **options):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            _join(thread)
     except BaseException as interruption:  # a signal, such as Ctrl-C: the interpreter would wait for the ranks all the same
         for world in worlds:
-            with contextlib.suppress(ValueError):  # closed: its rank has ended
+            with contextlib.suppress(ValueError, Error):  # closed, perhaps this moment: its rank has ended
                 world.abort(f"interrupted: {type(interruption).__name__}")
         for thread, world in zip(threads, worlds):
-            if thread.is_alive():
-                thread.join()
+            _join(thread)
             world.close()
         raise
     for failure in failures:
