@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Generates what follows from the headers: the symbol lists, the misuse tests and the reference page.
+"""Generates what follows from the headers: the symbol lists, the misuse tests, the list of functions that random hosts
+call, and the reference page.
 
     capi/generate.py            write the files
     capi/generate.py --check    fail when a file is not what would be written
@@ -229,6 +230,17 @@ def make_tests(functions):
     return "\n".join(parts)
 
 
+def make_calls(functions):
+    """The functions as a macro list with the names of their parameters; nullable ones end in '?'."""
+    lines = []
+    for f in functions:
+        names = ", ".join(f'"{p.name}{"?" if p.name in f.nullable else ""}"' for p in f.params)
+        lines.append(f"  CALL({f.name}{', ' if names else ''}{names})")
+    return ("// Every function of the interface with the names of its parameters ('?': may be null), for calls at random.\n"
+            "// Generated from the headers by capi/generate.py; do not edit.\n// clang-format off\n#pragma once\n\n"
+            "#define TESSERA_EVERY_FUNCTION(CALL) \\\n" + " \\\n".join(lines) + "\n")
+
+
 # ---- Reference page -------------------------------------------------------------------------------------------------
 
 def make_reference(functions):
@@ -275,6 +287,7 @@ def main():
         ROOT / "capi" / "tessera.map": make_map(functions),
         ROOT / "capi" / "libtessera.symbols": make_debian_symbols(functions),
         ROOT / "tests" / "capi" / "generated_misuse.h": make_tests(functions),
+        ROOT / "tests" / "capi" / "generated_calls.h": make_calls(functions),
         ROOT / "docs" / "reference" / "c-api.md": make_reference(functions),
     }
     stale = [path for path, text in outputs.items() if not path.exists() or path.read_text() != text]

@@ -30,7 +30,7 @@ void PushedDataset::push(std::span<const int64_t> tokens, std::span<const int64_
 }
 
 void PushedDataset::push(const std::vector<TokenRow>& rows) {
-  TESSERA_CHECK(dataset_ == nullptr, state, "the documents were ended: no more can be pushed");
+  TESSERA_CHECK(store_ == nullptr, state, "the documents were ended: no more can be pushed");
   for (size_t i = 0; i < rows.size(); ++i) {
     try {
       check_token_row(rows[i], options_.vocab_size);
@@ -44,14 +44,19 @@ void PushedDataset::push(const std::vector<TokenRow>& rows) {
 
 void PushedDataset::end() {
   TESSERA_CHECK(dataset_ == nullptr, state, "the documents were ended before");
-  builder_.check_complete();
-  TESSERA_CHECK(builder_.size() > 0, state, "no document was pushed, or none was kept");
-  dataset_ = open_documents(options_, builder_.finish());
+  if (store_ == nullptr) {
+    builder_.check_complete();
+    TESSERA_CHECK(builder_.size() > 0, state, "no document was pushed, or none was kept");
+    store_ = builder_.finish();
+  }
+  // Where settings do not fit the documents this throws, again and again: the builder is empty by now.
+  dataset_ = open_documents(options_, store_);
 }
 
 Dataset& PushedDataset::ready() const {
   TESSERA_CHECK(dataset_ != nullptr, state,
-                "documents are still being pushed: call tessera_dataset_push_end first");
+                store_ == nullptr ? "documents are still being pushed: call tessera_dataset_push_end first"
+                                  : "tessera_dataset_push_end has failed: there are no steps to read");
   return *dataset_;
 }
 

@@ -37,7 +37,8 @@ class PushedDataset : public Dataset {
 
   DatasetOptions options_;
   DocumentStoreBuilder builder_;
-  std::unique_ptr<Dataset> dataset_;  ///< made by end()
+  std::shared_ptr<const DocumentStore> store_;  ///< the documents; made by the first end()
+  std::unique_ptr<Dataset> dataset_;            ///< made by the end() that succeeds
 };
 
 }  // namespace tessera::capi

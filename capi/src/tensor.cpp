@@ -4,6 +4,10 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+#include <initializer_list>
+
+#include "core/caught.h"
 #include "objects.h"
 
 using namespace tessera::capi;  // NOLINT: entry points live in the global namespace
@@ -35,6 +39,59 @@ int32_t dtype_of(const at::Tensor& tensor) {
   }
   throw Error(Code::unsupported,
               tessera::cat("dtype ", c10::toString(tensor.scalar_type()), " has no tessera_dtype"));
+}
+
+/// Types of DLPack that have a tessera_dtype.
+bool is_supported(DLDataType type) {
+  const auto any_of = [&](std::initializer_list<uint8_t> bits) {
+    return std::find(bits.begin(), bits.end(), type.bits) != bits.end();
+  };
+  switch (type.code) {
+    case kDLFloat:
+      return any_of({16, 32, 64});
+    case kDLBfloat:
+      return type.bits == 16;
+    case kDLInt:
+      return any_of({32, 64});
+    case kDLUInt:
+      return type.bits == 8;
+    default:
+      return false;
+  }
+}
+
+/// Throws for a tensor that LibTorch could not take, or would take without looking.
+void check_dlpack(const DLTensor& source) {
+  TESSERA_CHECK(source.ndim >= 0 && source.ndim <= 64, argument, "dlpack.ndim=", source.ndim,
+                " must be between 0 and 64");
+  TESSERA_CHECK(source.shape != nullptr || source.ndim == 0, argument, "dlpack.shape is null");
+  TESSERA_CHECK(source.dtype.lanes == 1, unsupported, "dlpack.dtype.lanes=", source.dtype.lanes);
+  TESSERA_CHECK(is_supported(source.dtype), unsupported, "dlpack.dtype code=", int{source.dtype.code},
+                " bits=", int{source.dtype.bits}, " has no tessera_dtype");
+  bool empty = false;
+  for (int32_t d = 0; d < source.ndim; ++d) {
+    TESSERA_CHECK(source.shape[d] >= 0, argument, "dlpack.shape[", d, "]=", source.shape[d], " is negative");
+    empty = empty || source.shape[d] == 0;
+  }
+  TESSERA_CHECK(source.data != nullptr || empty, argument, "dlpack.data is null");
+  const int64_t element = source.dtype.bits / 8;
+  // The furthest element, in bytes: dense rows where there are no strides.
+  int64_t reach = element;
+  for (int32_t d = source.ndim - 1; d >= 0 && !empty; --d) {
+    const int64_t stride = source.strides == nullptr ? 0 : source.strides[d];
+    TESSERA_CHECK(stride >= 0, unsupported, "dlpack.strides[", d, "]=", stride, " is negative");
+    int64_t step = 0;
+    const bool fits = source.strides == nullptr
+                          ? !__builtin_mul_overflow(reach, source.shape[d], &reach)
+                          : !__builtin_mul_overflow(stride, (source.shape[d] - 1), &step) &&
+                                !__builtin_mul_overflow(step, element, &step) &&
+                                !__builtin_add_overflow(reach, step, &reach);
+    TESSERA_CHECK(fits, argument, "dlpack.shape[", d, "]=", source.shape[d],
+                  " describes more than 2^63 bytes");
+  }
+  TESSERA_CHECK((reinterpret_cast<uintptr_t>(source.data) + source.byte_offset) % element == 0, argument,
+                "dlpack.byte_offset=", source.byte_offset, ": the elements are not aligned to their ",
+                element, " bytes");
 }
 
 /// Checked sizes; `bytes` is what a dense tensor of them needs.
@@ -107,24 +164,20 @@ tessera_status tessera_tensor_create_dlpack(struct DLManagedTensorVersioned* dlp
     TESSERA_CHECK(dlpack->version.major == DLPACK_MAJOR_VERSION, unsupported, "dlpack version ",
                   dlpack->version.major, ".", dlpack->version.minor, " instead of ", DLPACK_MAJOR_VERSION,
                   ".x");
-    const DLTensor& source = dlpack->dl_tensor;
-    TESSERA_CHECK(source.ndim >= 0 && source.ndim <= 64, argument, "dlpack.ndim=", source.ndim,
-                  " must be between 0 and 64");
-    TESSERA_CHECK(source.shape != nullptr || source.ndim == 0, argument, "dlpack.shape is null");
-    TESSERA_CHECK(source.dtype.lanes == 1, unsupported, "dlpack.dtype.lanes=", source.dtype.lanes);
-    bool empty = false;
-    for (int32_t d = 0; d < source.ndim; ++d) {
-      TESSERA_CHECK(source.shape[d] >= 0, argument, "dlpack.shape[", d, "]=", source.shape[d],
-                    " is negative");
-      empty = empty || source.shape[d] == 0;
-    }
-    TESSERA_CHECK(source.data != nullptr || empty, argument, "dlpack.data is null");
+    check_dlpack(dlpack->dl_tensor);
     // Owned by the tensor only once nothing can fail any more: on error the caller keeps it.
     bool owned = false;
     const auto deleter = std::make_shared<bool*>(&owned);
-    at::Tensor tensor = at::fromDLPackVersioned(dlpack, [dlpack, deleter](void*) {
-      if (*deleter == nullptr && dlpack->deleter != nullptr) dlpack->deleter(dlpack);
-    });
+    at::Tensor tensor;
+    try {
+      tensor = at::fromDLPackVersioned(dlpack, [dlpack, deleter](void*) {
+        if (*deleter == nullptr && dlpack->deleter != nullptr) dlpack->deleter(dlpack);
+      });
+    } catch (const c10::Error& error) {
+      const DLDevice& device = dlpack->dl_tensor.device;
+      throw Error(Code::unsupported, tessera::cat("dlpack.device type=", int{device.device_type},
+                                                  " id=", device.device_id, ": ", tessera::text_of(error)));
+    }
     dtype_of(tensor);
     at::Tensor result = (dlpack->flags & DLPACK_FLAG_BITMASK_READ_ONLY) != 0 ? tensor.clone() : tensor;
     give_tensor(std::move(result), out_tensor);

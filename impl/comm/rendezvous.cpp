@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <thread>
 #include <type_traits>
 
@@ -42,6 +43,16 @@ Endpoint parse_tcp(const std::string& address) {
   TESSERA_CHECK(status == std::errc() && end == last && endpoint.port != 0, argument, "rendezvous=", address,
                 ": the port is not a number between 1 and 65535");
   return endpoint;
+}
+
+/// c10d waits five minutes for a file whose folder is not there.
+void check_file(const std::string& address, const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  TESSERA_CHECK(std::filesystem::is_directory(folder, error), not_found, "rendezvous=", address,
+                ": there is no folder ", folder.string());
+  TESSERA_CHECK(!std::filesystem::is_directory(path, error), argument, "rendezvous=", address,
+                " is a folder: expected a file in it");
 }
 
 /// First line of an exception's text: c10d adds stack traces.
@@ -111,6 +122,7 @@ std::shared_ptr<Rendezvous> Rendezvous::open(const WorldOptions& options) {
       tcp.timeout = options.timeout;
       store = c10::make_intrusive<c10d::TCPStore>(endpoint.host, tcp);
     } else if (address.rfind("file:///", 0) == 0) {
+      check_file(address, address.substr(7));
       store = c10::make_intrusive<c10d::FileStore>(address.substr(7), options.size);
       store->setTimeout(options.timeout);
     } else {
