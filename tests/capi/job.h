@@ -81,6 +81,15 @@ inline void run(int size, const std::function<void(int, tessera_world)>& body,
   for (const tessera_world world : worlds) EXPECT_EQ(tessera_world_destroy(world), TESSERA_OK);
 }
 
+/// The elements of a float32 tensor.
+inline std::vector<float> floats(tessera_tensor tensor) {
+  size_t bytes = 0;
+  EXPECT_EQ(tessera_tensor_get_data(tensor, nullptr, 0, &bytes, nullptr), TESSERA_E_BUFFER);
+  std::vector<float> out(bytes / sizeof(float));
+  EXPECT_EQ(tessera_tensor_get_data(tensor, out.data(), bytes, &bytes, nullptr), TESSERA_OK);
+  return out;
+}
+
 inline int64_t live_handles() {
   int64_t count = -1;
   EXPECT_EQ(tessera_handle_count(TESSERA_KIND_ANY, &count, nullptr), TESSERA_OK);
