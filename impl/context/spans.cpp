@@ -1,7 +1,6 @@
 // Spans of split documents, and the online softmax over them.
 #include "context/spans.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/empty_like.h>
@@ -17,6 +16,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "kernels/cpu/thread_team.h"
 
 namespace tessera {
 namespace {
@@ -128,7 +128,7 @@ void PartialAttention::add(const kernels::AttentionResult& part, const std::vect
   float* out = total_.out.mutable_data_ptr<float>();
   float* lse = total_.lse.mutable_data_ptr<float>();
   for (const AttentionSpan& span : spans) {
-    at::parallel_for(span.q_begin, span.q_begin + span.q_len, 64, [&](int64_t begin, int64_t end) {
+    kernels::parallel_for(span.q_begin, span.q_begin + span.q_len, 64, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         for (int64_t h = 0; h < heads; ++h) {
           const int64_t row = (t * heads + h) * d, at = h * tokens + t;

@@ -7,7 +7,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 #include <limits>
@@ -17,6 +16,7 @@
 #include "kernels/attention_composed.h"
 #include "kernels/cpu/attention_tiles.h"
 #include "kernels/cuda/attention_flash.h"
+#include "kernels/elementwise.h"
 
 namespace tessera::kernels {
 namespace {
@@ -133,7 +133,7 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
     if (options.sinks.defined()) attention_add_sinks(fused, options.sinks);
     return fused;
   }
-  AttentionResult result{at::zeros({q.size(0), q.size(1), v.size(2)}, q.options()),
+  AttentionResult result{zeros({q.size(0), q.size(1), v.size(2)}, q.options()),
                          at::full({q.size(1), q.size(0)}, kMinusInfinity, q.options().dtype(at::kFloat))};
   if (tiles_apply({&q, &k, &v})) {
     attention_tiles_forward(q, k, v, spans, options, result);
@@ -178,9 +178,8 @@ AttentionGrads attention_backward(const at::Tensor& dout, const at::Tensor& q, c
     if (options.sinks.defined()) fused.dsinks = attention_sink_grad(dout, out, lse, options.sinks);
     return fused;
   }
-  const auto dense = at::MemoryFormat::Contiguous;
   AttentionGrads grads{
-      at::zeros_like(q, {}, dense), at::zeros_like(k, {}, dense), at::zeros_like(v, {}, dense), {}};
+      zeros(q.sizes(), q.options()), zeros(k.sizes(), k.options()), zeros(v.sizes(), v.options()), {}};
   // The sink's share of the softmax has no value, so the other gradients know it by out and lse alone.
   if (options.sinks.defined()) grads.dsinks = attention_sink_grad(dout, out, lse, options.sinks);
   if (tiles_apply({&q, &k, &v, &dout, &out}) && lse.is_contiguous()) {

@@ -9,10 +9,12 @@
 #include <ATen/ops/zeros.h>
 
 #include <atomic>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
 #include "core/error.h"
+#include "kernels/cpu/caching_allocator.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cuda/dispatch.h"
 #include "kernels/multi_tensor.h"
@@ -112,6 +114,21 @@ void scale(const at::Tensor& t, double factor) {
   parallel(t.numel(), 2 * t.element_size(),
            [loop = pick(cpu_table().scale, t), p = out(t), f = static_cast<float>(factor)](
                int64_t b, int64_t e) { loop(p, f, b, e); });
+}
+
+void zero(const at::Tensor& t) {
+  if (!t.is_cpu() || !t.is_contiguous()) {
+    t.zero_();
+    return;
+  }
+  parallel(static_cast<int64_t>(t.nbytes()), 1,
+           [p = static_cast<char*>(out(t))](int64_t b, int64_t e) { std::memset(p + b, 0, e - b); });
+}
+
+at::Tensor zeros(at::IntArrayRef sizes, const at::TensorOptions& options) {
+  const at::Tensor t = at::empty(sizes, options);
+  if (!fresh_memory(t.storage().data_ptr())) zero(t);
+  return t;
 }
 
 double sum_of_squares(const at::Tensor& t) {

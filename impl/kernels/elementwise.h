@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
 
 namespace tessera::kernels {
 
@@ -16,6 +17,10 @@ at::Tensor add(const at::Tensor& a, const at::Tensor& b);
 void scale(const at::Tensor& t, double factor);
 /// Sum of squares in float64, in an order that does not depend on the number of threads.
 double sum_of_squares(const at::Tensor& t);
+/// t = 0 in dense memory.
+void zero(const at::Tensor& t);
+/// Zeros, whose pages nobody touches where they are the operating system's fresh ones.
+at::Tensor zeros(at::IntArrayRef sizes, const at::TensorOptions& options);
 /// True when no element is NaN or infinite.
 bool all_finite(const at::Tensor& t);
 

@@ -69,16 +69,16 @@ RmsNormGrads run_backward(const at::Tensor& dy, const at::Tensor& x, const at::T
   const int64_t parts = reduction_parts(rows.count);
   const at::Tensor partial = at::empty({parts, rows.h}, g.dweight.options());
   const auto loop = pick(cpu_table().rms_norm_backward, x);
-  at::parallel_for(0, parts, 1,
-                   [&, dyp = in(dense_dy), xp = in(rows.x), wp = in(weight),
-                    rp = rstd.const_data_ptr<float>(), dresp = in(dense_dres), dxp = out(g.dx),
-                    dw = partial.mutable_data_ptr<float>()](int64_t b, int64_t e) {
-                     for (int64_t part = b; part < e; ++part) {
-                       loop(dyp, xp, rows.layout, wp, rp, dresp, dxp, dw + part * rows.h, rows.h,
-                            gain == NormGain::one_plus_weight, rows.count * part / parts,
-                            rows.count * (part + 1) / parts);
-                     }
-                   });
+  parallel_for(0, parts, 1,
+               [&, dyp = in(dense_dy), xp = in(rows.x), wp = in(weight), rp = rstd.const_data_ptr<float>(),
+                dresp = in(dense_dres), dxp = out(g.dx),
+                dw = partial.mutable_data_ptr<float>()](int64_t b, int64_t e) {
+                 for (int64_t part = b; part < e; ++part) {
+                   loop(dyp, xp, rows.layout, wp, rp, dresp, dxp, dw + part * rows.h, rows.h,
+                        gain == NormGain::one_plus_weight, rows.count * part / parts,
+                        rows.count * (part + 1) / parts);
+                 }
+               });
   cpu_table().column_sum.f32(in(partial), rows.h, g.dweight.mutable_data_ptr<float>(), rows.h, 0, parts);
   return g;
 }

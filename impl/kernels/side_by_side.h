@@ -2,21 +2,21 @@
 // each.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <numeric>
 #include <vector>
+
+#include "kernels/cpu/thread_team.h"
 
 namespace tessera::kernels {
 
 /// True when the threads of this caller would be evenly busy with pieces of these costs (any unit) side by
 /// side: handing out the largest first ends at most the largest piece later than an even split would.
 inline bool worth_side_by_side(const std::vector<int64_t>& costs) {
-  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int64_t threads = team_threads();
   if (threads == 1 || costs.empty()) return false;
   const int64_t total = std::accumulate(costs.begin(), costs.end(), int64_t{0});
   return total > 0 && *std::max_element(costs.begin(), costs.end()) * threads * 5 <= total * 3;
@@ -34,11 +34,10 @@ void side_by_side(const std::vector<int64_t>& costs, const F& f) {
   std::vector<size_t> order(costs.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return costs[a] > costs[b]; });
-  std::atomic<int64_t> next = 0;
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+  for_chunks(count, [&](int64_t i) {
     // What the caller's thread has set does not reach the others.
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    for (int64_t i = next++; i < count; i = next++) f(order[i]);
+    f(order[static_cast<size_t>(i)]);
   });
 }
 

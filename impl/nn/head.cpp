@@ -11,6 +11,8 @@
 
 #include "core/error.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+#include "kernels/embedding.h"
 #include "kernels/linear.h"
 
 namespace tessera {
@@ -80,13 +82,13 @@ DecoderHead::Normed DecoderHead::normalise(const at::Tensor& input, const at::Te
                                            int64_t tokens) const {
   const bool all = rows.size(0) == tokens;
   if (!region_.sequence_parallel()) {
-    const at::Tensor x = all ? input : input.index_select(0, rows);
+    const at::Tensor x = all ? input : kernels::embedding(input, rows);
     const kernels::RmsNormResult normed = norm_.forward(weights_, x);
     return {x, normed.rstd, normed.y};
   }
   const kernels::RmsNormResult normed = norm_.forward(weights_, input);
   const at::Tensor y = region_.enter(normed.y, tokens);
-  return {input, normed.rstd, all ? y : y.index_select(0, rows)};
+  return {input, normed.rstd, all ? y : kernels::embedding(y, rows)};
 }
 
 at::Tensor DecoderHead::backward_norm(const at::Tensor& input, const at::Tensor& dy, const Normed& normed,
@@ -94,13 +96,13 @@ at::Tensor DecoderHead::backward_norm(const at::Tensor& input, const at::Tensor&
   const bool all = rows.size(0) == tokens;
   if (region_.sequence_parallel()) {
     const at::Tensor whole =
-        all ? dy : at::zeros({tokens, dy.size(1)}, dy.options()).index_copy_(0, rows, dy);
+        all ? dy : kernels::zeros({tokens, dy.size(1)}, dy.options()).index_copy_(0, rows, dy);
     const at::Tensor mine = region_.start_enter_backward(whole).wait();
     return norm_.backward(weights_, mine, normed.x, normed.rstd, {}, grads);
   }
   const at::Tensor sum = region_.start_enter_backward(dy).wait();
   const at::Tensor dx = norm_.backward(weights_, sum, normed.x, normed.rstd, {}, grads);
-  return all ? dx : at::zeros_like(input).index_copy_(0, rows, dx);
+  return all ? dx : kernels::zeros(input.sizes(), input.options()).index_copy_(0, rows, dx);
 }
 
 void DecoderHead::add_chunk_loss(const at::Tensor& logits, const at::Tensor& targets,

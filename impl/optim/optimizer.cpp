@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "kernels/elementwise.h"
 #include "kernels/multi_tensor.h"
 
 namespace tessera {
@@ -45,7 +46,7 @@ class StateStore {
     const ParamShard& shard = shards[index];
     if (tensors.empty()) {
       for (size_t i = 0; i < names_.size(); ++i) {
-        tensors.push_back(at::zeros({shard.master.numel()}, shard.master.options().dtype(at::kFloat)));
+        tensors.push_back(kernels::zeros({shard.master.numel()}, shard.master.options().dtype(at::kFloat)));
       }
     }
     for (const at::Tensor& t : tensors) {

@@ -2,7 +2,6 @@
 #include "parallel/gradient_storage.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
@@ -50,7 +49,7 @@ GradientStorage::GradientStorage(GroupPtr group, GroupPtr replicas, const std::v
   for (size_t u = 0; u < layouts.size(); ++u) {
     const std::vector<int64_t> size = {layouts[u].shard_numel};
     units_[u].shard = download_ ? host_memory_of(device, size, at::kFloat).zero_()
-                                : at::zeros(size, at::dtype(at::kFloat).device(device));
+                                : kernels::zeros(size, at::dtype(at::kFloat).device(device));
     units_[u].written.assign(layouts[u].params.size(), false);
   }
 }
@@ -126,7 +125,7 @@ void GradientStorage::end() {
     }
     if (empty_ && !state.current_written && trains(static_cast<int>(unit))) {
       take_again(state.shard);
-      state.shard.zero_();
+      kernels::zero(state.shard);
     }
     state.current.reset();
   }
@@ -219,7 +218,7 @@ void GradientStorage::reduce(int unit) {
   for (size_t i = 0; i < layout.params.size(); ++i) {
     if (state.written[i] || !layout.params[i].spec.trainable) continue;
     bool first = false;
-    target(unit, i, first).zero_();
+    kernels::zero(target(unit, i, first));
   }
   if (alone()) {
     state.current_written = true;

@@ -161,7 +161,7 @@ void ShardedModel::make_masters() {
     if (own_memory) {
       const std::vector<int64_t> size = {layouts_[unit].shard_numel};
       const at::Device device = options_.offload ? at::Device(at::kCPU) : device_of(*mesh_->world());
-      masters_[unit] = at::zeros(size, at::dtype(options_.master).device(device));
+      masters_[unit] = kernels::zeros(size, at::dtype(options_.master).device(device));
     }
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];

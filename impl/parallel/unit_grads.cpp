@@ -86,7 +86,7 @@ void UnitGrads::add_rows(int weight, const at::Tensor& rows, const at::Tensor& d
   if (!target.trainable) return;
   bool first = false;
   const at::Tensor out = storage_.target(target.unit, target.param, first);
-  if (first) out.zero_();
+  if (first) kernels::zero(out);
   kernels::embedding_backward(out, rows, dy);
 }
 

@@ -2,7 +2,6 @@
 #include "parallel/weight_storage.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 #include <c10/core/StreamGuard.h>
 
@@ -12,6 +11,7 @@
 #include "comm/device_world.h"
 #include "core/error.h"
 #include "kernels/device_copy.h"
+#include "kernels/elementwise.h"
 
 namespace tessera {
 namespace {
@@ -27,7 +27,7 @@ class SharedWeights final : public WeightStorage {
     for (const FsdpLayout& layout : layouts) elements += layout.full_numel;
     const int64_t bytes = elements * static_cast<int64_t>(c10::elementSize(dtype));
     block_ = shared_ ? group->allocate_shared(bytes).view(dtype)
-                     : at::zeros({elements}, at::dtype(dtype).device(device_of(*group)));
+                     : kernels::zeros({elements}, at::dtype(dtype).device(device_of(*group)));
     int64_t offset = 0;
     for (const FsdpLayout& layout : layouts) {
       full_.push_back(block_.narrow(0, offset, layout.full_numel));

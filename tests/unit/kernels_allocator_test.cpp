@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/cpu/caching_allocator.h"
+#include "kernels/elementwise.h"
 
 namespace tessera::kernels {
 namespace {
@@ -32,6 +33,29 @@ TEST_F(CachingAllocator, GivesAFreedBlockAgain) {
   const void* first = bytes(1 << 20).data_ptr();
   EXPECT_EQ(bytes(1 << 20).data_ptr(), first);
   EXPECT_EQ(bytes((1 << 20) - 100).data_ptr(), first);  // the same size class
+}
+
+TEST_F(CachingAllocator, KnowsFreshMemory) {
+  at::Tensor t = bytes(1 << 20);
+  EXPECT_TRUE(fresh_memory(t.storage().data_ptr()));
+  t.fill_(1);
+  t.reset();
+  t = bytes(1 << 20);
+  EXPECT_FALSE(fresh_memory(t.storage().data_ptr()));
+  EXPECT_FALSE(fresh_memory(bytes(100).storage().data_ptr()));  // malloc's
+}
+
+TEST_F(CachingAllocator, ZerosAreZeroInMemoryOfAnyPast) {
+  const auto all_zero = [](int64_t n) {
+    const at::Tensor t = zeros({n}, at::TensorOptions(at::kByte));
+    const bool result = !t.any().item<bool>();
+    t.fill_(1);
+    return result;
+  };
+  for (int64_t n : {1, 100, 1 << 20, 5 << 20}) {
+    EXPECT_TRUE(all_zero(n)) << n;
+    EXPECT_TRUE(all_zero(n)) << n << " for the second time";
+  }
 }
 
 TEST_F(CachingAllocator, AlignsAndSpansEverySize) {

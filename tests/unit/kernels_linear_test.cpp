@@ -12,11 +12,20 @@ namespace {
 
 template <class Body>
 void for_shapes(const Body& body) {
-  for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    for (auto [t, in, out] :
-         {std::array<int64_t, 3>{1, 1, 1}, {1, 8, 3}, {7, 5, 9}, {64, 33, 17}, {130, 96, 160}}) {
-      SCOPED_TRACE(cat(dtype, " T=", t, " in=", in, " out=", out));
-      body(dtype, t, in, out);
+  // The last two are cut between threads, by rows and by columns of their results.
+  for (int threads : {1, 4}) {
+    const ThreadsGuard guard(threads);
+    for (at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      for (auto [t, in, out] : {std::array<int64_t, 3>{1, 1, 1},
+                                {1, 8, 3},
+                                {7, 5, 9},
+                                {64, 33, 17},
+                                {130, 96, 160},
+                                {210, 150, 390},
+                                {390, 200, 130}}) {
+        SCOPED_TRACE(cat(dtype, " T=", t, " in=", in, " out=", out, " threads=", threads));
+        body(dtype, t, in, out);
+      }
     }
   }
 }

@@ -316,7 +316,7 @@ template <class Task>
 void for_tasks(const std::vector<AttentionSpan>& spans, int64_t kv_heads, bool together, const Task& task) {
   const auto count = static_cast<int64_t>(spans.size());
   const int64_t inner = together ? count : 1, tasks = kv_heads * count / std::max<int64_t>(1, inner);
-  at::parallel_for(0, count == 0 ? 0 : tasks, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, count == 0 ? 0 : tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * inner; i < end * inner; ++i) {
       const AttentionSpan& s = spans[static_cast<size_t>(i % count)];
       if (s.q_len > 0 && s.k_len > 0) task(s, i / count);

@@ -37,6 +37,7 @@ struct alignas(kAlign) Header {
   Header* next;      ///< in a free list
   int64_t freed_at;  ///< seconds of the coarse monotonic clock
   int size_class;
+  bool fresh;  ///< never in a free list
 };
 static_assert(sizeof(Header) == kAlign);
 
@@ -215,14 +216,14 @@ Header* map_block(size_t n, int size_class) {
     ::madvise(begin, needed, MADV_HUGEPAGE);  // refused where the kernel has no huge pages: nothing lost
   }
   pool().mapped_blocks++;
-  return new (begin + color) Header{base, mapped, nullptr, 0, size_class};
+  return new (begin + color) Header{base, mapped, nullptr, 0, size_class, true};
 }
 
 void* allocate_small(size_t n) {
   char* base = static_cast<char*>(std::malloc(n + sizeof(Header) + kAlign));
   if (!base) fail(n);
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(base) + kAlign - 1) & ~(kAlign - 1);
-  return data_of(new (reinterpret_cast<void*>(begin)) Header{base, n, nullptr, 0, kMalloced});
+  return data_of(new (reinterpret_cast<void*>(begin)) Header{base, n, nullptr, 0, kMalloced, false});
 }
 
 void* allocate_large(size_t n) {
@@ -255,6 +256,7 @@ void release(void* data) {
     return;
   }
   h->freed_at = now_seconds();
+  h->fresh = false;
   {
     ThreadCache& cache = my_cache();
     const std::lock_guard lock(cache.mutex);
@@ -318,6 +320,10 @@ void uninstall_caching_allocator() {
 
 void release_cached_memory() {
   release_older(std::numeric_limits<int64_t>::max());
+}
+
+bool fresh_memory(const c10::DataPtr& memory) {
+  return memory.get() != nullptr && memory.get_deleter() == &release && header_of(memory.get())->fresh;
 }
 
 CachingAllocatorStats caching_allocator_stats() {

@@ -3,6 +3,8 @@
 // most element-wise kernels themselves.
 #pragma once
 
+#include <c10/core/Allocator.h>
+
 #include <cstdint>
 
 namespace tessera::kernels {
@@ -32,6 +34,10 @@ void uninstall_caching_allocator();
 
 /// Gives every cached block of every thread back to the operating system.
 void release_cached_memory();
+
+/// Whether this memory has been the allocator's from the operating system to its present owner alone: all
+/// zero, if that owner has not written to it.
+bool fresh_memory(const c10::DataPtr& memory);
 
 struct CachingAllocatorStats {
   int64_t in_use_bytes = 0;   ///< in living blocks of 64 KiB and more

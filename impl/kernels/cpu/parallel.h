@@ -2,13 +2,13 @@
 // threads.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <initializer_list>
 
 #include "kernels/cpu/table.h"
+#include "kernels/cpu/thread_team.h"
 
 namespace tessera::kernels {
 
@@ -41,11 +41,11 @@ inline void* out(const at::Tensor& t) {
 }
 
 /// f(begin, end) over parts of [0, n), on as many threads as the caller's intra-op setting allows and the
-/// work is worth. Results must not depend on where the parts end.
+/// work is worth; see parallel_for.
 template <class F>
 void parallel(int64_t n, int64_t bytes_per_item, const F& f) {
   constexpr int64_t kWorthAThread = 128 * 1024;
-  at::parallel_for(0, n, std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(1, bytes_per_item)), f);
+  parallel_for(0, n, std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(1, bytes_per_item)), f);
 }
 
 /// The number of parts a reduction over `rows` is cut into: a function of the rows alone, so that sums do not
