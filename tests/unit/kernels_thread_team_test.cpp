@@ -2,8 +2,11 @@
 #include "kernels/cpu/thread_team.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -87,6 +90,26 @@ TEST(ThreadTeam, ServesManyCallersAtOnceAndEndsWithThem) {
     }
     for (std::thread& caller : callers) caller.join();
   }
+}
+
+// At exit() too, which ends the team of the thread that calls it.
+TEST(ThreadTeam, WorksInTheChildOfAFork) {
+  const ThreadsGuard guard(3);
+  for_chunks(8, [](int64_t) {});
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    std::atomic<int> done{0};
+    for_chunks(8, [&](int64_t) { ++done; });
+    std::exit(done == 8 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  std::atomic<int> done{0};
+  for_chunks(8, [&](int64_t) { ++done; });
+  EXPECT_EQ(done, 8);
 }
 
 }  // namespace

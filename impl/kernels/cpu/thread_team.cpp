@@ -11,7 +11,9 @@
 #include <chrono>
 #include <climits>
 #include <exception>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/blocked_signals.h"
@@ -87,11 +89,18 @@ class Team {
   }
 
  private:
+  /// As many workers as the system gives: with fewer, or none, their chunks are done by those there are.
   void grow(size_t workers) {
+    if (workers_.size() >= workers) return;
     const BlockedSignals blocked;
+    workers_.reserve(workers);
     while (workers_.size() < workers) {
       const auto index = static_cast<int64_t>(workers_.size());
-      workers_.emplace_back([this, index] { serve(index); });
+      try {
+        workers_.emplace_back([this, index] { serve(index); });
+      } catch (const std::system_error&) {
+        return;
+      }
       pthread_setname_np(workers_.back().native_handle(), "tessera-team");
     }
   }
@@ -150,6 +159,36 @@ class Team {
   std::vector<std::thread> workers_;
 };
 
+/// Grows in the child of a fork.
+std::atomic<uint32_t> forks{0};
+
+/// The team of one thread. The child of a fork gets a new one: the workers of its parent's are not there, and
+/// waiting for their end would have no end, so that team is left as it is.
+class OwnTeam {
+ public:
+  OwnTeam() {
+    static const int watching = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+    static_cast<void>(watching);
+  }
+  OwnTeam(const OwnTeam&) = delete;
+  OwnTeam& operator=(const OwnTeam&) = delete;
+  ~OwnTeam() {
+    if (made_after_ == forks) delete team_;
+  }
+
+  Team& get() {
+    if (team_ == nullptr || made_after_ != forks) {
+      team_ = new Team;
+      made_after_ = forks;
+    }
+    return *team_;
+  }
+
+ private:
+  Team* team_ = nullptr;
+  uint32_t made_after_ = 0;
+};
+
 }  // namespace
 
 int64_t team_threads() {
@@ -167,8 +206,8 @@ OneThread::~OneThread() {
 }
 
 void detail::run_chunks(int64_t chunks, Chunk run, const void* context) {
-  thread_local Team team;
-  team.run(team_threads(), chunks, run, context);
+  thread_local OwnTeam team;
+  team.get().run(team_threads(), chunks, run, context);
 }
 
 }  // namespace tessera::kernels
