@@ -6,9 +6,9 @@
 #include <system_error>
 #include <vector>
 
-#include "core/file_io.h"
 #include "checkpoint/names.h"
 #include "core/error.h"
+#include "core/file_io.h"
 
 namespace tessera {
 namespace {
@@ -45,6 +45,7 @@ CheckpointPaths::CheckpointPaths(const std::string& directory) {
   parent = path.parent_path().string();
   temporary = join_path(parent, "." + name + ".tmp");
   old = join_path(parent, "." + name + ".old");
+  lock = join_path(parent, "." + name + ".lock");
 }
 
 void check_replaceable(const std::string& directory) {

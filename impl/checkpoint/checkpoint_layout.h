@@ -27,6 +27,7 @@ struct CheckpointPaths {
   std::string parent;
   std::string temporary;  ///< beside target: what is being written
   std::string old;        ///< beside target: what is being replaced, where directories cannot be swapped
+  std::string lock;       ///< beside target: held while it is being written
 };
 
 /// Removes a checkpoint, index first, so that a half-removed one is never taken for complete. Throws argument

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <unordered_map>
 
 #include "checkpoint/agreement.h"
@@ -13,6 +14,7 @@
 #include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "checkpoint/ownership.h"
+#include "checkpoint/writer_lock.h"
 #include "core/error.h"
 #include "core/file_io.h"
 
@@ -217,6 +219,7 @@ void export_hf(const std::string& directory, const std::vector<ShardedTensor>& t
 
   std::vector<ExportFile> files;
   std::vector<std::string> headers;
+  std::optional<WriterLock> lock;  // of rank 0
   together(group, options.device, what, [&] {
     TESSERA_CHECK(!directory.empty(), argument, "the export directory has no name");
     std::vector<TensorEntry> entries;
@@ -242,6 +245,7 @@ void export_hf(const std::string& directory, const std::vector<ShardedTensor>& t
     }
     if (group.rank() != 0) return;
     make_directories(directory);
+    lock.emplace(temporary + ".lock", directory);
     remove_tree(temporary);  // of an export that was killed
     make_directories(temporary);
   });

@@ -16,14 +16,15 @@
 #include "checkpoint/agreement.h"
 #include "checkpoint/box_io.h"
 #include "checkpoint/checkpoint_layout.h"
-#include "core/crc32c.h"
-#include "core/file_io.h"
 #include "checkpoint/json_sax.h"
 #include "checkpoint/names.h"
 #include "checkpoint/ownership.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/training_checkpoint.h"
+#include "checkpoint/writer_lock.h"
+#include "core/crc32c.h"
 #include "core/error.h"
+#include "core/file_io.h"
 
 namespace tessera {
 namespace {
@@ -159,7 +160,6 @@ std::string index_text(const std::vector<OwnedTensor>& owned, const std::vector<
 
 // Clears what an earlier save left behind, and brings back a checkpoint that it had moved aside.
 void prepare(const CheckpointPaths& paths) {
-  make_directories(paths.parent);
   check_replaceable(paths.target);
   if (path_exists(paths.old)) {
     if (path_exists(paths.target)) {
@@ -177,9 +177,7 @@ bool swap_directories(const std::string& a, const std::string& b) {
   return ::syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), kRenameExchange) == 0;
 }
 
-void commit(const CheckpointPaths& paths, const std::string& index) {
-  write_text(join_path(paths.temporary, kCheckpointIndex), index);
-  flush_directory(paths.temporary);
+void commit(const CheckpointPaths& paths) {
   check_replaceable(paths.target);
   if (!path_exists(paths.target)) {
     rename_path(paths.temporary, paths.target);
@@ -220,6 +218,14 @@ void remove_replaced(const CheckpointPaths& paths, Group& group, at::Device devi
   });
 }
 
+// Gives a full disk its room back. What cannot be removed, the next save will.
+void remove_unfinished(const CheckpointPaths& paths) noexcept {
+  try {
+    remove_checkpoint(paths.temporary);
+  } catch (const std::exception&) {
+  }
+}
+
 class SaveThread : public PendingSave {
  public:
   SaveThread(std::string directory, std::vector<ShardedTensor> tensors, std::string metadata, GroupPtr group,
@@ -257,23 +263,37 @@ void save_checkpoint(const std::string& directory, const std::vector<ShardedTens
   const std::vector<OwnedTensor> owned = gather_ownership(tensors, group, device);
   nlohmann::json metadata_json;
   std::optional<CheckpointPaths> paths;
+  std::optional<WriterLock> lock;  // of rank 0
   together(group, device, what, [&] {
     paths.emplace(directory);
     check_json_depth(metadata);
     metadata_json = nlohmann::json::parse(metadata, nullptr, /*allow_exceptions=*/false);
     TESSERA_CHECK(!metadata_json.is_discarded(), argument, "metadata is not valid json");
     for (const OwnedTensor& tensor : owned) safetensors_dtype(tensor.dtype);
-    if (group.rank() == 0) prepare(*paths);
+    if (group.rank() != 0) return;
+    make_directories(paths->parent);
+    lock.emplace(paths->lock, paths->target);
+    prepare(*paths);
   });
 
-  std::string report;
+  try {
+    std::string report;
+    together(group, device, what, [&] {
+      report = write_shard(join_path(paths->temporary, checkpoint_shard_name(group.rank(), group.size())),
+                           tensors);
+    });
+    const std::vector<std::string> reports = gather_texts(group, device, report);
+    together(group, device, what, [&] {
+      if (group.rank() != 0) return;
+      write_text(join_path(paths->temporary, kCheckpointIndex), index_text(owned, reports, metadata_json));
+      flush_directory(paths->temporary);
+    });
+  } catch (const Error&) {
+    if (group.rank() == 0) remove_unfinished(*paths);
+    throw;
+  }
   together(group, device, what, [&] {
-    report =
-        write_shard(join_path(paths->temporary, checkpoint_shard_name(group.rank(), group.size())), tensors);
-  });
-  const std::vector<std::string> reports = gather_texts(group, device, report);
-  together(group, device, what, [&] {
-    if (group.rank() == 0) commit(*paths, index_text(owned, reports, metadata_json));
+    if (group.rank() == 0) commit(*paths);
   });
   remove_replaced(*paths, group, device);
 }

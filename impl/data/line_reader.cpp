@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 
 #include "core/error.h"
 
@@ -54,9 +55,11 @@ class GzipSource : public ByteSource {
   size_t read(char* out, size_t size) override {
     const int count = gzread(file_, out, static_cast<unsigned>(size));
     int status = Z_OK;
-    const char* reason = gzerror(file_, &status);
-    TESSERA_CHECK(count >= 0 && (status == Z_OK || status == Z_STREAM_END), format, path_,
-                  ": gzip data is damaged: ", reason);
+    const char* said = gzerror(file_, &status);  // "path: reason"
+    const std::string_view reason = said == nullptr ? "" : said;
+    TESSERA_CHECK(
+        count >= 0 && (status == Z_OK || status == Z_STREAM_END), format, path_,
+        ": gzip data is damaged: ", reason.substr(reason.starts_with(path_) ? path_.size() + 2 : 0));
     return static_cast<size_t>(count);
   }
   int64_t consumed() const override { return std::max<int64_t>(0, gzoffset(file_)); }

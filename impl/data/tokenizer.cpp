@@ -74,6 +74,9 @@ Json added_entry(const Json& value, bool special) {
 
 }  // namespace
 
+/// Of an added token, as in text_rs/src/tokenizer.rs.
+constexpr size_t kLongestAdded = 512;
+
 /// The texts a tokenizer is made from.
 struct Tokenizer::Files {
   std::string tokenizer;     // tokenizer.json
@@ -132,6 +135,12 @@ Json Tokenizer::Files::tokens_to_add() const {
         if (!token_text(token).empty()) list.push_back(added_entry(token, true));
       }
     }
+  }
+  for (const Json& entry : list) {
+    const std::string text = token_text(entry);
+    TESSERA_CHECK(text.size() <= kLongestAdded, format,
+                  "tokenizer_config.json, or a file that goes with it: token '", text.substr(0, 32),
+                  "...' has ", text.size(), " bytes, the most are ", kLongestAdded);
   }
   return list;
 }

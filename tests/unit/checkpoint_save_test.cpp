@@ -8,11 +8,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/crc32c.h"
 #include "checkpoint/retention.h"
 #include "checkpoint/training_checkpoint.h"
 #include "checkpoint_group.h"
 #include "checkpoint_support.h"
+#include "core/crc32c.h"
 
 namespace tessera {
 namespace {
@@ -114,16 +114,16 @@ TEST(TrainingCheckpoint, ASaveThatDiesAnywhereLeavesTheOldOneWhole) {
   const TempDirectory directory;
   const FullTensors old_state = state(), new_state = state();
   const Mesh3 mesh{1, 3, 1};
-  // together: listing, preparing, writing, committing; the directories are swapped before the last
+  // together: listing, preparing, writing, indexing, committing; the directories are swapped before the last
   // all-reduce.
-  for (int dies_at = 0; dies_at < 4; ++dies_at) {
+  for (int dies_at = 0; dies_at < 5; ++dies_at) {
     EXPECT_EQ(common_error(save(directory / "c", old_state, mesh)), "");
     EXPECT_EQ(common_error(save(directory / "c", new_state, mesh, R"({"step":7})",
                                 [&](int, int call) {
                                   if (call == dies_at) throw std::runtime_error("killed");
                                 })),
               "killed");
-    EXPECT_EQ(common_error(load(directory / "c", dies_at < 3 ? old_state : new_state, mesh)), "");
+    EXPECT_EQ(common_error(load(directory / "c", dies_at < 4 ? old_state : new_state, mesh)), "");
   }
   EXPECT_EQ(common_error(save(directory / "c", new_state, mesh)), "");
   EXPECT_EQ(common_error(load(directory / "c", new_state, mesh)), "");
@@ -153,6 +153,28 @@ TEST(TrainingCheckpoint, OneRanksFailureIsEveryRanksError) {
       }));
   EXPECT_EQ(message.find("rank 1: cannot write "), 0u) << message;
   EXPECT_EQ(common_error(load(directory / "c", full, {1, 2, 1})), "");
+  // What had been written would keep a full disk full.
+  EXPECT_EQ(names_in(directory.path()), std::vector<std::string>{"c"});
+}
+
+TEST(TrainingCheckpoint, TwoJobsNeverWriteIntoOneDirectoryAtATime) {
+  const TempDirectory directory;
+  const FullTensors mine = state(), theirs = state();
+  std::string other;
+  EXPECT_EQ(common_error(save(directory / "c", mine, {1, 2, 1}, R"({"step":7})",
+                              [&](int rank, int call) {
+                                if (rank == 0 && call == 2)
+                                  other = common_error(save(directory / "c", theirs, {1, 2, 1}));
+                              })),
+            "");
+  EXPECT_EQ(other, cat("rank 0: another job writes ", std::filesystem::canonical(directory / "c").string(),
+                       " at this moment"));
+  EXPECT_EQ(common_error(load(directory / "c", mine, {1, 2, 1})), "");
+  EXPECT_EQ(names_in(directory.path()), std::vector<std::string>{"c"});
+  // The lock's file of a job that was killed keeps nobody out.
+  write_file(directory / ".c.lock", "");
+  EXPECT_EQ(common_error(save(directory / "c", theirs, {1, 2, 1})), "");
+  EXPECT_EQ(common_error(load(directory / "c", theirs, {1, 2, 1})), "");
 }
 
 TEST(TrainingCheckpoint, NeverReplacesWhatIsNoCheckpoint) {

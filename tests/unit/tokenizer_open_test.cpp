@@ -127,9 +127,12 @@ TEST(TokenizerOpen, RefusesBrokenFilesWithTheirName) {
   // A normaliser whose trie is said to have 4 GB.
   nlohmann::json huge_trie = testing::tiny_tokenizer();
   huge_trie["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "/P///wAAAAA="}};
+  // Finding a token of a megabyte in texts would take hours to prepare.
+  nlohmann::json long_token = testing::tiny_tokenizer();
+  long_token["added_tokens"][0]["content"] = std::string(1 << 20, 'a');
   for (const std::string& bad :
-       {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{}"),
-        std::string(R"({"model":{"type":"BPE","vocab":{},"merges":["a b"]}})"),
+       {long_token.dump(), std::string(), std::string("{"), std::string("[]"), std::string("null"),
+        std::string("{}"), std::string(R"({"model":{"type":"BPE","vocab":{},"merges":["a b"]}})"),
         std::string(R"({"model":{"type":"Nothing"}})"), good.substr(0, good.size() / 2),
         std::string(100000, '['), std::string("{\"a\":\xff}"), huge_trie.dump()}) {
     const Error e = error_of([&] { Tokenizer::from_json(bad); });
@@ -141,6 +144,7 @@ TEST(TokenizerOpen, RefusesBrokenFilesWithTheirName) {
                            std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}}}";
   for (const std::string& bad : {std::string("{"), std::string("[]"), std::string(R"({"chat_template": 3})"),
                                  std::string(R"({"chat_template": [{"name": "a"}]})"), deep,
+                                 R"({"pad_token": ")" + std::string(1 << 20, 'a') + "\"}",
                                  std::string(R"({"added_tokens_decoder": {"x": {"content": "y"}}})")}) {
     const Error e = error_of([&] { Tokenizer::from_json(good, bad); });
     EXPECT_EQ(e.code(), Code::format) << bad.substr(0, 60);

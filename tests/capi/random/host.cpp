@@ -212,7 +212,7 @@ void Caller::end(tessera_status status, const tessera_error* err) {
     for (const char* leaked :
          {"basic_string", "vector::", "std::", "c10::", "at::", "nlohmann", "json.exception", ".cpp"})
       if (message.find(leaked) != message.npos) wrong("a message from the inside");
-    if (status != TESSERA_OK) record_message(call.name, status, err->message);
+    record_message(call.name, status, err->message);
   }
   for (const auto& after : call.after) after(status);
   call.memory.clear();

@@ -2,6 +2,7 @@
 
 use crate::ffi::{bytes_in, fail, guard, one_line, text_in, Bytes, Outcome, Status};
 use serde_json::{json, Value};
+use std::collections::HashSet;
 use tokenizers::{AddedToken, Tokenizer};
 
 pub struct TextTokenizer(Tokenizer);
@@ -78,6 +79,36 @@ fn check_charsmaps(normalizer: &Value, depth: usize) -> Outcome<()> {
     Ok(())
 }
 
+/// The longest added token in bytes. The automaton that looks for them takes time with the square of their length: a token
+/// of a megabyte would keep its reader for hours.
+const LONGEST_ADDED: usize = 512;
+
+fn check_added(content: &str) -> Outcome<()> {
+    if content.len() <= LONGEST_ADDED {
+        return Ok(());
+    }
+    let start: String = content.chars().take(32).collect();
+    fail(
+        Status::Format,
+        format!("the added token {start:?}... has {} bytes, the most are {LONGEST_ADDED}", content.len()),
+    )
+}
+
+/// Adds the tokens that the vocabulary does not mark as added yet: those keep their flags, which adding would reset. Tokens
+/// of a kind go in together, since each call builds the automaton anew.
+fn add_unknown(tokenizer: &mut Tokenizer, tokens: Vec<AddedToken>) {
+    let mut seen: HashSet<String> =
+        tokenizer.get_added_vocabulary().get_vocab().keys().cloned().collect();
+    let unknown: Vec<AddedToken> = tokens.into_iter().filter(|token| seen.insert(token.content.clone())).collect();
+    for run in unknown.chunk_by(|a, b| a.special == b.special) {
+        if run[0].special {
+            tokenizer.add_special_tokens(run);
+        } else {
+            tokenizer.add_tokens(run);
+        }
+    }
+}
+
 /// Reads the `added` list: objects with `content` and optionally `special`, `lstrip`, `rstrip`, `single_word`,
 /// `normalized`.
 fn added_tokens(text: &str) -> Outcome<Vec<AddedToken>> {
@@ -93,6 +124,7 @@ fn added_tokens(text: &str) -> Outcome<Vec<AddedToken>> {
         if content.is_empty() {
             continue;
         }
+        check_added(content)?;
         let flag = |name: &str, default: bool| entry.get(name).and_then(Value::as_bool).unwrap_or(default);
         let special = flag("special", false);
         tokens.push(
@@ -142,22 +174,15 @@ fn open(json_text: &str, added: &str, bos_eos: Option<(&str, &str)>) -> Outcome<
     if let Some(normalizer) = document.get("normalizer") {
         check_charsmaps(normalizer, 0)?;
     }
+    for token in document.get("added_tokens").and_then(Value::as_array).into_iter().flatten() {
+        token.get("content").and_then(Value::as_str).map_or(Ok(()), check_added)?;
+    }
     let missing_processor = document.get("post_processor").is_none_or(Value::is_null);
     let mut tokenizer: Tokenizer = match serde_json::from_value(document) {
         Ok(tokenizer) => tokenizer,
         Err(error) => return bad(&error),
     };
-    for token in added_tokens(added)? {
-        // One that the vocabulary already marks as added keeps its flags; add_tokens would reset them.
-        let known = tokenizer.get_added_vocabulary().get_vocab().contains_key(&token.content);
-        if !known {
-            if token.special {
-                tokenizer.add_special_tokens(&[token]);
-            } else {
-                tokenizer.add_tokens(&[token]);
-            }
-        }
-    }
+    add_unknown(&mut tokenizer, added_tokens(added)?);
     if let Some((bos, eos)) = bos_eos.or(if missing_processor { Some(("", "")) } else { None }) {
         let processor = bos_eos_processor(&tokenizer, bos, eos)?;
         match serde_json::from_value::<tokenizers::PostProcessorWrapper>(processor) {
