@@ -139,7 +139,7 @@ step() { # name, the most seconds, command...
 }
 
 write_results() {
-  "$python" tests/gpu/report.py "$out" >"$out/results.md.new" && mv "$out/results.md.new" "$out/results.md"
+  "$python" tests/gpu/bench/report.py "$out" >"$out/results.md.new" && mv "$out/results.md.new" "$out/results.md"
 }
 
 # A test of a device that was skipped has shown nothing.
@@ -159,7 +159,7 @@ train() { # name, the most seconds, options of train_gpu_bench.py
   shift 2
   [ "$seconds" -le "$(left)" ] || seconds=$(left)
   # shellcheck disable=SC2086  # several options
-  step "$name" "$seconds" "$python" tests/gpu/train_gpu_bench.py --tessera "$bin/tessera" --peer-path "$peers" \
+  step "$name" "$seconds" "$python" tests/gpu/bench/train_gpu_bench.py --tessera "$bin/tessera" --peer-path "$peers" \
     --budget $((seconds - 5)) "$@" ${TESSERA_GPU_BENCH:-}
 }
 
@@ -183,7 +183,7 @@ part_profile() {
     --trace "$trace" --traces "$scratch"
   for program in tessera torchtitan; do
     [ ! -e "$scratch/$case.$program.trace" ] ||
-      step "profile of $program" 30 "$python" tests/gpu/kernel_table.py "$scratch/$case.$program.trace" --case "$case" \
+      step "profile of $program" 30 "$python" tests/gpu/bench/kernel_table.py "$scratch/$case.$program.trace" --case "$case" \
         --program "$program" --training "$scratch/profiled.jsonl" --json "$out/profile.jsonl"
   done
 }
@@ -263,14 +263,14 @@ do_dry_run() { # tessera, folder
   mkdir -p "$out"
   rm -f "$out/training.jsonl"
   echo "no GPU: a dry run" >"$out/machine.txt"
-  "$python" tests/gpu/train_gpu_bench.py --tessera "$1" --device cpu --tiny --steps 3 --json "$out/training.jsonl"
-  "$python" tests/gpu/report.py "$out" | tee "$out/results.md"
+  "$python" tests/gpu/bench/train_gpu_bench.py --tessera "$1" --device cpu --tiny --steps 3 --json "$out/training.jsonl"
+  "$python" tests/gpu/bench/report.py "$out" | tee "$out/results.md"
 }
 
 case ${1:-run} in
   dry-run) shift; do_dry_run "$@" ;;
   pack) shift; do_pack "$@" ;;
-  report) shift; "$python" tests/gpu/report.py "$@" ;;
+  report) shift; "$python" tests/gpu/bench/report.py "$@" ;;
   run) shift || true; do_run "$@" ;;
   --*) do_run "$@" ;;
   *) sed -n '2,27p' "$0"; exit 2 ;;

@@ -1,5 +1,5 @@
 // The trace of kernels that profiles are made of: its lines, and what happens where it cannot be written.
-#include "kernel_trace.h"
+#include "bench/kernel_trace.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 """Where a training step's time on the GPU goes, from a trace of kernel_trace.cpp.
 
-    python tests/gpu/kernel_table.py TRACE --training training.jsonl --case 1b-4096 --program tessera [--json FILE]
-    python tests/gpu/kernel_table.py TRACE
+    python tests/gpu/bench/kernel_table.py TRACE --training training.jsonl --case 1b-4096 --program tessera [--json FILE]
+    python tests/gpu/bench/kernel_table.py TRACE
 
 --training gives the run's step ends; the steps behind the first third are taken then. Without, the second half of the
 trace is, and counts are of that window. Prints milliseconds by group and the kernels that take longest; --json appends

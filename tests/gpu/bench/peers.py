@@ -1,6 +1,6 @@
 """One case of a peer in this process: transformers or torchtitan trains the rows of a file; prints a JSON line.
 
-    python tests/gpu/peers.py MODE --case NAME --rows FILE --steps N --device cuda [--tiny] [--began SECONDS]
+    python tests/gpu/bench/peers.py MODE --case NAME --rows FILE --steps N --device cuda [--tiny] [--began SECONDS]
 
 Modes: `plain` and `compiled` are transformers under autocast, without and with torch.compile; `fsdp2` is transformers under
 FSDP2 with bf16 parameters and fp32 reduction. `titan` is torchtitan's Llama 3 by its own parallelize code: each block and

@@ -1,6 +1,6 @@
 """The results of tests/gpu.sh as markdown for docs/benchmarks.md.
 
-    python tests/gpu/report.py FOLDER... > results.md
+    python tests/gpu/bench/report.py FOLDER... > results.md
 
 A folder has any of tests.json (GoogleTest), kernels.jsonl, training.jsonl, profile.jsonl and machine.txt; what is missing
 is said to be. Of several folders, one for each run of the script, the later ones' rows of a case and program count.

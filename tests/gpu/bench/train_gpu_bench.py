@@ -5,7 +5,7 @@ everyone, each in a process of its own; of each the median step counts, without 
 time for is named. A program that fails is reported and stops nothing. Prints a table and appends one JSON object per case
 and program to --json as soon as it is known.
 
-    python tests/gpu/train_gpu_bench.py --tessera TESSERA [--json FILE] [--cases A,B] [--programs tessera,titan] [--steps 12]
+    python tests/gpu/bench/train_gpu_bench.py --tessera TESSERA [--json FILE] [--cases A,B] [--programs tessera,titan] [--steps 12]
         [--budget SECONDS] [--device cpu --tiny] [--trace LIBRARY --traces FOLDER]
 
 The interpreter needs torch and transformers; torchtitan is one of the programs where it can be imported (--peer-path: a
