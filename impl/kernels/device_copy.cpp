@@ -37,6 +37,17 @@ c10::Stream current_stream(at::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
 
+/// A copy that nobody has waited for, of a step that failed, still reads and writes memory that others get
+/// once it is forgotten: the current stream waits for it.
+void forget(PendingCopy* copy) {
+  try {
+    if (!copy->done()) copy->wait();
+  } catch (const std::exception& error) {  // of a device that has failed, on which nothing runs any more
+    log_debug("a copy is left alone: ", text_of(error));
+  }
+  delete copy;
+}
+
 }  // namespace
 
 at::Tensor sent_to(at::Device device, const at::Tensor& host) {
@@ -97,7 +108,7 @@ PendingCopyPtr CopyStream::start(const at::Tensor& dst, const at::Tensor& src) c
   const c10::StreamGuard on_stream(stream_);
   at::Tensor(dst).copy_(src, /*non_blocking=*/true);
   done.record(stream_);
-  return std::make_shared<PendingCopy>(dst, src, std::move(done));
+  return {new PendingCopy(dst, src, std::move(done)), forget};
 }
 
 void CopyWindow::add(PendingCopyPtr copy) {

@@ -50,6 +50,8 @@ bool is_device(const void* pointer);
 void* reach(const void* pointer, size_t bytes);
 /// The device of an address, -1 when it is none of a live allocation.
 int device_of(const void* pointer);
+/// The bytes of the allocation that begins at an address, 0 when none does.
+size_t bytes_at(const void* pointer);
 /// Whether an address lies in pinned memory of the host.
 bool is_pinned(const void* pointer);
 /// Allocations of memory for other libraries' symbols, never given back.

@@ -1,4 +1,5 @@
 // Kernels: registered with their names, and refused where a device would refuse their launch.
+#include <cstdlib>
 #include <cstring>
 #include <unordered_map>
 
@@ -50,6 +51,13 @@ void answer(Stream& stream, const Kernel& kernel, void** arguments) {
   stream.answer.push_back(bounds - 2);
 }
 
+/// Whether this launch is the one on device 0 that TESSERA_DRY_FAIL_LAUNCH counts to.
+bool fails() {
+  static const char* text = std::getenv("TESSERA_DRY_FAIL_LAUNCH");
+  static long left = text != nullptr ? std::atol(text) : 0;
+  return left > 0 && current_device() == 0 && --left == 0;
+}
+
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
                    cudaStream_t stream, dim3 cluster) {
   listen();
@@ -80,6 +88,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
     return fail(cudaErrorInvalidResourceHandle, "launch of %s on a stream of device %d", kernel.name.c_str(),
                 s->device);
   }
+  if (fails()) return quiet(cudaErrorLaunchOutOfResources);
   if (const auto error = enqueue(stream, kernel.name.c_str(), nullptr)) return error;
   trace_kernel(*s, kernel.name.c_str(), arguments);
   answer(*s, kernel, arguments);

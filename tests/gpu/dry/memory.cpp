@@ -258,6 +258,11 @@ void* reach(const void* pointer, size_t bytes) {
   return at == blocks.end() ? nullptr : behind(address);
 }
 
+size_t bytes_at(const void* pointer) {
+  const auto at = memory().blocks.find(reinterpret_cast<uintptr_t>(pointer));
+  return at == memory().blocks.end() ? 0 : at->second.size;
+}
+
 int device_of(const void* pointer) {
   const auto at = block_of(reinterpret_cast<uintptr_t>(pointer));
   return at == memory().blocks.end() ? -1 : at->second.device;
@@ -474,6 +479,7 @@ DRY_API CUresult cuMemUnmap(CUdeviceptr pointer, size_t size) {
     if (block == memory().blocks.end()) return CUDA_ERROR_INVALID_VALUE;
     at += block->second.size;
     log("free bytes=%zu mapped", block->second.size);
+    trace("unmapped %zx %zx", block->first, block->second.size);
     empty(block->first);
   }
   return CUDA_SUCCESS;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "nccl_parts.h"
+#include "trace.h"
 
 namespace dry {
 namespace {
@@ -165,7 +166,9 @@ DRY_API ncclResult_t ncclCommAbort(ncclComm_t handle) {
   const Lock lock(guard());
   Comm& comm = of(handle);
   comm.aborted = true;
+  if (comm.team) comm.team->aborted = true;
   for (const MarkPtr& mark : comm.open) mark->done = true;
+  for (const Stream* stream : comm.streams) trace("ended", *stream);
   std::erase_if(registered(), [&](const auto& entry) { return entry.second.comm == &comm; });
   advance();
   return ncclSuccess;  // the memory stays: operations that are queued name it
@@ -195,6 +198,7 @@ DRY_API ncclResult_t ncclMemFree(void* pointer) {
   for (const auto& [handle, what] : registered()) {
     if (what.memory == pointer) return wrong("memory is freed that is registered, of rank", what.comm->rank);
   }
+  trace("unmapped %zx %zx", reinterpret_cast<size_t>(pointer), bytes_at(pointer));
   return cudaFree(pointer) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 

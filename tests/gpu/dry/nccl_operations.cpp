@@ -58,6 +58,7 @@ void arrive_message(Team& team, const Call& call, const RoundPtr& round) {
 
 /// A collective runs when the last of its ranks has come.
 void arrive(const TeamPtr& team, const Call& call, const RoundPtr& round) {
+  if (team->aborted) return;
   if (to_one(call.kind)) return arrive_message(*team, call, round);
   round->kind = call.kind;
   round->parts[call.comm->rank] = call.part;
@@ -126,6 +127,7 @@ ncclResult_t launch(std::vector<Call> calls) {
     auto& open = call.comm->open;
     std::erase_if(open, [](const MarkPtr& mark) { return mark->done; });
     open.push_back(round->done);
+    call.comm->streams.insert(find(call.stream));
     marks.push_back(round->done);
     if (enqueue(call.stream, name(call.kind), [team, call, round] { arrive(team, call, round); }) !=
         cudaSuccess)

@@ -3,6 +3,8 @@
 
 #include <nccl.h>
 
+#include <set>
+
 #include "dry.h"
 
 namespace dry {
@@ -33,6 +35,7 @@ using RoundPtr = std::shared_ptr<Round>;
 struct Team {
   int ranks = 0;
   int joined = 0;
+  bool aborted = false;  // by one: what had not begun never does
   std::map<uint64_t, RoundPtr> rounds;
   std::map<std::pair<int, int>, std::deque<RoundPtr>> sent, wanted;  // from, to
   struct Split {
@@ -52,7 +55,8 @@ struct Comm {
   uint64_t next = 0;
   int split = 0;
   bool aborted = false;
-  std::vector<MarkPtr> open;  // of operations that were given to streams
+  std::vector<MarkPtr> open;        // of operations that were given to streams
+  std::set<const Stream*> streams;  // these
 };
 
 /// Logs what is wrong with a call; the result to give back.

@@ -1,141 +1,18 @@
 // Races in a trace of the dry CUDA runtime: pairs of accesses to the same memory, one of them a write, that
 // nothing orders on a device. races TRACE [--without N | --sweep FIRST LAST]; see README.md.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
-#include <iostream>
 #include <set>
 #include <sstream>
 #include <string>
 
 #include "shadow.h"
+#include "trace_file.h"
 
 namespace races {
 namespace {
-
-struct Access {
-  uintptr_t at;
-  size_t bytes;
-  bool writes;
-};
-
-/// A line of the trace.
-struct Entry {
-  enum Verb {
-    work,
-    record,
-    follow,
-    reached,
-    await,
-    await_device,
-    given,
-    taken,
-    gone,
-    capture,
-    captured,
-    replay
-  };
-  Verb verb{};
-  int thread = 0;
-  int stream = -1;
-  int number = 0;  // an event, a capture or a device
-  int name = 0;    // of work, or the place in the code that waits
-  std::vector<Access> accesses;
-};
-
-struct StreamKind {
-  std::string name;
-  int device = 0;
-  bool own = false, blocking = false;
-};
-
-struct Trace {
-  std::vector<Entry> entries;
-  std::vector<StreamKind> streams;
-  std::vector<std::string> names;
-  std::string deaf;               // why LibTorch's operators are not in it
-  uintptr_t window = 0, end = 0;  // the addresses of devices
-
-  std::map<std::string, int> stream_numbers, name_numbers;
-
-  int stream(const std::string& name) {
-    const auto [at, fresh] = stream_numbers.try_emplace(name, static_cast<int>(streams.size()));
-    if (fresh) streams.push_back({name, std::atoi(name.c_str())});
-    return at->second;
-  }
-  int name(const std::string& text) {
-    const auto [at, fresh] = name_numbers.try_emplace(text, static_cast<int>(names.size()));
-    if (fresh) names.push_back(text);
-    return at->second;
-  }
-};
-
-bool add_line(Trace& trace, const std::string& line) {
-  static const std::map<std::string, Entry::Verb> kVerbs = {
-      {"work", Entry::work},       {"record", Entry::record},     {"follow", Entry::follow},
-      {"reached", Entry::reached}, {"await", Entry::await},       {"await_device", Entry::await_device},
-      {"given", Entry::given},     {"taken", Entry::taken},       {"gone", Entry::gone},
-      {"capture", Entry::capture}, {"captured", Entry::captured}, {"replay", Entry::replay}};
-  std::istringstream in(line);
-  Entry entry;
-  std::string verb, text;
-  in >> entry.thread >> verb;
-  if (verb == "deaf") {
-    std::getline(in, trace.deaf);
-    return true;
-  }
-  if (verb == "window") {
-    in >> std::hex >> trace.window >> trace.end;
-    return !in.fail();
-  }
-  if (verb == "stream") {
-    in >> text;
-    StreamKind& stream = trace.streams[static_cast<size_t>(trace.stream(text))];
-    in >> text;
-    stream.own = text == "own";
-    stream.blocking = text == "blocking";
-    return !in.fail();
-  }
-  const auto known = kVerbs.find(verb);
-  if (known == kVerbs.end()) return false;
-  entry.verb = known->second;
-  switch (entry.verb) {
-    case Entry::reached:
-    case Entry::await_device:
-    case Entry::captured:
-      in >> entry.number;
-      break;
-    case Entry::gone:
-      break;
-    default:
-      in >> text;
-      entry.stream = trace.stream(text);
-  }
-  if (entry.verb == Entry::record || entry.verb == Entry::follow || entry.verb == Entry::capture ||
-      entry.verb == Entry::replay) {
-    in >> entry.number;
-  }
-  if (in.fail()) return false;
-  if (entry.verb == Entry::follow && in >> text) entry.name = trace.name(text);
-  if (entry.verb == Entry::work) {
-    in >> text;
-    entry.name = trace.name(text);
-    char role = 0;
-    Access access{};
-    while (in >> role >> std::hex >> access.at >> access.bytes) {
-      access.writes = role == 'w';
-      entry.accesses.push_back(access);
-    }
-  } else if (entry.verb == Entry::given || entry.verb == Entry::taken || entry.verb == Entry::gone) {
-    Access access{0, 0, true};
-    in >> std::hex >> access.at >> access.bytes;
-    entry.accesses = {access};
-    if (in.fail()) return false;
-  }
-  trace.entries.push_back(std::move(entry));
-  return true;
-}
 
 /// One pass over a trace, perhaps with waits of streams left out.
 class Check {
@@ -167,22 +44,39 @@ class Check {
     Clock clock;
   };
 
-  Clock& host(int thread) {
+  /// What a thread knows to be over: what it has waited for, which it may count on, and what it has found
+  /// when it asked, which was so by chance.
+  struct Host {
+    Clock waited, found;
+  };
+
+  Host& host(int thread) {
     const auto [at, fresh] = hosts_.try_emplace(thread);
-    if (fresh) at->second = any_host_;  // it was started by one that knew as much
+    if (fresh) at->second = {any_host_, any_host_};  // it was started by one that knew as much
     return at->second;
   }
 
+  void host_finds(int thread, const Clock& clock) {
+    host(thread).found.join(clock);
+    any_host_found_.join(clock);
+  }
+
   void host_learns(int thread, const Clock& clock) {
-    host(thread).join(clock);
+    host(thread).waited.join(clock);
     any_host_.join(clock);
+    host_finds(thread, clock);
+  }
+
+  /// An abort that ends what is on a stream: threads that go on behind it know.
+  void everybody_learns(const Clock& clock) {
+    for (const auto& [thread, known] : hosts_) host_learns(thread, clock);
   }
 
   /// What a stream comes after when something is put on it now.
   Clock& order(const Entry& entry, int number) {
     State& state = streams_[static_cast<size_t>(number)];
     if (state.capture != 0) return state.inner;
-    state.clock.join(host(entry.thread));
+    state.clock.join(host(entry.thread).waited);
     const StreamKind& kind = trace_.streams[static_cast<size_t>(number)];
     if (kind.own || kind.blocking) {
       // A device's own stream and the blocking ones follow each other.
@@ -209,8 +103,13 @@ class Check {
       case Entry::reached:
         if (events_[entry.number].capture == 0) host_learns(entry.thread, events_[entry.number].clock);
         return;
+      case Entry::queried:
+        if (events_[entry.number].capture == 0) host_finds(entry.thread, events_[entry.number].clock);
+        return;
       case Entry::await:
         return host_learns(entry.thread, order(entry, entry.stream));
+      case Entry::ended:
+        return everybody_learns(order(entry, entry.stream));
       case Entry::await_device:
         for (size_t s = 0; s < streams_.size(); ++s) {
           if (trace_.streams[s].device == entry.number) host_learns(entry.thread, streams_[s].clock);
@@ -223,6 +122,16 @@ class Check {
       case Entry::gone:
         memory_.forget(entry.accesses[0].at, entry.accesses[0].bytes, [](const Stamp&) { return true; });
         return;
+      case Entry::unmapped: {
+        // Unlike cudaFree this waits for nothing.
+        const Clock& found = host(entry.thread).found;
+        return memory_.outstanding(
+            entry.accesses[0].at, entry.accesses[0].bytes,
+            [&](const Stamp& before) { return found.of(before.stream) >= before.time; },
+            [&](const Stamp& before, bool wrote, uintptr_t where) {
+              report(before, wrote, "unmaps", where);
+            });
+      }
       case Entry::capture:
         streams_[static_cast<size_t>(entry.stream)].capture = entry.number;
         streams_[static_cast<size_t>(entry.stream)].inner = {};
@@ -270,7 +179,7 @@ class Check {
         [&](const Stamp& before) {
           // Pinned memory goes from hand to hand through the host, which asks the device before.
           return clock.of(before.stream) >= before.time ||
-                 (pinned && any_host_.of(before.stream) >= before.time);
+                 (pinned && any_host_found_.of(before.stream) >= before.time);
         },
         [&](const Stamp& before, bool wrote, uintptr_t where) {
           const bool given = trace_.entries[at_].verb == Entry::given;
@@ -288,17 +197,18 @@ class Check {
   }
 
   /// From now on the block may be used behind what its stream was given, so others must be done with it by
-  /// then; what the thread knows to be over is over for whoever gets it.
+  /// then. What any thread knows to be over is over for whoever gets it: it may have let go of it for that
+  /// reason, and another thread then was the last to hold it.
   void taken(const Entry& entry) {
     const Access& block = entry.accesses[0];
     if (streams_[static_cast<size_t>(entry.stream)].capture != 0) return;
+    const auto known = [&](const Stamp& before) { return any_host_found_.of(before.stream) >= before.time; };
     const Clock& clock = order(entry, entry.stream);
     memory_.outstanding(
-        block.at, block.bytes, [&](const Stamp& before) { return clock.of(before.stream) >= before.time; },
+        block.at, block.bytes,
+        [&](const Stamp& before) { return clock.of(before.stream) >= before.time || known(before); },
         [&](const Stamp& before, bool wrote, uintptr_t where) { report(before, wrote, "frees", where); });
-    const Clock& known = host(entry.thread);
-    memory_.forget(block.at, block.bytes,
-                   [&](const Stamp& before) { return known.of(before.stream) >= before.time; });
+    memory_.forget(block.at, block.bytes, known);
   }
 
   void replay(const Entry& entry) {
@@ -311,6 +221,7 @@ class Check {
 
   std::string text_of(size_t work) const {
     const Entry& entry = trace_.entries[work];
+    if (entry.stream < 0) return "the host";
     const std::string& stream = trace_.streams[static_cast<size_t>(entry.stream)].name;
     return (entry.verb == Entry::work ? trace_.names[static_cast<size_t>(entry.name)]
             : entry.verb == Entry::given || entry.verb == Entry::taken ? std::string("the allocator")
@@ -337,8 +248,8 @@ class Check {
   const std::set<size_t> ignored_;
   size_t at_ = 0;
   std::vector<State> streams_;
-  std::map<int, Clock> hosts_;  // by thread: what it knows to be over
-  Clock any_host_;
+  std::map<int, Host> hosts_;  // by thread
+  Clock any_host_, any_host_found_;
   std::map<int, Event> events_;
   Shadow memory_;
   std::map<int, Shadow> graphs_;

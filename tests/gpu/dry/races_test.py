@@ -65,10 +65,19 @@ class Races(unittest.TestCase):
             self.orders(wait)
         self.orders("0 record 0.1 7", "0 reached 7")
 
+    def test_an_event_that_was_found_done_by_chance(self):
+        self.races("0 record 0.1 7", "0 queried 7")  # a device might be slower
+        # Who frees memory then knows that nobody uses it.
+        self.orders("0 record 0.1 7", "0 queried 7", second="0 taken 0.0 1000 200")
+
     def test_another_thread_does_not_know(self):
         known = ["1 await 0.0"]  # both threads are there before
         found, text = races(*known, WRITE, "0 await 0.1", READ.replace("0 work", "1 work"))
         self.assertTrue(found, text)
+
+    def test_an_abort_ends_what_is_on_a_stream_for_all_threads(self):
+        found, text = races("1 await 0.0", WRITE, "0 ended 0.1", READ.replace("0 work", "1 work"))
+        self.assertFalse(found, text)
 
     def test_a_blocking_stream_and_the_device_s_own(self):
         self.orders(first="0 work 0.3 fill w 1000 100", second="0 work 0.0 sum r 1000 8")
@@ -89,6 +98,13 @@ class Races(unittest.TestCase):
         self.orders("0 record 0.0 7", "0 follow 0.2 7", first=given)
         # Even the host cannot know what the stream still does for whom it belonged to.
         self.races("0 await 0.1", first=given)
+
+    def test_memory_that_another_thread_has_found_unused(self):
+        self.orders("0 record 0.1 7", "0 queried 7", first="1 await 0.0\n" + WRITE, second="1 taken 0.0 1000 200")
+
+    def test_memory_unmapped_while_it_is_used(self):
+        self.assertIn("the host unmaps what fill", self.races(second="0 unmapped 1000 200"))
+        self.orders("0 await 0.1", second="0 unmapped 1000 200")
 
     def test_memory_that_is_gone_is_forgotten(self):
         self.orders("0 gone 1000 1000")

@@ -286,7 +286,7 @@ DRY_API cudaError_t cudaEventQuery(cudaEvent_t handle) {
   if (const auto error = allowed_in_capture("cudaEventQuery")) return error;
   if (event->capture) return fail(cudaErrorCapturedEvent, "cudaEventQuery");
   if (event->recorded && !event->mark->done) return quiet(cudaErrorNotReady);
-  if (event->recorded) trace("reached %d", event->id);
+  if (event->recorded) trace("queried %d", event->id);
   return cudaSuccess;
 }
 
