@@ -66,6 +66,7 @@ int DecoderLayer::use_float8(kernels::Float8Recipe recipe, const std::vector<std
       continue;
     }
     layer->use_float8(recipe);
+    params_[layer->weight()].float8 = true;
     params_[layer->weight()].float8_gather = recipe == kernels::Float8Recipe::tensorwise;
     ++count;
   }
@@ -96,6 +97,17 @@ void DecoderLayer::unbind() {
 
 at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                                  Recompute recompute) {
+  return run(input, mb, saved, recompute, /*refills=*/false);
+}
+
+// As with selective recomputation, whose backward makes the rest again. The down projection is a quarter of a
+// layer's products and more, and no backward needs what it gives, unless a norm behind it does.
+void DecoderLayer::refill(const at::Tensor& input, const Microbatch& mb, Saved& saved) {
+  run(input, mb, saved, Recompute::selective, !mlp_out_norm_ && mb.batch->tokens_count() > 0);
+}
+
+at::Tensor DecoderLayer::run(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute,
+                             bool refills) {
   saved.set_recompute(recompute);
   // Under full recompute the blocks fill a stack that is dropped at the end.
   Saved dropped;
@@ -114,10 +126,15 @@ at::Tensor DecoderLayer::forward(const at::Tensor& input, const Microbatch& mb, 
   if (attention_out_norm_) attended_normed = attention_out_norm_->forward(weights_, attended);
   const kernels::AddRmsNormResult second =
       mlp_norm_.forward_add(weights_, attention_out_norm_ ? attended_normed.y : attended, input);
-  const at::Tensor fed = feed_forward_->forward(weights_, second.y, mb, kept, inner);
-  if (mlp_out_norm_) fed_normed = mlp_out_norm_->forward(weights_, fed);
-  at::Tensor output = mlp_out_norm_ ? fed_normed.y : fed;
-  kernels::add_to(output, second.sum);
+  at::Tensor fed, output;
+  if (refills) {
+    feed_forward_->refill(weights_, second.y, mb, kept);
+  } else {
+    fed = feed_forward_->forward(weights_, second.y, mb, kept, inner);
+    if (mlp_out_norm_) fed_normed = mlp_out_norm_->forward(weights_, fed);
+    output = mlp_out_norm_ ? fed_normed.y : fed;
+    kernels::add_to(output, second.sum);
+  }
 
   if (attention_out_norm_ && recompute != Recompute::full) {
     saved.push(attended);
@@ -141,7 +158,7 @@ at::Tensor DecoderLayer::backward(const at::Tensor& grad_output, const Microbatc
   if (saved.recompute() != Recompute::full) return backward_kept(grad_output, mb, saved, grads);
   const at::Tensor input = saved.pop();
   Saved again;
-  forward(input, mb, again, Recompute::none);
+  refill(input, mb, again);
   return backward_kept(grad_output, mb, again, grads);
 }
 

@@ -48,11 +48,15 @@ class DecoderLayer : public Unit {
   /// Without tokens only experts are run, for those that peers send.
   at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                      Recompute recompute) override;
+  void refill(const at::Tensor& input, const Microbatch& mb, Saved& saved) override;
   at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                       WeightGrads& grads) override;
 
  private:
   std::vector<Linear*> linears();
+  /// The forward, or with `refills` as much of it as fills `saved`: then the result is undefined.
+  at::Tensor run(const at::Tensor& input, const Microbatch& mb, Saved& saved, Recompute recompute,
+                 bool refills);
   at::Tensor backward_kept(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                            WeightGrads& grads);
 

@@ -18,6 +18,11 @@ class FeedForward {
   /// x [rows, H] -> [rows, H]. Pushes what backward needs, except x.
   virtual at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x,
                              const Microbatch& mb, Saved& saved, Recompute recompute) const = 0;
+  /// Pushes what forward() does with Recompute::selective; what only the output needs may be left out.
+  virtual void refill(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+                      Saved& saved) const {
+    forward(weights, x, mb, saved, Recompute::selective);
+  }
   /// dx for dy; x is the forward's.
   virtual at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy,
                               const at::Tensor& x, const Microbatch& mb, Saved& saved,

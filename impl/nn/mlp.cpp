@@ -41,21 +41,38 @@ at::Tensor Mlp::forward(const std::vector<at::Tensor>& weights, const at::Tensor
   const std::vector<at::Tensor> projected =
       gate_up_.forward(weights, region_.enter(x, mb.batch->tokens_count()));
   const at::Tensor activation = kernels::gated(activation_, projected[0], projected[1]);
-  saved.push(projected[0]);
-  saved.push(projected[1]);
+  if (recompute != Recompute::mlp) {
+    saved.push(projected[0]);
+    saved.push(projected[1]);
+  }
   if (recompute == Recompute::none) saved.push(activation);
   return region_.leave(down_.forward(weights, activation, region_.carries_bias()));
+}
+
+// The activation is made by the pass that forms its gradient.
+void Mlp::refill(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+                 Saved& saved) const {
+  for (at::Tensor& projected : gate_up_.forward(weights, region_.enter(x, mb.batch->tokens_count()))) {
+    saved.push(std::move(projected));
+  }
 }
 
 at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                          const Microbatch& mb, Saved& saved, WeightGrads& grads) const {
   const int64_t tokens = mb.batch->tokens_count();
   PendingTensor inside_dy = region_.start_leave_backward(dy, tokens);
-  PendingTensor inside_x = region_.start_enter(x, tokens);
-  at::Tensor activation;
-  if (saved.recompute() == Recompute::none) activation = saved.pop();
-  const at::Tensor up = saved.pop();
-  const at::Tensor gate = saved.pop();
+  PendingTensor pending_x = region_.start_enter(x, tokens);
+  at::Tensor activation, gate, up, inside_x;
+  if (saved.recompute() == Recompute::mlp) {
+    inside_x = pending_x.wait();
+    const std::vector<at::Tensor> projected = gate_up_.forward(weights, inside_x);
+    gate = projected[0];
+    up = projected[1];
+  } else {
+    if (saved.recompute() == Recompute::none) activation = saved.pop();
+    up = saved.pop();
+    gate = saved.pop();
+  }
 
   const LinearGrad doutput = down_.received(inside_dy.wait());
   const at::Tensor dactivation = down_.grad_input(weights, doutput);
@@ -71,7 +88,8 @@ at::Tensor Mlp::backward(const std::vector<at::Tensor>& weights, const at::Tenso
   // The input gradient is summed over the ranks while the weight gradients are formed.
   PendingTensor dx = region_.start_enter_backward(gate_up_.grad_input(weights, received));
   down_.grad_weights(activation, doutput, grads);
-  gate_up_.grad_weights(inside_x.wait(), received, grads);
+  if (!inside_x.defined()) inside_x = pending_x.wait();
+  gate_up_.grad_weights(inside_x, received, grads);
   return dx.wait();
 }
 

@@ -36,6 +36,8 @@ class Mlp : public FeedForward {
   /// x [T, H] -> [T, H]. Pushes what backward needs, except x.
   at::Tensor forward(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
                      Saved& saved, Recompute recompute) const override;
+  void refill(const std::vector<at::Tensor>& weights, const at::Tensor& x, const Microbatch& mb,
+              Saved& saved) const override;
   /// dx for dy [T, H]; x is the forward's.
   at::Tensor backward(const std::vector<at::Tensor>& weights, const at::Tensor& dy, const at::Tensor& x,
                       const Microbatch& mb, Saved& saved, WeightGrads& grads) const override;

@@ -21,7 +21,8 @@ namespace tessera {
 enum class Recompute : int {
   none = 0,       ///< keep all
   selective = 1,  ///< keep what GEMMs and attention made; norms and activations are computed again
-  full = 2,       ///< keep the unit's input only and run its forward again
+  mlp = 2,        ///< as selective, and gate and up projections of an MLP (not of experts) again
+  full = 3,       ///< keep the unit's input only and run its forward again
 };
 
 /// What a forward leaves for its backward, as a stack: backward pops in reverse order of the pushes. Every
@@ -158,6 +159,11 @@ class Unit {
   /// out; rows are the T tokens, or this rank's of them under sequence parallelism (nn/tensor_region.h).
   virtual at::Tensor forward(const at::Tensor& input, const Microbatch& mb, Saved& saved,
                              Recompute recompute) = 0;
+  /// forward() again for the backward that follows: fills `saved` in a mode of its own choice, and may leave
+  /// out what only the output needs.
+  virtual void refill(const at::Tensor& input, const Microbatch& mb, Saved& saved) {
+    forward(input, mb, saved, Recompute::none);
+  }
   /// Consumes `saved`. Returns the gradient of the input (undefined for the first unit).
   virtual at::Tensor backward(const at::Tensor& grad_output, const Microbatch& mb, Saved& saved,
                               WeightGrads& grads) = 0;

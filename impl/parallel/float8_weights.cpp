@@ -16,14 +16,16 @@ namespace {
 class Float8Weights final : public WeightStorage {
  public:
   Float8Weights(GroupPtr group, const std::vector<FsdpLayout>& layouts, const WeightStorageOptions& options)
-      : group_(std::move(group)), layouts_(layouts) {
+      : group_(std::move(group)), layouts_(layouts), dtype_(options.dtype) {
+    const at::ScalarType rest = options.rest.value_or(options.dtype);
     WeightStorageOptions bytes = options;
     bytes.dtype = at::kByte;
+    bytes.rest.reset();
     bytes_ = make_weight_storage(group_, layouts, bytes);
     for (const FsdpLayout& layout : layouts) {
       first_scale_.push_back(weights_);
       weights_ += static_cast<int64_t>(layout.params.size());
-      chunks_.push_back(at::zeros({layout.shard_numel}, at::dtype(options.dtype).device(device_of(*group_))));
+      chunks_.push_back(at::zeros({layout.shard_numel}, at::dtype(rest).device(device_of(*group_))));
     }
   }
 
@@ -47,12 +49,12 @@ class Float8Weights final : public WeightStorage {
     const at::Tensor amax = at::zeros({weights_}, options);
     scales_ = at::empty({weights_, 1}, options);
     each([&](int64_t index, int unit, size_t param) {
-      kernels::float8_raise_amax(amax.narrow(0, index, 1), own_chunk(unit, param));
+      kernels::float8_raise_amax(amax.narrow(0, index, 1), own_chunk(unit, param).to(dtype_));
     });
     // As integers, of which absolute values have the order: a maximum of numbers may pass over NaN.
     group_->all_reduce({amax.view(at::kInt)}, ReduceOp::max)->wait();
     each([&](int64_t index, int unit, size_t param) {
-      kernels::float8_cast_by(amax.narrow(0, index, 1), own_chunk(unit, param), at::kFloat8_e4m3fn,
+      kernels::float8_cast_by(amax.narrow(0, index, 1), own_chunk(unit, param).to(dtype_), at::kFloat8_e4m3fn,
                               bytes_->own_chunk(unit, param), scales_.select(0, index));
     });
   }
@@ -74,6 +76,7 @@ class Float8Weights final : public WeightStorage {
 
   GroupPtr group_;
   const std::vector<FsdpLayout>& layouts_;
+  at::ScalarType dtype_;  // whose values are cast
   std::unique_ptr<WeightStorage> bytes_;
   std::vector<at::Tensor> chunks_;    // by unit, flat
   std::vector<int64_t> first_scale_;  // by unit

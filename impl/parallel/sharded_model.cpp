@@ -1,7 +1,6 @@
 // Wiring of units, layouts, weights, gradients and master shards.
 #include "parallel/sharded_model.h"
 
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <map>
@@ -100,7 +99,14 @@ ShardedModel::ShardedModel(DeviceMeshPtr mesh, std::vector<std::unique_ptr<Unit>
   for (size_t d = 0; d < options_.domains.size(); ++d) {
     const GroupPtr reshard = make_reshard_group(*mesh_, options_.domains[d].shards, options.reshard_group,
                                                 d == 0 ? "dp_shard*cp" : "ep_shard");
-    weights.push_back({options.param, options.force_copy, reshard, options.offload});
+    weights.push_back({options.param, options.force_copy, reshard, options.offload, {}});
+  }
+  own_masters_ = options.master != options.param;
+  bool cast = options.cast_weights && own_masters_;
+  for (size_t d = 0; d < weights.size(); ++d) cast &= casts_weights(*options_.domains[d].shards, weights[d]);
+  if (cast) {
+    for (WeightStorageOptions& domain : weights) domain.rest = options.master;
+    own_masters_ = false;
   }
   weights_ = std::make_unique<ModelWeights>(options_.domains, layouts_, weights, options.float8_gather);
   gradients_ = std::make_unique<ModelGradients>(
@@ -155,23 +161,22 @@ void ShardedModel::make_addresses() {
 }
 
 void ShardedModel::make_masters() {
-  const bool own_memory = options_.master != options_.param;
   masters_.resize(layouts_.size());
   for (int unit = 0; unit < units(); ++unit) {
-    if (own_memory) {
+    if (own_masters_) {
       const std::vector<int64_t> size = {layouts_[unit].shard_numel};
       const at::Device device = options_.offload ? at::Device(at::kCPU) : device_of(*mesh_->world());
       masters_[unit] = kernels::zeros(size, at::dtype(options_.master).device(device));
     }
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];
-      if (param.spec.exact) exact_[{unit, p}] = at::zeros(param.spec.shape, at::dtype(at::kFloat));
+      if (param.spec.exact) exact_[{unit, p}] = kernels::zeros(param.spec.shape, at::dtype(at::kFloat));
       if (!param.held || !param.spec.trainable) continue;
       ParamShard shard;
       shard.name = param.spec.name;
       shard.master = master({unit, p});
       shard.grad = gradients_->shard(unit, p);
-      if (own_memory) shard.compute = weights_->own_chunk(unit, p);
+      if (own_masters_) shard.compute = weights_->own_chunk(unit, p);
       shard.decay = param.spec.decay;
       shards_.push_back(std::move(shard));
       addresses_.push_back({unit, p});
@@ -315,14 +320,15 @@ bool ShardedModel::writes(const ParamSpec& spec) const {
 
 int64_t ShardedModel::storage_bytes() const {
   int64_t bytes = gradients_->buffer_bytes();
-  const auto param = static_cast<int64_t>(c10::elementSize(options_.param));
   const auto master = static_cast<int64_t>(c10::elementSize(options_.master));
+  const bool cast = !own_masters_ && options_.master != options_.param;  // nothing but masters rests
+  const auto weight = cast ? master : static_cast<int64_t>(c10::elementSize(options_.param));
   for (const FsdpLayout& layout : layouts_) {
-    bytes += layout.shard_numel * (4 + (options_.master != options_.param ? master : 0));
+    bytes += layout.shard_numel * (4 + (own_masters_ ? master : 0));
     for (const FsdpParam& at : layout.params) {
       if (at.spec.exact) continue;
       const int64_t resident = weights_->persistent() ? at.full_numel() / at.shards : at.shard.padded_numel();
-      bytes += resident * param;
+      bytes += resident * weight;
       if (options_.float8_gather && at.spec.float8_gather && !weights_->persistent()) {
         bytes += at.shard.padded_numel();  // its cast
       }

@@ -42,6 +42,9 @@ struct ShardingOptions {
   bool float8_gather = false;  ///< parameters that are marked so travel between ranks in float8
   bool offload = false;  ///< on a device: shards of weights and gradients, and masters, rest in host memory
   bool keep_gradients = false;  ///< GradientOptions::keep
+  /// Weights rest as masters only and are cast when they are gathered, unless ranks share them or they are
+  /// offloaded.
+  bool cast_weights = false;
   StagePlacement stages;
   std::vector<ShardDomain> domains;  ///< of make_domains; empty: made here, for a model without experts
 };
@@ -139,7 +142,8 @@ class ShardedModel {
   std::vector<std::unique_ptr<WeightGrads>> grads_;  // per member
   std::vector<bool> bound_;
   std::map<std::pair<int, size_t>, at::Tensor> exact_;  // by unit and parameter
-  std::vector<at::Tensor> masters_;  // per unit, flat; undefined where own_chunk of the weights is the master
+  bool own_masters_ = false;                            // otherwise own_chunk of the weights is the master
+  std::vector<at::Tensor> masters_;  // per unit, flat; undefined without masters of their own
   std::vector<ParamShard> shards_;
   std::vector<ParamAddress> addresses_;
   std::vector<int> stage_starts_;

@@ -1,4 +1,4 @@
-// The two strategies of WeightStorage.
+// The three strategies of WeightStorage.
 #include "parallel/weight_storage.h"
 
 #include <ATen/ops/empty.h>
@@ -57,6 +57,40 @@ class SharedWeights final : public WeightStorage {
   std::vector<at::Tensor> full_;
 };
 
+// One rank's weights, which rest as masters: a unit is cast when it is waited for and freed when it is
+// released. The memory is the allocator's, which has it for activations in between.
+class CastWeights final : public WeightStorage {
+ public:
+  CastWeights(const Group& group, const std::vector<FsdpLayout>& layouts, at::ScalarType dtype,
+              at::ScalarType rest)
+      : layouts_(layouts), dtype_(dtype), full_(layouts.size()) {
+    for (const FsdpLayout& layout : layouts) {
+      masters_.push_back(kernels::zeros({layout.shard_numel}, at::dtype(rest).device(device_of(group))));
+    }
+  }
+
+  void gather(int) override {}
+  void wait(int unit) override {
+    if (full_[unit].defined()) return;
+    // One rank's shard is laid out as the full buffer.
+    full_[unit] = at::empty({layouts_[unit].full_numel}, masters_[unit].options().dtype(dtype_));
+    kernels::cast_copy(full_[unit], masters_[unit]);
+  }
+  void release(int unit) override { full_[unit].reset(); }
+  const at::Tensor& full(int unit) const override { return full_[unit]; }
+  bool persistent() const override { return false; }
+  bool shared() const override { return false; }
+  at::Tensor own_chunk(int unit, size_t index) const override {
+    return layouts_[unit].params[index].chunk(masters_[unit]);
+  }
+
+ private:
+  const std::vector<FsdpLayout>& layouts_;
+  at::ScalarType dtype_;
+  std::vector<at::Tensor> masters_;
+  std::vector<at::Tensor> full_;  // while gathered
+};
+
 // Each rank keeps its chunks; a gather copies all ranks' chunks into a buffer of a small pool, parameter by
 // parameter into the final layout, as one operation.
 class CopiedWeights final : public WeightStorage {
@@ -66,8 +100,12 @@ class CopiedWeights final : public WeightStorage {
     if (options.offload) upload_ = std::make_unique<CopyStream>(device_of(*group_));
     for (size_t u = 0; u < layouts.size(); ++u) {
       const std::vector<int64_t> size = {layouts[u].shard_numel};
-      state_[u].shard = upload_ ? host_memory_of(upload_->device(), size, options.dtype).zero_()
-                                : memory(layouts[u].shard_numel).zero_();
+      if (options.rest) {
+        state_[u].shard = kernels::zeros(size, at::dtype(*options.rest).device(device_of(*group_)));
+      } else {
+        state_[u].shard = upload_ ? host_memory_of(upload_->device(), size, options.dtype).zero_()
+                                  : memory(layouts[u].shard_numel).zero_();
+      }
     }
   }
 
@@ -92,11 +130,17 @@ class CopiedWeights final : public WeightStorage {
     std::vector<at::Tensor> outs;
     std::vector<at::Tensor> ins;
     const bool small = state.kept.defined();
+    if (options_.rest && !small) {
+      state.cast = acquire(layouts_[unit].shard_numel);
+      kernels::cast_copy(state.cast, state.shard);
+    }
+    const at::Tensor shard = state.arriving         ? state.arriving->result()
+                             : state.cast.defined() ? state.cast
+                                                    : state.shard;
     for (const FsdpParam& param : layouts_[unit].params) {
       if (param.shard.padded_numel() == 0) continue;
       outs.push_back(param.all_chunks(state.full));
-      ins.push_back(small ? kept_part(param, state.kept)
-                          : param.padded_chunk(state.arriving ? state.arriving->result() : state.shard));
+      ins.push_back(small ? kept_part(param, state.kept) : param.padded_chunk(shard));
     }
     if (outs.empty()) return;
     std::optional<c10::StreamGuard> behind_upload;
@@ -113,6 +157,8 @@ class CopiedWeights final : public WeightStorage {
     if (state.work) state.work->wait();
     state.work.reset();
     state.kept.reset();
+    if (state.cast.defined()) put_back(state.cast);
+    state.cast.reset();
     if (!state.arriving) return;
     state.arriving->wait();
     if (group_->size() > 1) put_back(state.arriving->result());
@@ -153,6 +199,7 @@ class CopiedWeights final : public WeightStorage {
  private:
   struct State {
     at::Tensor shard;  // this rank's chunks, flat
+    at::Tensor cast;   // of the shard, where it rests in another dtype, while it is gathered
     at::Tensor full;   // while gathered
     at::Tensor kept;   // between reshard and the gather after it
     WorkPtr work;
@@ -198,9 +245,19 @@ bool copies_weights(const Group& group, const WeightStorageOptions& options) {
   return !share || (options.offload && on_device);
 }
 
+bool casts_weights(const Group& group, const WeightStorageOptions& options) {
+  if (options.offload && !device_of(group).is_cpu()) return false;
+  return group.size() == 1 || copies_weights(group, options);
+}
+
 std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
                                                    const std::vector<FsdpLayout>& layouts,
                                                    const WeightStorageOptions& options) {
+  TESSERA_CHECK(!options.rest || casts_weights(*group, options), internal,
+                "weights that ranks share, or that are offloaded, do not rest in another dtype");
+  if (options.rest && group->size() == 1) {
+    return std::make_unique<CastWeights>(*group, layouts, options.dtype, *options.rest);
+  }
   if (!copies_weights(*group, options)) return std::make_unique<SharedWeights>(group, layouts, options.dtype);
   WeightStorageOptions own = options;
   own.offload = options.offload && !device_of(*group).is_cpu();

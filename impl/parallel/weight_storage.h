@@ -1,10 +1,11 @@
 // The full weights of FSDP units in the compute dtype: how they come to be there, behind one interface with
-// two strategies, memory that all ranks of the group share, or a gather that copies.
+// three strategies: memory that all ranks of the group share, a gather that copies, or one rank's cast.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "comm/group.h"
@@ -32,7 +33,8 @@ class WeightStorage {
   /// True when full() stays valid for ever, so that views of it need to be made only once.
   virtual bool persistent() const = 0;
 
-  /// Where this rank writes parameter `param` of `unit` in the compute dtype: its real elements, 1-D.
+  /// Where this rank writes parameter `param` of `unit`, in the dtype in which shards rest: its real
+  /// elements, 1-D.
   virtual at::Tensor own_chunk(int unit, size_t param) const = 0;
   /// All ranks have written their chunks, and none computes: what follows from the weights of all of them
   /// (scales) is formed. Collective.
@@ -50,12 +52,19 @@ struct WeightStorageOptions {
   bool force_copy = false;  ///< gather by copying even where memory is shared
   GroupPtr reshard_group;   ///< n consecutive ranks of the group, for reshard(); null: reshard releases
   bool offload = false;     ///< of groups on a device: shards rest in host memory
+  /// Shards rest in this dtype, and each gather casts them (FSDP2's way): own_chunk() is the master weight,
+  /// beside which no other copy exists. Absent: in `dtype`. Where casts_weights() says so.
+  std::optional<at::ScalarType> rest;
 };
 
 /// True when a gather over `group` moves data, or an offloaded shard.
 bool copies_weights(const Group& group, const WeightStorageOptions& options);
 
-/// Chooses by copies_weights(). Collective.
+/// True when a gather over `group` can be the cast of shards that rest in another dtype: not into memory that
+/// ranks share, nor from host memory.
+bool casts_weights(const Group& group, const WeightStorageOptions& options);
+
+/// Chooses by copies_weights() and options.rest. Collective.
 std::unique_ptr<WeightStorage> make_weight_storage(const GroupPtr& group,
                                                    const std::vector<FsdpLayout>& layouts,
                                                    const WeightStorageOptions& options);

@@ -42,6 +42,11 @@ class DerivedWeights {
   DerivedWeights(const DerivedWeights&) = delete;
   DerivedWeights& operator=(const DerivedWeights&) = delete;
 
+  /// Of a unit that does not compute with them any more.
+  void forget(int unit) const {
+    for (int m = 0; m < model_.layout(unit).members; ++m) model_.member(unit, m).forget_derived();
+  }
+
  private:
   void forget() {
     for (const auto& member : model_.members()) member->forget_derived();
@@ -155,7 +160,7 @@ struct Executor::Run {
     Saved& saved = flow.saved[unit][last];
     if (saved.recompute() != Recompute::full || saved.empty()) return;  // an embedding keeps nothing
     const at::Tensor member_input = saved.pop();
-    model.member(unit, last).forward(member_input, flow.mb, saved, Recompute::none);
+    model.member(unit, last).refill(member_input, flow.mb, saved);
   }
 
   void backward(int unit, Flow& flow) { backward_members(unit, flow, flow.saved[unit]); }
@@ -349,7 +354,11 @@ ExecutionResult Executor::run(const Program& program, const ExecutionInput& inpu
   // Weights change between programs, never within one: what units derive from them holds for one.
   const DerivedWeights derived(model_);
   Run run(model_, traits_, program, input);
-  for (const Instruction& instruction : program.instructions) run.step(instruction);
+  const std::vector<std::vector<int>> last_uses = last_weight_uses(program, traits_);
+  for (size_t i = 0; i < program.instructions.size(); ++i) {
+    run.step(program.instructions[i]);
+    for (const int unit : last_uses[i]) derived.forget(unit);
+  }
   run.transfers.finish();
   return std::move(run.result);
 }

@@ -1,6 +1,8 @@
 // Which weights an instruction reads and which gradients it adds to.
 #include "schedule/unit_traits.h"
 
+#include <map>
+
 #include "core/error.h"
 
 namespace tessera {
@@ -56,6 +58,16 @@ std::vector<int> gradients_added(const Instruction& instruction, const std::vect
     if (units[unit].trainable) added.push_back(unit);
   }
   return added;
+}
+
+std::vector<std::vector<int>> last_weight_uses(const Program& program, const std::vector<UnitTraits>& units) {
+  std::map<int, size_t> last;
+  for (size_t i = 0; i < program.instructions.size(); ++i) {
+    if (!weights_used(program.instructions[i], units).empty()) last[program.instructions[i].unit] = i;
+  }
+  std::vector<std::vector<int>> uses(program.instructions.size());
+  for (const auto& [unit, i] : last) uses[i].push_back(unit);
+  return uses;
 }
 
 void validate(const std::vector<UnitTraits>& units) {

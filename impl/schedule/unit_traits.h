@@ -24,6 +24,9 @@ std::vector<int> weights_used(const Instruction& instruction, const std::vector<
 /// The trainable units whose gradients `instruction` adds to.
 std::vector<int> gradients_added(const Instruction& instruction, const std::vector<UnitTraits>& units);
 
+/// By instruction: the units that it is the last of the program to compute with their weights.
+std::vector<std::vector<int>> last_weight_uses(const Program& program, const std::vector<UnitTraits>& units);
+
 /// Does `op` compute on a micro-batch?
 bool computes(Op op);
 

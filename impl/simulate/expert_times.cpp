@@ -21,7 +21,7 @@ class ExpertClock {
 
   UnitTimes run() const {
     UnitTimes times;
-    times.forward = forward();
+    times.forward = times.again = forward();
     times.input = input();
     times.weight.compute = weight_products();
     return times;
@@ -105,7 +105,7 @@ class ExpertClock {
     const int kernels = static_cast<int>(6 * e_.held + 12);
     // The gated product, scaled rows, and dot products for the weights' gradients.
     double elements = rows_ * (8 * width() + 4 * hidden());
-    if (w_.recompute == Recompute::selective) elements += rows_ * 3 * width();
+    if (w_.recompute != Recompute::none) elements += rows_ * 3 * width();
     time.compute = products() + cost_.pass(bytes(elements) + sorting() + routing(), kernels);
     // Without other ranks the inputs' rows are picked out again.
     time.exposed = beside_shared(travel(hidden()), 2 * shared_products()) + travel(hidden()) + tp_border();

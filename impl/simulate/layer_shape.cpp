@@ -45,9 +45,9 @@ int64_t attention_saved_bytes(const LayerShape& s, bool everything, int64_t elem
 
 // nn/mlp.cpp and nn/moe.cpp: gate and up, with the product that enters the down projection, of all tokens and
 // of rows; rows that came from other ranks; scores, choices and weights.
-int64_t feed_forward_saved_bytes(const LayerShape& s, bool everything, int64_t element) {
-  const int64_t kept = everything ? 3 : 2;
-  const int64_t dense = kept * s.intermediate * element;
+int64_t feed_forward_saved_bytes(const LayerShape& s, Recompute recompute, int64_t element) {
+  const int64_t kept = recompute == Recompute::none ? 3 : 2;
+  const int64_t dense = recompute == Recompute::mlp ? 0 : kept * s.intermediate * element;
   const ExpertShape& e = s.experts;
   if (e.count == 0) return dense;
   const int64_t row = (kept * e.intermediate + (e.ranks > 1 ? s.hidden : 0)) * element;
@@ -87,7 +87,7 @@ int64_t layer_saved_bytes(const LayerShape& s, Recompute recompute, int64_t elem
   const bool everything = recompute == Recompute::none;
   // Input and middle of the residual stream.
   int64_t bytes = 2 * s.resident * element + attention_saved_bytes(s, everything, element) +
-                  feed_forward_saved_bytes(s, everything, element);
+                  feed_forward_saved_bytes(s, recompute, element);
   // What the norms behind attention and MLP were given, and their scales.
   if (s.sandwich_norms) bytes += 2 * s.resident * element + 8;
   // Both norms' outputs and scales.
@@ -109,10 +109,22 @@ int64_t layer_working_bytes(const LayerShape& s, Recompute recompute, int64_t el
   // And of the residual stream, of which sequence parallelism brings whole rows together beside the own ones.
   const int64_t stream = 3 * s.resident + (s.resident < s.hidden ? 3 * s.hidden : 0);
   const int64_t gradients = std::max(feed_forward, attention) + stream;
-  // Made again: the product takes its gradient's place.
-  const int64_t again = layer_saved_bytes(s, Recompute::none, element) -
-                        layer_saved_bytes(s, recompute, element) - s.intermediate * element;
-  return gradients * element + (recompute == Recompute::selective ? again : 0);
+  if (recompute == Recompute::none) return gradients * element;
+  // Made again, under full recompute of what was filled as with selective: the product takes its gradient's
+  // place.
+  const Recompute kept = recompute == Recompute::full ? Recompute::selective : recompute;
+  const int64_t again = layer_saved_bytes(s, Recompute::none, element) - layer_saved_bytes(s, kept, element) -
+                        s.intermediate * element;
+  return gradients * element + again;
+}
+
+// nn/mlp.cpp: the gradients of down's output, of gate and of up, in one form or both, and the input of down.
+// Attention's are narrower.
+int64_t float8_working_bytes(const LayerShape& s, kernels::Float8Recipe recipe, int64_t tokens,
+                             int64_t element) {
+  const int64_t gradients = 2 * s.intermediate + s.hidden;
+  if (recipe == kernels::Float8Recipe::rowwise_with_gw_hp) return tokens * gradients;
+  return tokens * (2 * gradients + s.intermediate) + s.hidden * s.intermediate * element;
 }
 
 int64_t layer_recorded_bytes(const LayerShape& s, int64_t element) {

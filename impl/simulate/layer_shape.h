@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/float8.h"
 #include "models/model.h"
 #include "nn/unit.h"
 
@@ -76,6 +77,10 @@ LayerShape layer_shape(const ModelConfig& config, int64_t layer, const LayerCut&
 int64_t layer_saved_bytes(const LayerShape& shape, Recompute recompute, int64_t element);
 /// Bytes per token that a layer's backward holds beside what was saved.
 int64_t layer_working_bytes(const LayerShape& shape, Recompute recompute, int64_t element);
+/// Bytes that a layer's backward holds beside that where its matrices are multiplied in float8: casts of
+/// gradients and inputs, and a weight gradient that is formed apart.
+int64_t float8_working_bytes(const LayerShape& shape, kernels::Float8Recipe recipe, int64_t tokens,
+                             int64_t element);
 /// Bytes per token that a backward cut in two keeps for its second half: inputs and output gradients of the
 /// matrices.
 int64_t layer_recorded_bytes(const LayerShape& shape, int64_t element);

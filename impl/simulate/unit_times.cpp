@@ -60,6 +60,13 @@ class LayerClock {
   UnitTimes run() {
     UnitTimes times;
     times.forward = forward();
+    times.again = times.forward;
+    // The gated product and the down projection are left out, and with that a border (nn/decoder_layer.cpp).
+    if (has_mlp() && !s_.sandwich_norms && s_.experts.count == 0) {
+      const double gated = 3 * tokens_ * static_cast<double>(s_.intermediate);
+      times.again.compute -= down() + cost_.pass(bytes(gated));
+      times.again.exposed -= border();
+    }
     times.weight.compute = weight_products();
     times.input = input();
     if (s_.experts.count > 0) times += expert_times(cost_, s_, w_);
@@ -80,9 +87,11 @@ class LayerClock {
     double seconds = 0;
     for (const Matrix& m : projections_.products) seconds += cost_.matmul(w_.tokens, m.out, m.in);
     if (!has_mlp()) return seconds;
-    return seconds + cost_.matmul(w_.tokens, 2 * s_.intermediate, s_.hidden) +
-           cost_.matmul(w_.tokens, s_.hidden, s_.intermediate);
+    return seconds + gate_up() + down();
   }
+
+  double gate_up() const { return cost_.matmul(w_.tokens, 2 * s_.intermediate, s_.hidden); }
+  double down() const { return cost_.matmul(w_.tokens, s_.hidden, s_.intermediate); }
 
   double weight_product(int64_t out, int64_t in) const {
     // A product in bf16 is added to a float32 sum in a pass of its own.
@@ -173,9 +182,12 @@ class LayerClock {
     // Norms read input, gradient and residual's gradient and write one (4 each), the gated product reads
     // three and writes two, rope and the joining of q, k, v.
     double elements = 8 * resident + 5 * static_cast<double>(s_.intermediate) + 3 * qk;
-    if (w_.recompute == Recompute::selective) elements += 4 * resident + static_cast<double>(s_.intermediate);
+    if (w_.recompute != Recompute::none) {
+      elements += 4 * resident + static_cast<double>(s_.intermediate);
+    }
     if (s_.qk_norm) elements += 4 * qk;
     time.compute = input_products() + attention + merging(true) + cost_.pass(bytes(tokens_ * elements), 8);
+    if (w_.recompute == Recompute::mlp && has_mlp()) time.compute += gate_up();
     // Under sequence parallelism output gradients are gathered before anything can be done; inputs are
     // gathered again and input gradients scattered beside the weight gradients.
     time.exposed = exchange(attention, true) + (w_.sequence_parallel ? blocks() * border() : 0);

@@ -39,11 +39,13 @@ struct PhaseTime {
 /// Seconds of a unit's phases. A whole backward is input + weight.
 struct UnitTimes {
   PhaseTime forward;
+  PhaseTime again;  ///< forward for what it saves, under full recomputation
   PhaseTime input;
   PhaseTime weight;
 
   UnitTimes& operator+=(const UnitTimes& other) {
     forward += other.forward;
+    again += other.again;
     input += other.input;
     weight += other.weight;
     return *this;

@@ -50,6 +50,8 @@ struct ParamSpec {
   /// Float32 and whole on every rank of its stage, whatever the precision options and the mesh: a few values
   /// that decide and must not be rounded (a router's selection bias). Never trainable, an expert's or cut.
   bool exact = false;
+  /// Multiplied in float8.
+  bool float8 = false;
   /// Multiplied in float8 with one scale, by layers that can take it gathered in that form.
   bool float8_gather = false;
   Placement tp;  ///< on the tp axis; set by the plan, replicate by default

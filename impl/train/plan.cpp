@@ -86,6 +86,10 @@ UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<La
     StorageSizes& storage = sizes.storage.at(param.domain);
     storage.full += aligned_numel(param.full_numel());
     storage.shard += aligned_numel(param.shard.padded_numel());
+    if (param.spec.float8) sizes.float8_weights += checked_numel(param.part_shape);
+    if (!param.spec.float8_gather) continue;
+    sizes.float8_gather.full += aligned_numel(param.full_numel());
+    sizes.float8_gather.shard += aligned_numel(param.shard.padded_numel());
   }
   int64_t again = 0;
   for (int m = layout.first_member; m < layout.first_member + layout.members; ++m) {
@@ -98,9 +102,11 @@ UnitSizes unit_sizes(const FsdpLayout& layout, int members, const std::vector<La
     const LayerShape& layer = layers[m - 1];
     sizes.saved_bytes += tokens * layer_saved_bytes(layer, options.recompute, element);
     sizes.recorded_bytes += tokens * layer_recorded_bytes(layer, element);
-    sizes.working_bytes =
-        std::max(sizes.working_bytes, tokens * layer_working_bytes(layer, options.recompute, element));
-    again = std::max(again, tokens * layer_saved_bytes(layer, Recompute::none, element));
+    int64_t working = tokens * layer_working_bytes(layer, options.recompute, element);
+    if (sizes.float8_weights > 0)
+      working += float8_working_bytes(layer, options.float8.recipe, tokens, element);
+    sizes.working_bytes = std::max(sizes.working_bytes, working);
+    again = std::max(again, tokens * layer_saved_bytes(layer, Recompute::selective, element));
   }
   sizes.input_bytes = sizes.saved_bytes;
   // One member's activations exist again at a time.
@@ -112,16 +118,22 @@ MemoryRates memory_rates(const TrainerOptions& options, const StepShape& shape,
                          const std::vector<ShardPosition>& positions, int64_t message_bytes) {
   MemoryRates rates;
   rates.param_bytes = static_cast<int64_t>(c10::elementSize(options.precision.param));
+  const bool shares = shape.shared_memory && !shape.on_device && !options.copy_weights;
+  rates.cast_weights = casts_weights(options, shape.on_device);
   const bool separate_master = options.precision.master != options.precision.param;
   rates.master_bytes = separate_master ? static_cast<int64_t>(c10::elementSize(options.precision.master)) : 0;
   const bool adam = options.optimizer.name == "adamw";
   rates.optimizer_bytes = adam ? 8 : (options.optimizer.momentum != 0 ? 4 : 0);
   rates.gradient_bytes = options.defer_gradient_sync && shape.microbatches > 1 ? 4 : rates.param_bytes;
   rates.gradients_late = shape.on_device && !options.offload && !options.graphs;
+  rates.shared_weights.fill(true);
   for (size_t d = 0; d < positions.size(); ++d) {
+    const bool alone = positions[d].shards == 1;
     rates.shards[d] = positions[d].shards;
-    rates.shared_weights[d] = (shape.shared_memory && !options.copy_weights) || positions[d].shards == 1;
+    rates.shared_weights[d] = shares || alone;
+    rates.cast_weights = rates.cast_weights && (alone || !shares);
   }
+  rates.float8_gather = options.float8.fsdp_all_gather && !rates.shared_weights[0];
   rates.recompute = options.recompute == Recompute::full;
   if (options.reshard.kind == ReshardPolicy::Kind::group) rates.reshard_group = options.reshard.group;
   rates.transfer_bytes = message_bytes;
@@ -170,6 +182,7 @@ TrainingPlan plan_training(const ModelConfig& config, const TrainerOptions& opti
     positions.push_back(expert_position(mesh, options.experts.split_width));
   }
   const std::vector<std::unique_ptr<Unit>> members = build_units(config, parallel);
+  use_float8(members, options.float8, mesh.size(Axis::tp));
   const Pipeline pipeline(options.pipeline, ranks, members);
   const StagePlacement& stages = pipeline.stages();
   const std::vector<int> starts = group_starts(members, options.units, stages.starts);
@@ -242,6 +255,7 @@ std::string to_text(const TrainingPlan& plan) {
   append_line(out, "gradients", megabytes(memory.gradients));
   append_line(out, "gradient buffers", megabytes(memory.buffers));
   append_line(out, "gathered weights", megabytes(memory.gathered));
+  if (memory.float8 > 0) append_line(out, "weights in float8", megabytes(memory.float8));
   append_line(out, "activations", megabytes(memory.activations));
   append_line(out, "peak", megabytes(memory.peak));
   for (size_t rank = 0; plan.stage_memory.size() > 1 && rank < plan.stage_memory.size(); ++rank) {

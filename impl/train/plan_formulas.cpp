@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/step_program.h"
+
 namespace tessera {
 namespace {
 
@@ -66,7 +68,7 @@ const PlanFormulas::Parts& PlanFormulas::parts(const PlanCandidate& candidate, c
     parts.saved += tokens * static_cast<double>(layer_saved_bytes(shape, recompute, element));
     double working = static_cast<double>(layer_working_bytes(shape, recompute, element));
     if (recompute == Recompute::full) {
-      working += static_cast<double>(layer_saved_bytes(shape, Recompute::none, element));
+      working += static_cast<double>(layer_saved_bytes(shape, Recompute::selective, element));
     }
     parts.working = std::max(parts.working, tokens * working);
   }
@@ -106,7 +108,7 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
 
   // Computing of one micro-batch on one stage.
   const UnitTimes& l = p.layers;
-  const double layer_seconds = whole(l.forward, l.input) + l.weight.total() + (full ? l.forward.total() : 0);
+  const double layer_seconds = whole(l.forward, l.input) + l.weight.total() + (full ? l.again.total() : 0);
   const double end_seconds = whole(p.ends.forward, p.ends.input) + p.ends.weight.total();
   const auto [stage, fullest] = slowest_stage(mesh.size(Axis::pp), layer_seconds, end_seconds);
   const double per_rank =
@@ -162,11 +164,14 @@ PlanFormulas::Estimate PlanFormulas::estimate(const PlanCandidate& candidate, co
   // Memory of the first stage, which has the most micro-batches under way.
   const bool separate = o.precision.master != o.precision.param;
   const double state = o.optimizer.name == "adamw" ? 8 : (o.optimizer.momentum != 0 ? 4 : 0);
-  double bytes = shard_elements * (param_bytes + (separate ? 4 : 0) + state + 4);
+  const bool cast = !in_place && casts_weights(o, !cost_.cluster().shares_memory);
+  double bytes = shard_elements * ((cast ? 0 : param_bytes) + (separate ? 4 : 0) + state + 4);
   // Buffers: two or three of a layer's size, and one of each end's.
   const double unit_elements = (layer_parameters_ / tp + expert_parameters_ / expert_cut) / layers;
   if (!in_place && !alone) {
     bytes += (keeps ? stage_elements : 2 * unit_elements + end_elements) * param_bytes;
+    // Shards on their way into a gather.
+    if (cast) bytes += (2 * unit_elements + end_elements) / static_cast<double>(group.size) * param_bytes;
   }
   if (!alone) bytes += defers ? 4 * stage_elements : (3 * unit_elements + end_elements) * param_bytes;
   double in_flight = 1;

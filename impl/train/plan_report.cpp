@@ -14,6 +14,8 @@ std::string recompute_name(Recompute recompute) {
       return "none";
     case Recompute::selective:
       return "selective";
+    case Recompute::mlp:
+      return "mlp";
     case Recompute::full:
       return "full";
   }
@@ -106,9 +108,10 @@ nlohmann::ordered_json plan_json(const PlanCandidate& plan, const SearchReport& 
   json["exposed_communication"] = plan.time.exposed;
   json["bubble"] = plan.time.bubble;
   const MemoryEstimate& b = plan.memory;
-  json["memory_bytes"] = {{"weights", b.weights},         {"masters", b.masters}, {"optimizer", b.optimizer},
-                          {"gradients", b.gradients},     {"buffers", b.buffers}, {"gathered", b.gathered},
-                          {"activations", b.activations}, {"peak", b.peak}};
+  json["memory_bytes"] = {
+      {"weights", b.weights},     {"masters", b.masters},         {"optimizer", b.optimizer},
+      {"gradients", b.gradients}, {"buffers", b.buffers},         {"gathered", b.gathered},
+      {"float8", b.float8},       {"activations", b.activations}, {"peak", b.peak}};
   return json;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "train/step_program.h"
 
 namespace tessera {
 namespace {
@@ -33,7 +34,7 @@ UnitWork unit_work(const TrainingPlan& plan, const TrainerOptions& options, cons
 
 // A unit of several members makes the activations of all but the last again inside its backward.
 void add_member(UnitTimes& unit, const UnitTimes& member, bool again) {
-  if (again) unit.input += unit.forward;
+  if (again) unit.input += unit.again;
   unit += member;
 }
 
@@ -50,8 +51,11 @@ class StorageClock {
   double gather(const UnitSizes& sizes) const {
     if (in_place()) return 0;
     const int64_t element = element_size(options_.precision.param);
+    const bool cast = casts_weights(options_, plan_.shape.on_device);
+    const int64_t moved = element + element_size(options_.precision.master);
     return over(sizes, [&](size_t d, const StorageSizes& storage) {
-      return cost_.all_gather(shards_[d], bytes(storage.full, element));
+      return cost_.all_gather(shards_[d], bytes(storage.full, element)) +
+             (cast ? cost_.pass(bytes(storage.shard, moved)) : 0);
     });
   }
 
@@ -95,8 +99,8 @@ class StorageClock {
   ByDomain<GroupShape> shards_, replicas_;
 };
 
-double optimizer_seconds(const TrainerOptions& options, const CostModel& cost, double elements) {
-  const bool separate = options.precision.master != options.precision.param;
+double optimizer_seconds(const TrainerOptions& options, bool cast, const CostModel& cost, double elements) {
+  const bool separate = options.precision.master != options.precision.param && !cast;
   // Master and state are read and written, the gradient is read, the computing copy written.
   const bool adam = options.optimizer.name == "adamw";
   const double states = adam ? 2 : (options.optimizer.momentum != 0 ? 1 : 0);
@@ -107,8 +111,9 @@ double optimizer_seconds(const TrainerOptions& options, const CostModel& cost, d
 const PhaseTime* phase_of(const UnitTimes& unit, Phase phase) {
   switch (phase) {
     case Phase::forward:
-    case Phase::recompute:
       return &unit.forward;
+    case Phase::recompute:
+      return &unit.again;
     case Phase::backward_input:
       return &unit.input;
     case Phase::backward_weight:
@@ -165,7 +170,10 @@ PlanTimes plan_times(const TrainingPlan& plan, const ModelConfig& config, const 
   times.transfer = cost.send(cost.group(plan.mesh, Axis::pp), message);
   const double most = *std::max_element(elements.begin(), elements.end());
   times.norm = cost.pass(4 * most) + cost.all_reduce({plan.mesh.world_size(), 1}, 64);
-  for (const double shard : elements) times.optimizer.push_back(optimizer_seconds(options, cost, shard));
+  const bool cast = casts_weights(options, plan.shape.on_device);
+  for (const double shard : elements) {
+    times.optimizer.push_back(optimizer_seconds(options, cast, cost, shard));
+  }
   return times;
 }
 

@@ -166,8 +166,11 @@ TrainerOptions trainer_options(const Config& config) {
   options.precision.master = dtype(config, "precision.master");
   const std::string recompute = config.text("memory.recompute");
   options.recompute = recompute == "full"        ? Recompute::full
+                      : recompute == "mlp"       ? Recompute::mlp
                       : recompute == "selective" ? Recompute::selective
                                                  : Recompute::none;
+  const std::string cast = config.text("memory.cast_weights");
+  if (cast != "auto") options.cast_weights = cast == "on";
   options.float8.recipe = kernels::parse_float8_recipe(config.text("float8.recipe_name"));
   options.float8.fsdp_all_gather = config.flag("float8.enable_fsdp_float8_all_gather");
   if (config.has("float8.filter_fqns")) options.float8.filter_fqns = config.text_list("float8.filter_fqns");

@@ -316,9 +316,15 @@ void add_precision_and_memory_keys(Keys& keys) {
   keys.push_back(texts("float8.filter_fqns", "",
                        "Linear layers whose names contain one of these stay in precision.param."));
   keys.push_back(
-      choice("memory.recompute", "none", {"none", "selective", "full"},
+      choice("memory.recompute", "none", {"none", "selective", "mlp", "full"},
              "Activations computed again in the backward pass: none, those of norms and element-wise "
-             "functions, or all but each unit's input."));
+             "functions, those and an MLP's gate and up projections, or all but each unit's input."));
+  keys.push_back(
+      choice("memory.cast_weights", "auto", {"auto", "on", "off"},
+             "Weights in precision.param: cast from the master weights whenever a unit is gathered (on), or "
+             "kept beside them, 2 bytes a parameter and dp_shard (off). auto: cast on GPUs where "
+             "memory.recompute asks for memory. The same results to the last bit; ranks that share memory "
+             "always keep them, once for all."));
   keys.push_back(
       flag("memory.offload", false,
            "On GPUs: sharded weights, gradients and optimizer state stay in host memory, where the "

@@ -2,6 +2,7 @@
 #include "train/step_program.h"
 
 #include "core/error.h"
+#include "nn/decoder_layer.h"
 
 namespace tessera {
 namespace {
@@ -35,6 +36,8 @@ void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, cons
                   "enable_fsdp_float8_all_gather goes with the recipe tensorwise alone");
     TESSERA_CHECK(!options.offload, unsupported, "enable_fsdp_float8_all_gather does not go with offload");
   }
+  TESSERA_CHECK(!options.offload || !options.cast_weights.value_or(false), unsupported,
+                "cast_weights=on does not go with offload, which keeps masters in host memory");
   TESSERA_CHECK(options.prefetch >= 0 && options.prefetch <= 1024, argument, "prefetch=", options.prefetch,
                 " is not within 0..1024");
   TESSERA_CHECK(options.reshard.kind != ReshardPolicy::Kind::group || options.reshard.group >= 1, argument,
@@ -42,6 +45,25 @@ void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, cons
   TESSERA_CHECK(options.clip >= 0, argument, "clip=", options.clip, " is negative");
   TESSERA_CHECK(options.loss_chunk >= 0, argument, "loss_chunk=", options.loss_chunk, " is negative");
   validate_schedule(options.schedule, options.lr);
+}
+
+// Casting for each use costs a pass over the weights twice a micro-batch, some 2 % of a step on one GPU. Who
+// recomputes anything wants memory for time; who does not gets the time.
+bool casts_weights(const TrainerOptions& options, bool on_device) {
+  if (options.offload || options.precision.master == options.precision.param) return false;
+  return options.cast_weights.value_or(on_device && options.recompute != Recompute::none);
+}
+
+void use_float8(const std::vector<std::unique_ptr<Unit>>& units, const Float8Options& options,
+                int64_t tp_size) {
+  if (options.recipe == kernels::Float8Recipe::none) return;
+  int layers = 0;
+  for (const std::unique_ptr<Unit>& unit : units) {
+    auto* decoder = dynamic_cast<DecoderLayer*>(unit.get());
+    if (decoder != nullptr) layers += decoder->use_float8(options.recipe, options.filter_fqns, tp_size);
+  }
+  TESSERA_CHECK(layers > 0, argument, "float8: no linear layer has sizes that are multiples of ",
+                kernels::kFloat8Multiple, " and a name that float8.filter_fqns leaves");
 }
 
 StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,

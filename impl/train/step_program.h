@@ -16,6 +16,14 @@ namespace tessera {
 /// Throws Error(unsupported | argument) naming the option that cannot be.
 void check_trainer_options(const TrainerOptions& options, const Mesh& mesh, const ModelConfig& config);
 
+/// TrainerOptions::cast_weights, decided.
+bool casts_weights(const TrainerOptions& options, bool on_device);
+
+/// Has the model's linear layers computed in float8 that can be and that options do not leave out. Before
+/// weights are bound. Errors (argument): there is none.
+void use_float8(const std::vector<std::unique_ptr<Unit>>& units, const Float8Options& options,
+                int64_t tp_size);
+
 StepOptions step_options(const TrainerOptions& options, const Mesh& mesh,
                          const std::vector<UnitTraits>& units, int64_t microbatches, bool update);
 

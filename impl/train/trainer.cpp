@@ -14,7 +14,7 @@
 namespace tessera {
 namespace {
 
-ShardingOptions sharding_options(const TrainerOptions& options) {
+ShardingOptions sharding_options(const TrainerOptions& options, bool on_device) {
   ShardingOptions sharding;
   sharding.units = options.units;
   sharding.param = options.precision.param;
@@ -25,6 +25,7 @@ ShardingOptions sharding_options(const TrainerOptions& options) {
   sharding.offload = options.offload;
   sharding.float8_gather = options.float8.fsdp_all_gather;
   sharding.keep_gradients = options.graphs;
+  sharding.cast_weights = casts_weights(options, on_device);
   return sharding;
 }
 
@@ -52,17 +53,6 @@ ExpertContext expert_context(const DeviceMesh& mesh, const ShardDomain& domain,
         token_group(mesh, "step_tokens", {Axis::dp_replicate, Axis::dp_shard, Axis::cp}, options.split_width);
   }
   return context;
-}
-
-void use_float8(std::vector<std::unique_ptr<Unit>>& units, const Float8Options& options, int64_t tp_size) {
-  if (options.recipe == kernels::Float8Recipe::none) return;
-  int layers = 0;
-  for (const std::unique_ptr<Unit>& unit : units) {
-    auto* decoder = dynamic_cast<DecoderLayer*>(unit.get());
-    if (decoder != nullptr) layers += decoder->use_float8(options.recipe, options.filter_fqns, tp_size);
-  }
-  TESSERA_CHECK(layers > 0, argument, "float8: no linear layer has sizes that are multiples of ",
-                kernels::kFloat8Multiple, " and a name that float8.filter_fqns leaves");
 }
 
 std::unique_ptr<StepGraphs> make_graphs(const DeviceMesh& mesh, const ModelConfig& config,
@@ -105,7 +95,7 @@ Trainer::Impl::Impl(DeviceMeshPtr mesh_, const ModelConfig& config_, const std::
   kernels::check_float8(device_of(*mesh->world()), options.float8.recipe);
   use_float8(units, options.float8, mesh->size("tp"));
   pipeline = std::make_unique<Pipeline>(options.pipeline, stages, units);
-  ShardingOptions sharding = sharding_options(options);
+  ShardingOptions sharding = sharding_options(options, !device_of(*mesh->world()).is_cpu());
   sharding.stages = pipeline->stages();
   sharding.domains = domains;
   model = std::make_unique<ShardedModel>(mesh, std::move(units), sharding);
@@ -174,6 +164,8 @@ void Trainer::Impl::abandon(const std::string& reason) noexcept {
     if (mesh->world()->size() > 1) mesh->world()->abort(reason);
     loads->clear();
     model->gradients().abandon();
+    // What the broken program had gathered may be other weights by the next one. With peers there is none.
+    if (mesh->world()->size() == 1) executor->release_all();
   } catch (const std::exception& error) {  // a device that has failed fails at everything; the cause is told
     log_debug("while a step was given up: ", text_of(error));
   }

@@ -60,6 +60,9 @@ struct TrainerOptions {
   PrecisionOptions precision;
   Float8Options float8;
   Recompute recompute = Recompute::none;
+  /// Weights rest as masters and are cast when they are gathered, in place of being kept in precision.param
+  /// beside them; not where ranks share memory. Absent: on devices that recompute anything.
+  std::optional<bool> cast_weights;
   bool offload = false;  ///< on a device: sharded weights, gradients and optimizer state on the host
   bool graphs = false;   ///< CUDA graphs of forward and backward (train/step_graphs.h)
   std::shared_ptr<GraphEngine> graph_engine;  ///< null: CUDA's (tests)

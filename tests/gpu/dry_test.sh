@@ -28,3 +28,4 @@ export TESSERA_DRY_PRELOAD="$work/dry/libcuda.so.1 $work/dry/libnccl.so.2" TESSE
 export TESSERA_DRY_RACES=$work/dry/races
 if [ -n "${DRY_RUN:-}" ]; then LD_PRELOAD=$TESSERA_DRY_PRELOAD exec bash -c "$DRY_RUN"; fi
 python3 "$here/dry_test.py" "$run/$(basename "$tessera")" "$@"
+[ $# -gt 0 ] || python3 "$here/dry_plan_test.py" "$run/$(basename "$tessera")"

@@ -130,7 +130,7 @@ TEST(Meshes, UnitPolicies) {
 }
 
 TEST(Meshes, RecomputeModesAndOffload) {
-  for (Recompute recompute : {Recompute::selective, Recompute::full}) {
+  for (Recompute recompute : {Recompute::selective, Recompute::mlp, Recompute::full}) {
     TrainingRun run = job(2, 2, true);
     run.options.recompute = recompute;
     run.options.offload = true;

@@ -136,7 +136,7 @@ TrainerOptions with(Recompute recompute) {
 }
 
 TEST(PlanMemory, IsWhatOneRankAllocates) {
-  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
+  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::mlp, Recompute::full}) {
     compare({"one rank", {}, 1, 1, false, with(recompute)});
     compare({"one rank, accumulation", {}, 1, 3, true, with(recompute)});
     compare({"one rank, long", {}, 1, 1, false, with(recompute), 2048, true});
@@ -158,6 +158,53 @@ TEST(PlanMemory, IsWhatShardedRanksAllocate) {
   TrainerOptions never;
   never.reshard.kind = ReshardPolicy::Kind::never;
   compare({"fsdp, kept", mesh_of(1, 1, 2, 1, 1), 2, 1, true, never});
+}
+
+TrainerOptions with_cast(Recompute recompute) {
+  TrainerOptions options = with(recompute);
+  options.cast_weights = true;
+  return options;
+}
+
+TEST(PlanMemory, IsWhatRanksAllocateThatCastTheirWeights) {
+  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
+    compare({"one rank", {}, 1, 1, false, with_cast(recompute)});
+    compare({"one rank, tied, accumulation", {}, 1, 3, false, with_cast(recompute), 1024, true});
+    compare({"fsdp", mesh_of(1, 1, 2, 1, 1), 2, 2, false, with_cast(recompute)});
+  }
+  TrainerOptions group = with_cast(Recompute::none);
+  group.reshard = {ReshardPolicy::Kind::group, 2};
+  compare({"fsdp, resharded to 2", mesh_of(1, 1, 4, 1, 1), 4, 1, false, group});
+  TrainerOptions never = with_cast(Recompute::full);
+  never.reshard.kind = ReshardPolicy::Kind::never;
+  compare({"one rank, cast once", {}, 1, 1, false, never});
+  compare({"pp", mesh_of(2, 1, 1, 1, 1), 2, 4, false, with_cast(Recompute::none)});
+}
+
+TrainerOptions in_float8(kernels::Float8Recipe recipe, Recompute recompute) {
+  TrainerOptions options = with(recompute);
+  options.float8.recipe = recipe;
+  return options;
+}
+
+TEST(PlanMemory, IsWhatLayersInFloat8Allocate) {
+  using Recipe = kernels::Float8Recipe;
+  for (const Recipe recipe : {Recipe::tensorwise, Recipe::rowwise, Recipe::rowwise_with_gw_hp}) {
+    for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
+      compare({"one rank", {}, 1, 1, false, in_float8(recipe, recompute)});
+    }
+    compare({"one rank, accumulation", {}, 1, 3, false, in_float8(recipe, Recompute::none)});
+    compare({"fsdp", mesh_of(1, 1, 2, 1, 1), 2, 1, false, in_float8(recipe, Recompute::none)});
+  }
+  TrainerOptions gathered = in_float8(Recipe::tensorwise, Recompute::none);
+  gathered.float8.fsdp_all_gather = true;
+  for (const bool cast : {false, true}) {
+    gathered.cast_weights = cast;
+    compare({"gathered in float8", mesh_of(1, 1, 2, 1, 1), 2, 1, false, gathered});
+    compare({"gathered in float8, accumulation", mesh_of(1, 1, 4, 1, 1), 4, 2, false, gathered});
+  }
+  gathered.reshard.kind = ReshardPolicy::Kind::never;
+  compare({"gathered once", mesh_of(1, 1, 2, 1, 1), 2, 1, false, gathered});
 }
 
 TEST(PlanMemory, IsWhatTensorAndContextParallelRanksAllocate) {

@@ -93,7 +93,8 @@ TEST(TensorParallel, MicrobatchesRecomputeAndDeferredSync) {
   const ModelConfig config = shapes()[4].config;
   const TrainingOutcome expected = train(job(config, 1, 1, 1, false));
   for (const bool sequence : {false, true}) {
-    for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
+    for (const Recompute recompute :
+         {Recompute::none, Recompute::selective, Recompute::mlp, Recompute::full}) {
       TrainingRun run = job(config, 1, 2, 2, sequence);
       run.microbatches = 3;
       run.options.recompute = recompute;

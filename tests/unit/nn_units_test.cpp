@@ -160,7 +160,7 @@ TEST(UnitsTest, RecomputeChangesNoBitAndSavesMemory) {
       SingleRankModel keeping(config, dtype, true);
       const double expected = keeping.forward_backward(batch, 0.1, Recompute::none);
       int64_t bytes = keeping.saved_bytes();
-      for (const Recompute mode : {Recompute::selective, Recompute::full}) {
+      for (const Recompute mode : {Recompute::selective, Recompute::mlp, Recompute::full}) {
         SingleRankModel model(config, dtype, true);
         EXPECT_EQ(model.forward_backward(batch, 0.1, mode), expected);
         for (const std::string& name : model.names()) {
