@@ -1,6 +1,7 @@
 // Wiring of units, layouts, weights, gradients and master shards.
 #include "parallel/sharded_model.h"
 
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <map>
@@ -170,7 +171,7 @@ void ShardedModel::make_masters() {
     }
     for (size_t p = 0; p < layouts_[unit].params.size(); ++p) {
       const FsdpParam& param = layouts_[unit].params[p];
-      if (param.spec.exact) exact_[{unit, p}] = kernels::zeros(param.spec.shape, at::dtype(at::kFloat));
+      if (param.spec.exact) exact_[{unit, p}] = at::zeros(param.spec.shape, at::dtype(at::kFloat));
       if (!param.held || !param.spec.trainable) continue;
       ParamShard shard;
       shard.name = param.spec.name;
