@@ -209,7 +209,10 @@ std::shared_ptr<ResultOperation<T>> start(WorldObject& world, Exclusive::Lease l
   };
   auto operation = std::make_shared<ResultOperation<T>>();
   auto task = std::make_shared<Task>(Task{std::move(lease), std::move(work)});
-  operation->on_cancel([task] { task->lease.release(); });
+  operation->on_cancel([task] {
+    task->work.reset();  // with what it holds, a dataset's lease among it
+    task->lease.release();
+  });
   world.thread.post([operation, task]() mutable {
     if (!operation->begin()) return;  // cancelled: the lease is free already
     std::exception_ptr error;

@@ -60,12 +60,27 @@ bool is_supported(DLDataType type) {
   }
 }
 
+bool is_supported(DLDevice device) {
+  switch (device.device_type) {
+    case kDLCPU:
+    case kDLCUDA:
+    case kDLCUDAHost:
+    case kDLCUDAManaged:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// Throws for a tensor that LibTorch could not take, or would take without looking.
 void check_dlpack(const DLTensor& source) {
   TESSERA_CHECK(source.ndim >= 0 && source.ndim <= 64, argument, "dlpack.ndim=", source.ndim,
                 " must be between 0 and 64");
   TESSERA_CHECK(source.shape != nullptr || source.ndim == 0, argument, "dlpack.shape is null");
   TESSERA_CHECK(source.dtype.lanes == 1, unsupported, "dlpack.dtype.lanes=", source.dtype.lanes);
+  TESSERA_CHECK(is_supported(source.device), unsupported,
+                "dlpack.device type=", int{source.device.device_type}, " id=", source.device.device_id,
+                " is neither CPU nor CUDA");
   TESSERA_CHECK(is_supported(source.dtype), unsupported, "dlpack.dtype code=", int{source.dtype.code},
                 " bits=", int{source.dtype.bits}, " has no tessera_dtype");
   bool empty = false;

@@ -141,6 +141,8 @@ class RowHandler : public nlohmann::json_sax<nlohmann::json> {
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& error) override {
     std::string reason = error.what();
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: reason", or without the place.
+    if (const size_t start = reason.find("] "); start != std::string::npos) reason = reason.substr(start + 2);
     if (const size_t start = reason.find(": "); start != std::string::npos) reason = reason.substr(start + 2);
     throw Error(Code::format, cat("bad JSON at byte ", position, ": ", printable(reason, 160)));
   }

@@ -57,6 +57,10 @@ Json parse_object(const std::optional<std::string>& text, const std::string& nam
   return value;
 }
 
+Json read_object(const fs::path& path) {
+  return parse_object(read_if_there(path), path.string());
+}
+
 /// The text of a special token, which is a string or {"content": ...}; empty for anything else.
 std::string token_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -64,6 +68,12 @@ std::string token_text(const Json& value) {
     return value["content"].get<std::string>();
   }
   return {};
+}
+
+/// A setting that may be absent, or null.
+bool says_yes(const Json& config, const char* key) {
+  const auto it = config.find(key);
+  return it != config.end() && it->is_boolean() && it->get<bool>();
 }
 
 Json added_entry(const Json& value, bool special) {
@@ -151,12 +161,11 @@ std::shared_ptr<const Tokenizer> Tokenizer::open(const std::string& directory) {
   TESSERA_CHECK(fs::is_directory(root, ignored), not_found, "tokenizer directory ", directory,
                 " does not exist");
   Files files;
-  files.config = parse_object(read_if_there(root / "tokenizer_config.json"), "tokenizer_config.json");
-  files.special_tokens_map =
-      parse_object(read_if_there(root / "special_tokens_map.json"), "special_tokens_map.json");
-  files.added_tokens = parse_object(read_if_there(root / "added_tokens.json"), "added_tokens.json");
-  files.generation = parse_object(read_if_there(root / "generation_config.json"), "generation_config.json");
-  files.model = parse_object(read_if_there(root / "config.json"), "config.json");
+  files.config = read_object(root / "tokenizer_config.json");
+  files.special_tokens_map = read_object(root / "special_tokens_map.json");
+  files.added_tokens = read_object(root / "added_tokens.json");
+  files.generation = read_object(root / "generation_config.json");
+  files.model = read_object(root / "config.json");
 
   if (auto text = read_if_there(root / "chat_template.jinja"))
     files.template_files["default"] = std::move(*text);
@@ -204,8 +213,8 @@ Tokenizer::Tokenizer(const Files& files) {
   const std::string added = files.tokens_to_add().dump();
   std::string bos, eos;
   if (files.set_bos_eos) {
-    if (files.config.value("add_bos_token", false)) bos = files.named_token("bos_token");
-    if (files.config.value("add_eos_token", false)) eos = files.named_token("eos_token");
+    if (says_yes(files.config, "add_bos_token")) bos = files.named_token("bos_token");
+    if (says_yes(files.config, "add_eos_token")) eos = files.named_token("eos_token");
   }
   TtxBytes error{};
   const int32_t status =

@@ -108,9 +108,10 @@ std::string Trainer::load_checkpoint(const std::string& directory) {
     impl_->forget_gradients();
     return agreed([&] {  // all ranks read the same text
       const nlohmann::json metadata = nlohmann::json::parse(text, nullptr, false);
-      const bool known = metadata.is_object() && metadata.value("tessera_trainer", 0) == kFormat &&
-                         metadata.contains("step") && metadata["step"].is_number_integer() &&
-                         metadata.contains("data_state") && metadata["data_state"].is_string();
+      const bool known = metadata.is_object() && metadata.contains("tessera_trainer") &&
+                         metadata["tessera_trainer"] == kFormat && metadata.contains("step") &&
+                         metadata["step"].is_number_integer() && metadata.contains("data_state") &&
+                         metadata["data_state"].is_string();
       TESSERA_CHECK(known && metadata["step"].get<int64_t>() >= 0, format, directory,
                     ": checkpoint.json holds no metadata of a trainer");
       impl_->steps = metadata["step"].get<int64_t>();

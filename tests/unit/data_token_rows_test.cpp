@@ -66,6 +66,8 @@ TEST(DataTokenRows, EveryBadRowHasItsReason) {
        {"", "{", R"({"input_ids":[1,2})", R"({"input_ids":[1,02]})", R"({"input_ids":[1,2]} x)",
         R"({"input_ids":[1,,2]})", "{\"a\":\"\xff\",\"input_ids\":[1,2]}", "\xc3\x28"})
     EXPECT_EQ(reason(broken).substr(0, 16), "bad JSON at byte") << broken;
+  EXPECT_EQ(reason(R"({"x":31e999,"input_ids":[1,2]})"),
+            "bad JSON at byte 11: number overflow parsing '31e999'");
 }
 
 TEST(DataTokenRows, DeepNestingIsReadOverOrRefusedWithoutOverflow) {

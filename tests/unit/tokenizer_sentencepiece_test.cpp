@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "core/error.h"
 #include "data/sentencepiece.h"
@@ -71,6 +73,20 @@ TEST(TokenizerSentencePiece, MergesByScoreAndFallsBackToBytes) {
   for (const std::string text : {"abc  ab", "c\xC3\xA9\n", "\xF0\x9F\x98\x80 a"}) {
     EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, false), false), text);
   }
+}
+
+// transformers writes null for settings that were never made.
+TEST(TokenizerSentencePiece, SettingsThatAreNullAreNone) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "null_settings";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "tokenizer.model", std::ios::binary) << llama_like();
+  std::ofstream(folder / "tokenizer_config.json")
+      << R"({"add_bos_token": null, "add_eos_token": true, "bos_token": "<s>", "eos_token": "</s>"})";
+  const auto tokenizer = Tokenizer::open(folder.string());
+  const std::vector<int32_t> ids = tokenizer->encode("abc", true);
+  EXPECT_NE(ids.front(), tokenizer->token_to_id("<s>"));
+  EXPECT_EQ(ids.back(), tokenizer->token_to_id("</s>"));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(TokenizerSentencePiece, ReadsUnigramModels) {
