@@ -19,7 +19,8 @@ void scale(const at::Tensor& t, double factor);
 double sum_of_squares(const at::Tensor& t);
 /// t = 0 in dense memory.
 void zero(const at::Tensor& t);
-/// Zeros, whose pages nobody touches where they are the operating system's fresh ones.
+/// Zeros whose pages, where they are the operating system's fresh ones, nobody touches: for memory that is
+/// written before it is read. A page that is read first is mapped twice.
 at::Tensor zeros(at::IntArrayRef sizes, const at::TensorOptions& options);
 /// True when no element is NaN or infinite.
 bool all_finite(const at::Tensor& t);

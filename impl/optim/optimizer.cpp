@@ -1,9 +1,9 @@
 // AdamW and SGD as fused passes over all shards, with an ATen composition for other devices and dtypes.
 #include "optim/optimizer.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/sqrt.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 
@@ -46,7 +46,9 @@ class StateStore {
     const ParamShard& shard = shards[index];
     if (tensors.empty()) {
       for (size_t i = 0; i < names_.size(); ++i) {
-        tensors.push_back(kernels::zeros({shard.master.numel()}, shard.master.options().dtype(at::kFloat)));
+        // Written, not kernels::zeros: pages that are read first are mapped twice.
+        tensors.push_back(at::empty({shard.master.numel()}, shard.master.options().dtype(at::kFloat)));
+        kernels::zero(tensors.back());
       }
     }
     for (const at::Tensor& t : tensors) {
