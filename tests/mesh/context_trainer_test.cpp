@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "data/batch_builder.h"
+#include "support/errors.h"
 #include "support/rank_threads.h"
 #include "support/single_rank.h"
 #include "support/training_run.h"
@@ -81,15 +82,6 @@ at::Tensor real_rows(const PackedBatch& batch) {
       .ge(0)
       .nonzero()
       .view(-1);
-}
-
-Error error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  return {Code::ok, "no error"};
 }
 
 TEST(ContextTrainer, LogitsComeInTheOrderOfTheBatch) {

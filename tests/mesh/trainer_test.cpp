@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "support/errors.h"
 #include "support/rank_threads.h"
 #include "support/single_rank.h"
 #include "support/training_run.h"
@@ -28,15 +29,6 @@ void with_trainers(int ranks, const TrainerOptions& options, const std::function
     Trainer trainer(std::make_shared<DeviceMesh>(world, MeshSpec{}), config, "", options);
     body(trainer, world->rank());
   });
-}
-
-Error error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  return {Code::ok, "no error"};
 }
 
 std::vector<PackedBatch> batches_of(int rank, int64_t vocab = 37) {

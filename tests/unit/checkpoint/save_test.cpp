@@ -57,14 +57,6 @@ std::vector<std::string> load(const std::string& directory, const FullTensors& f
   });
 }
 
-std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 TEST(TrainingCheckpoint, AnyMeshLoadsWhatAnyMeshSaved) {
   const FullTensors full = state();
   const std::vector<Mesh3> meshes{{1, 1, 1}, {1, 4, 1}, {2, 2, 1}, {4, 1, 1},

@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/prefetch.h"
 #include "data_directory.h"
+#include "first_tokens.h"
 
 namespace tessera {
 namespace {
@@ -38,15 +39,6 @@ DatasetOptions streaming(const std::string& path, int64_t micro, int64_t global)
   options.micro_batch = micro;
   options.global_batch = global;
   return options;
-}
-
-V first_tokens(const std::vector<PackedBatch>& microbatches) {
-  V out;
-  for (const PackedBatch& batch : microbatches)
-    for (int64_t i = 0; i < batch.documents(); ++i)
-      out.push_back(
-          batch.tokens.const_data_ptr<int64_t>()[batch.cu_seqlens_padded.const_data_ptr<int32_t>()[i]]);
-  return out;
 }
 
 using Ranks = std::vector<std::unique_ptr<Dataset>>;

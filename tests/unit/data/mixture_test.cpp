@@ -15,6 +15,7 @@
 #include "data/pack_order.h"
 #include "data/random.h"
 #include "data_directory.h"
+#include "first_tokens.h"
 
 namespace tessera {
 namespace {
@@ -31,15 +32,6 @@ std::string write_rows(const DataDirectory& directory, const std::string& name, 
     text += "]}\n";
   }
   return directory.write(name, text);
-}
-
-V first_tokens(const std::vector<PackedBatch>& microbatches) {
-  V out;
-  for (const PackedBatch& batch : microbatches)
-    for (int64_t i = 0; i < batch.documents(); ++i)
-      out.push_back(
-          batch.tokens.const_data_ptr<int64_t>()[batch.cu_seqlens_padded.const_data_ptr<int32_t>()[i]]);
-  return out;
 }
 
 V take(Dataset& dataset, int steps) {

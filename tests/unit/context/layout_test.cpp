@@ -244,7 +244,9 @@ TEST(ContextSpans, AllRanksTogetherSeeEachPairOfOneDocumentOnce) {
           const auto pairs = pairs_of(passes, window, values(context_indices(layout, a)),
                                       values(context_indices(layout, b)));
           actual.insert(actual.end(), pairs.begin(), pairs.end());
-          if (window == 0) EXPECT_LE(passes.size(), 1u);  // a zigzag pair of chunks is one stretch
+          if (window == 0) {  // a zigzag pair of chunks is one stretch
+            EXPECT_LE(passes.size(), 1u);
+          }
         }
       }
       std::sort(actual.begin(), actual.end());

@@ -11,10 +11,13 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "support/errors.h"
 #include "tensor/runs.h"
 
 namespace tessera {
 namespace {
+
+using testing::error_code;
 
 ParamSpec spec_of(std::vector<int64_t> shape, Placement tp = Placement::replicate()) {
   ParamSpec spec;
@@ -22,16 +25,6 @@ ParamSpec spec_of(std::vector<int64_t> shape, Placement tp = Placement::replicat
   spec.shape = std::move(shape);
   spec.tp = tp;
   return spec;
-}
-
-Code code_of(const std::function<void()>& call, std::string* message = nullptr) {
-  try {
-    call();
-  } catch (const Error& error) {
-    if (message) *message = error.what();
-    return error.code();
-  }
-  return Code::ok;
 }
 
 // Marks every element of `box` in a map of the tensor.
@@ -93,14 +86,14 @@ TEST(Placement, FsdpCutsTheRowsOfTheTpPart) {
 
 TEST(Placement, BadArgumentsAreErrors) {
   std::string message;
-  EXPECT_EQ(code_of([] { row_shard({4}, 0, 0); }), Code::argument);
-  EXPECT_EQ(code_of([] { row_shard({4}, 4, 4); }), Code::argument);
-  EXPECT_EQ(code_of([] { row_shard({4}, -1, 4); }), Code::argument);
-  EXPECT_EQ(code_of([] { row_shard({}, 0, 1); }), Code::argument);
-  EXPECT_EQ(code_of([] { row_shard({4, -1}, 0, 1); }), Code::argument);
-  EXPECT_EQ(code_of([] { tp_box(spec_of({4, 5}, Placement::shard(2)), 0, 1); }, &message), Code::argument);
+  EXPECT_EQ(error_code([] { row_shard({4}, 0, 0); }), Code::argument);
+  EXPECT_EQ(error_code([] { row_shard({4}, 4, 4); }), Code::argument);
+  EXPECT_EQ(error_code([] { row_shard({4}, -1, 4); }), Code::argument);
+  EXPECT_EQ(error_code([] { row_shard({}, 0, 1); }), Code::argument);
+  EXPECT_EQ(error_code([] { row_shard({4, -1}, 0, 1); }), Code::argument);
+  EXPECT_EQ(error_code([] { tp_box(spec_of({4, 5}, Placement::shard(2)), 0, 1); }, &message), Code::argument);
   EXPECT_EQ(message, "w: tp shards dim 2 of a tensor with 2 dims");
-  EXPECT_EQ(code_of([] { checked_numel({int64_t{1} << 40, int64_t{1} << 40}); }), Code::argument);
+  EXPECT_EQ(error_code([] { checked_numel({int64_t{1} << 40, int64_t{1} << 40}); }), Code::argument);
 }
 
 TEST(Placement, HugeRowCountsDoNotOverflow) {
@@ -122,7 +115,7 @@ TEST(Placement, IntersectionIsTheSharedPart) {
   EXPECT_EQ(intersection({{0, 0}, {4, 4}}, {{2, 1}, {4, 2}}), (Box{{2, 1}, {2, 2}}));
   EXPECT_TRUE(intersection({{0, 0}, {2, 4}}, {{2, 0}, {2, 4}}).empty());
   EXPECT_EQ(intersection(Box::whole({}), Box::whole({})).numel(), 1);
-  EXPECT_EQ(code_of([] { intersection(Box::whole({1}), Box::whole({1, 1})); }), Code::argument);
+  EXPECT_EQ(error_code([] { intersection(Box::whole({1}), Box::whole({1, 1})); }), Code::argument);
 }
 
 TEST(Placement, RunsReadABoxLikeSlicing) {

@@ -7,10 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "support/errors.h"
 #include "tiny_tokenizer.h"
 
 namespace tessera {
 namespace {
+
+using testing::error_of;
 
 using Json = nlohmann::ordered_json;
 
@@ -24,16 +27,6 @@ std::string render(const std::string& source, const std::string& conversation, b
   ChatOptions options;
   options.chat_template = source;
   return ChatTemplate(tokenizer(), options).render(Json::parse(conversation), prompt);
-}
-
-Error error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    return e;
-  }
-  ADD_FAILURE() << "no error";
-  return Error(Code::ok, "");
 }
 
 constexpr const char* kTalk =

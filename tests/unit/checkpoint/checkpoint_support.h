@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -18,8 +19,11 @@
 
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
+#include "support/errors.h"
 
 namespace tessera {
+
+using testing::error_code;
 
 class TempDirectory {
  public:
@@ -37,6 +41,15 @@ class TempDirectory {
  private:
   std::string path_;
 };
+
+/// The files of a directory, sorted.
+inline std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 inline void write_file(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
@@ -67,17 +80,6 @@ inline void write_safetensors(const std::string& path,
     entries.push_back(entry);
   }
   write_file(path, build_safetensors_header(entries, {{"format", "pt"}}) + data);
-}
-
-/// The code of the error that `call` throws; Code::ok when it throws none.
-inline Code error_code(const std::function<void()>& call, std::string* message = nullptr) {
-  try {
-    call();
-  } catch (const Error& error) {
-    if (message) *message = error.what();
-    return error.code();
-  }
-  return Code::ok;
 }
 
 }  // namespace tessera

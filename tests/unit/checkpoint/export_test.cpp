@@ -43,14 +43,6 @@ void expect_weights(const std::string& directory, const FullTensors& full,
   }
 }
 
-std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 TEST(Export, EveryMeshWritesTheSameFile) {
   const FullTensors full = model();
   std::string first;
@@ -181,7 +173,8 @@ TEST(Export, OneRanksFailureIsEveryRanksErrorAndNamesIt) {
       [&](int rank, int call) {
         // Rank 1 has made the second file itself, so it is there, and rank 2 waits for the others to say so.
         if (rank == 1 && call == 2) {
-          EXPECT_TRUE(std::filesystem::remove(directory / ".tessera-export/model-00002-of-00002.safetensors"));
+          EXPECT_TRUE(
+              std::filesystem::remove(directory / ".tessera-export/model-00002-of-00002.safetensors"));
         }
       });
   const std::string message = common_error(errors);

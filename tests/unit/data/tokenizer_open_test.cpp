@@ -7,10 +7,13 @@
 
 #include "core/error.h"
 #include "data/tokenizer.h"
+#include "support/errors.h"
 #include "tiny_tokenizer.h"
 
 namespace tessera {
 namespace {
+
+using testing::error_of;
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
@@ -34,16 +37,6 @@ class Directory {
  private:
   fs::path path_;
 };
-
-Error error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    return e;
-  }
-  ADD_FAILURE() << "no error";
-  return Error(Code::ok, "");
-}
 
 TEST(TokenizerOpen, ReadsSpecialTokensAndTemplates) {
   Directory dir;
