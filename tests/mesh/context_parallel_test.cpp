@@ -43,16 +43,7 @@ void expect_same(const Case& c, const TrainingRun& run) {
                    " ulysses=", context.ulysses, " stride=", context.heads_k_stride, " cp=", run.mesh.cp,
                    " dp_shard=", run.mesh.dp_shard, " window=", c.window, " joined=", c.joined,
                    " kv_heads=", c.kv_heads, " qk_norm=", c.qk_norm));
-  const TrainingOutcome& expected = one_rank(c);
-  const TrainingOutcome actual = train(run);
-  ASSERT_EQ(actual.losses.size(), expected.losses.size());
-  EXPECT_EQ(actual.label_tokens, expected.label_tokens);
-  for (size_t s = 0; s < expected.losses.size(); ++s) {
-    EXPECT_NEAR(actual.losses[s], expected.losses[s], 2e-6 * expected.losses[s]) << "step " << s + 1;
-    EXPECT_NEAR(actual.norms[s], expected.norms[s], 1e-5 * expected.norms[s]) << "step " << s + 1;
-  }
-  EXPECT_LT(worst_error(actual.gradients, expected.gradients), 5e-6);
-  EXPECT_LT(worst_error(actual.weights, expected.weights), 2e-5);
+  expect_outcome(run, one_rank(c), 5e-6);
 }
 
 TrainingRun with_context(const Case& c, int cp, int dp_shard, const ContextOptions& context) {

@@ -40,15 +40,7 @@ const TrainingOutcome& one_cpu_rank() {
 }
 
 void expect_cpu_result(const TrainingRun& run) {
-  const TrainingOutcome& expected = one_cpu_rank();
-  const TrainingOutcome actual = train(run);
-  ASSERT_EQ(actual.losses.size(), expected.losses.size());
-  for (size_t s = 0; s < expected.losses.size(); ++s) {
-    EXPECT_NEAR(actual.losses[s], expected.losses[s], 2e-6 * expected.losses[s]) << "step " << s + 1;
-    EXPECT_NEAR(actual.norms[s], expected.norms[s], 1e-5 * expected.norms[s]) << "step " << s + 1;
-  }
-  EXPECT_LT(worst_error(actual.gradients, expected.gradients), 1e-5);
-  EXPECT_LT(worst_error(actual.weights, expected.weights), 2e-5);
+  expect_outcome(run, one_cpu_rank());
   for (const std::string& violation : take_violations()) ADD_FAILURE() << violation;
 }
 

@@ -86,14 +86,7 @@ void expect_one_rank_result_on_every_mesh(const ModelConfig& config) {
     const MeshSpec& m = way.mesh;
     SCOPED_TRACE(cat("pp=", m.pp, " dp_shard=", m.dp_shard, " cp=", m.cp, " tp=", m.tp,
                      " sequence_parallel=", way.sequence_parallel));
-    const TrainingOutcome actual = train(run_on(config, way));
-    ASSERT_EQ(actual.losses.size(), expected.losses.size());
-    for (size_t s = 0; s < expected.losses.size(); ++s) {
-      EXPECT_NEAR(actual.losses[s], expected.losses[s], 2e-6 * expected.losses[s]) << "step " << s + 1;
-      EXPECT_NEAR(actual.norms[s], expected.norms[s], 1e-5 * expected.norms[s]) << "step " << s + 1;
-    }
-    EXPECT_LT(worst_error(actual.gradients, expected.gradients), 2e-5);
-    EXPECT_LT(worst_error(actual.weights, expected.weights), 2e-5);
+    expect_outcome(run_on(config, way), expected, 2e-5);
   }
 }
 

@@ -54,15 +54,7 @@ TrainingRun job(const ModelConfig& config, int replicate, int shard, int tp, boo
 
 void expect_same(const TrainingRun& run, const TrainingOutcome& expected, const std::string& what) {
   SCOPED_TRACE(what);
-  const TrainingOutcome actual = train(run);
-  ASSERT_EQ(actual.losses.size(), expected.losses.size());
-  EXPECT_EQ(actual.label_tokens, expected.label_tokens);
-  for (size_t s = 0; s < expected.losses.size(); ++s) {
-    EXPECT_NEAR(actual.losses[s], expected.losses[s], 2e-6 * expected.losses[s]) << "step " << s + 1;
-    EXPECT_NEAR(actual.norms[s], expected.norms[s], 1e-5 * expected.norms[s]) << "step " << s + 1;
-  }
-  EXPECT_LT(worst_error(actual.gradients, expected.gradients), 5e-6);
-  EXPECT_LT(worst_error(actual.weights, expected.weights), 2e-5);
+  expect_outcome(run, expected, 5e-6);
 }
 
 TEST(TensorParallel, EveryShapeGivesTheOneRankResult) {
@@ -151,26 +143,6 @@ TEST(TensorParallel, WithAdamW) {
     run.options = tiny_options();
     run.options.sequence_parallel = sequence;
     expect_same(run, expected, cat("sequence=", sequence));
-  }
-}
-
-/// Runs `body` with a trainer on each rank of a mesh.
-template <class Body>
-void with_trainers(const TrainingRun& run, const std::string& checkpoint, const Body& body) {
-  run_ranks(run.ranks, [&](const WorldPtr& world) {
-    const auto mesh = std::make_shared<DeviceMesh>(world, run.mesh);
-    Trainer trainer(mesh, run.config, checkpoint, run.options);
-    body(trainer, *mesh);
-  });
-}
-
-void train_steps(const TrainingRun& run, Trainer& trainer, const DeviceMesh& mesh, int first, int end,
-                 std::vector<double>& losses) {
-  for (int step = first; step < end; ++step) {
-    const auto batches =
-        step_batches(run, step, static_cast<int>(mesh.index("dp")), static_cast<int>(mesh.size("dp")));
-    const StepMetrics metrics = trainer.step(batches);
-    if (mesh.rank() == 0) losses.push_back(metrics.loss);
   }
 }
 

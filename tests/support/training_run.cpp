@@ -160,7 +160,26 @@ double worst_error(const std::map<std::string, at::Tensor>& actual,
   return worst;
 }
 
-bool expect_outcome(const TrainingRun& run, const TrainingOutcome& expected) {
+void with_trainers(const TrainingRun& run, const std::string& checkpoint,
+                   const std::function<void(Trainer&, const DeviceMesh&)>& body) {
+  run_ranks(run.ranks, [&](const WorldPtr& world) {
+    const auto mesh = std::make_shared<DeviceMesh>(world, run.mesh);
+    Trainer trainer(mesh, run.config, checkpoint, run.options);
+    body(trainer, *mesh);
+  });
+}
+
+void train_steps(const TrainingRun& run, Trainer& trainer, const DeviceMesh& mesh, int first, int end,
+                 std::vector<double>& losses) {
+  for (int step = first; step < end; ++step) {
+    const auto batches =
+        step_batches(run, step, static_cast<int>(mesh.index("dp")), static_cast<int>(mesh.size("dp")));
+    const StepMetrics metrics = trainer.step(batches);
+    if (mesh.rank() == 0) losses.push_back(metrics.loss);
+  }
+}
+
+bool expect_outcome(const TrainingRun& run, const TrainingOutcome& expected, double gradient_error) {
   TrainingOutcome actual;
   try {
     actual = train(run);
@@ -179,9 +198,9 @@ bool expect_outcome(const TrainingRun& run, const TrainingOutcome& expected) {
   }
   const double gradients = worst_error(actual.gradients, expected.gradients);
   const double weights = worst_error(actual.weights, expected.weights);
-  EXPECT_LT(gradients, 1e-5);
+  EXPECT_LT(gradients, gradient_error);
   EXPECT_LT(weights, 2e-5);
-  return same && gradients < 1e-5 && weights < 2e-5;
+  return same && gradients < gradient_error && weights < 2e-5;
 }
 
 bool identical(const TrainingOutcome& a, const TrainingOutcome& b) {

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -65,12 +66,18 @@ PackedBatch documents_batch(int first, int count, int64_t vocab, int joined = 1)
 std::vector<PackedBatch> step_batches(const TrainingRun& run, int step, int dp_rank, int dp_size);
 
 TrainingOutcome train(const TrainingRun& run);
+/// Runs `body` with a trainer on each rank of a mesh; `checkpoint` is a Hugging Face directory, or "".
+void with_trainers(const TrainingRun& run, const std::string& checkpoint,
+                   const std::function<void(Trainer&, const DeviceMesh&)>& body);
+/// Steps first to end - 1 of a run; rank 0 appends their losses.
+void train_steps(const TrainingRun& run, Trainer& trainer, const DeviceMesh& mesh, int first, int end,
+                 std::vector<double>& losses);
 
 /// Largest relative_error over all tensors of `expected`; names must agree.
 double worst_error(const std::map<std::string, at::Tensor>& actual,
                    const std::map<std::string, at::Tensor>& expected);
 /// Trains and expects what one rank gave, in float32 up to the order of sums. Failures name the difference.
-bool expect_outcome(const TrainingRun& run, const TrainingOutcome& one_rank);
+bool expect_outcome(const TrainingRun& run, const TrainingOutcome& one_rank, double gradient_error = 1e-5);
 /// Bitwise equality of losses, norms, gradients and weights.
 bool identical(const TrainingOutcome& a, const TrainingOutcome& b);
 
