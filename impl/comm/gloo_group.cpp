@@ -329,11 +329,18 @@ void GlooGroup::blame(const TransportFailure& failure, int peer, const std::stri
   if (failure.timed_out) {
     own = late(operation, peer);
   } else {
+    // Gloo ends all connections of a rank whose wait was too long: such a rank lives, and is finding out who
+    // is missing.
+    if (const auto cause = link_->cause_from(world_rank, key_)) end(*cause);
     own = Error(Code::peer_failed,
                 cat(operation, " on group ", name(), ": rank ", world_rank, " is gone: ", failure.text),
                 world_rank);
   }
-  const Error cause = link_->first_cause(key_, own);
+  end(link_->first_cause(key_, own));
+}
+
+void GlooGroup::end(const Error& cause) {
+  link_->remember(cause);
   fail(cause);
   throw cause;
 }

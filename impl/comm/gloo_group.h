@@ -77,6 +77,8 @@ class GlooGroup final : public Group, public std::enable_shared_from_this<GlooGr
   Error late(const std::string& operation, int peer) const;
   /// Turns a failed message into the group's failure and throws it.
   [[noreturn]] void blame(const TransportFailure& failure, int peer, const std::string& what);
+  /// Fails for a cause that the ranks agree on.
+  [[noreturn]] void end(const Error& cause);
 
   const std::string key_;
   const std::shared_ptr<GlooLink> link_;

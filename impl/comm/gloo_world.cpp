@@ -100,9 +100,11 @@ void GlooLink::fail(const Error& error) {
 }
 
 void GlooLink::depart(const std::string& what, const std::string& reason) {
-  const Error error(Code::peer_failed,
-                    cat("rank ", options_.rank, " ", what, reason.empty() ? "" : ": ", reason),
-                    options_.rank);
+  depart(Error(Code::peer_failed, cat("rank ", options_.rank, " ", what, reason.empty() ? "" : ": ", reason),
+               options_.rank));
+}
+
+void GlooLink::depart(const Error& error) {
   rendezvous_->hurry();
   try {
     const int64_t place = rendezvous_->add("departed", 1);
@@ -110,6 +112,34 @@ void GlooLink::depart(const std::string& what, const std::string& reason) {
   } catch (const Error&) {  // the store is gone: the others notice that
   }
   fail(error);
+}
+
+void GlooLink::leave() {
+  std::optional<Error> cause;
+  {
+    const std::lock_guard lock(mutex_);
+    cause = cause_;
+  }
+  if (cause) {
+    depart(*cause);
+  } else {
+    depart("left its world", "");
+  }
+  // The store may end with this process, before others have read why they fail.
+  const auto deadline = steady_clock::now() + kPatience / 2;
+  try {
+    int64_t left = rendezvous_->add("left", 1);
+    while (options_.rank == 0 && left < options_.size && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(kBeat / 5);
+      left = rendezvous_->add("left", 0);
+    }
+  } catch (const Error&) {  // it has ended already
+  }
+}
+
+void GlooLink::remember(const Error& cause) {
+  const std::lock_guard lock(mutex_);
+  if (!cause_) cause_ = cause;
 }
 
 Error GlooLink::first_cause(const std::string& key, const Error& own) {
@@ -127,6 +157,26 @@ Error GlooLink::first_cause(const std::string& key, const Error& own) {
   } catch (const Error&) {
     return own;
   }
+}
+
+std::optional<Error> GlooLink::cause_from(int rank, const std::string& key) {
+  rendezvous_->hurry();
+  try {
+    const std::string place = cat("failure/", key), heart = cat("alive/", rank);
+    const auto before = rendezvous_->try_get(heart);
+    bool lives = false;
+    auto deadline = steady_clock::now() + kBeat * 4;
+    for (; steady_clock::now() < deadline; std::this_thread::sleep_for(kBeat / 5)) {
+      if (const auto text = rendezvous_->try_get(place)) return from_text(*text);
+      if (auto known = failure()) return known;
+      if (!lives && rendezvous_->try_get(heart) != before) {
+        lives = true;
+        deadline += kPatience;
+      }
+    }
+  } catch (const Error&) {  // the store is gone: nobody can say anything
+  }
+  return std::nullopt;
 }
 
 std::vector<GlooLink::State> GlooLink::states_of(const std::vector<int>& ranks) {
@@ -166,7 +216,7 @@ void GlooLink::add_group(const std::shared_ptr<GlooGroup>& group) {
 }
 
 GlooWorld::~GlooWorld() {
-  if (!ended_) link_->depart("left its world", "");
+  if (!ended_) link_->leave();
   link_->stop();
 }
 

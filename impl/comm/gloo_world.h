@@ -35,6 +35,11 @@ class GlooLink : public std::enable_shared_from_this<GlooLink> {
   void fail(const Error& error);
   /// Tells the other ranks that this one is gone, then fails.
   void depart(const std::string& what, const std::string& reason);
+  /// departs with the cause that a group of this rank has failed for, if one has. The host of the store waits
+  /// a moment for the others to leave as well.
+  void leave();
+  /// The first cause for which a group of this rank fails.
+  void remember(const Error& cause);
   /// From here on a vanishing store is the orderly end.
   void expect_end() { ending_.store(true); }
   void stop();
@@ -42,6 +47,9 @@ class GlooLink : public std::enable_shared_from_this<GlooLink> {
   /// All ranks of a group that fail ask here for the cause: the first to do so decides. `key` names the
   /// group.
   Error first_cause(const std::string& key, const Error& own);
+  /// The cause that a rank without connections gives for the failure of a group, once it has found it. None
+  /// when its heart does not beat, or it says nothing.
+  std::optional<Error> cause_from(int rank, const std::string& key);
   /// What another rank is seen to do.
   struct State {
     bool stopped = false;  ///< its heart does not beat: it hangs, or its host is out of reach
@@ -54,6 +62,7 @@ class GlooLink : public std::enable_shared_from_this<GlooLink> {
   void add_group(const std::shared_ptr<GlooGroup>& group);
 
  private:
+  void depart(const Error& error);
   void beat();
   void check_abort();
 
@@ -66,6 +75,7 @@ class GlooLink : public std::enable_shared_from_this<GlooLink> {
   bool heart_ended_ = false;
   std::atomic<bool> ending_{false};
   std::optional<Error> failure_;
+  std::optional<Error> cause_;
   std::string activity_;
   std::vector<std::weak_ptr<GlooGroup>> groups_;
   std::thread heart_;

@@ -54,8 +54,9 @@ void play_until_failure(World& world) {
   }
 }
 
-/// Rank 2 stops; rank 1 waits for it in the world's group, and rank 0 for rank 1 in a group of the two.
-void wait_for_one_who_waits(World& world) {
+/// Rank 2 stops, and rank 1 waits for it in the world's group; rank 0 there too, or in a group of it and
+/// rank 1.
+void wait_for_the_stopped(World& world, bool in_a_pair) {
   const GroupPtr all = world.everyone();
   const GroupPtr pair = world.rank() < 2 ? world.group("pair", {0, 1}) : nullptr;
   if (pair) pair->barrier();
@@ -64,7 +65,7 @@ void wait_for_one_who_waits(World& world) {
   try {
     // Rank 1 begins later, so that it still waits when rank 0 gives up.
     if (world.rank() == 1) std::this_thread::sleep_for(milliseconds(1000));
-    (world.rank() == 0 ? pair : all)->barrier();
+    (in_a_pair && world.rank() == 0 ? pair : all)->barrier();
   } catch (const Error& error) {
     say(cat("error ", static_cast<int>(error.code()), " rank ", error.rank(), ": ", error.what()));
   }
@@ -100,8 +101,8 @@ TEST(RankProcess, DISABLED_Play) {
     } catch (const Error& error) {
       say(cat("error ", static_cast<int>(error.code()), ": ", error.what()));
     }
-  } else if (role == "pair") {
-    wait_for_one_who_waits(*world);
+  } else if (role == "pair" || role == "stagger") {
+    wait_for_the_stopped(*world, role == "pair");
   } else {
     say("unknown role");
   }
@@ -204,6 +205,18 @@ TEST(GlooEngine, ARankThatWaitsForAnotherGroupIsNotTakenForTheCause) {
       errors[0],
       "barrier on group pair timed out after 2500 ms: missing rank 1 (it waits in barrier on group world); "
       "missing from the world: rank 2 (stopped or out of reach)");
+}
+
+// Gloo ends the connections of the rank whose time is up first.
+TEST(GlooEngine, ARankThatGivesUpFirstIsNotTakenForTheCause) {
+  RankProcesses ranks("stagger", 3, "gloo", testing::free_tcp_rendezvous(), milliseconds(2500));
+  for (int r : {0, 1}) {
+    const std::string text = ranks.finish(r);
+    EXPECT_EQ(lines_after(text, cat("error ", static_cast<int>(Code::timeout), " rank 2: ")),
+              std::vector<std::string>{
+                  "barrier on group world timed out after 2500 ms: missing rank 2 (stopped or out of reach)"})
+        << text;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Processes, Engines, ::testing::Values("local", "gloo"));
