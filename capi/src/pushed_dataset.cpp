@@ -39,6 +39,9 @@ void PushedDataset::push(const std::vector<TokenRow>& rows) {
                   cat("document ", builder_.size() + static_cast<int64_t>(i), ": ", error.what()));
     }
   }
+  std::vector<int64_t> lengths;
+  for (const TokenRow& row : rows) lengths.push_back(static_cast<int64_t>(row.tokens.size()));
+  builder_.check_fit(lengths);  // all rows or none
   for (const TokenRow& row : rows) builder_.add(row.tokens, row.labels);
 }
 

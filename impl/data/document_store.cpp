@@ -68,9 +68,7 @@ void DocumentStoreBuilder::add_held(LongDocuments rule) {
     // The last row is the bad one: add_bad_row() may take its place.
     held_.resize(held_.size() - static_cast<size_t>(groups_.documents_per_row));
     seen_ -= groups_.documents_per_row;
-    throw Error(Code::format,
-                cat("documents of ", std::accumulate(lengths.begin(), lengths.end(), int64_t{0}),
-                    " tokens that stay together do not fit into data.seq_len=", seq_len_));
+    refuse_group(lengths);
   }
   const std::vector<Held> group = std::exchange(held_, {});
   counts_.rows += groups_.documents / groups_.documents_per_row;
@@ -89,6 +87,33 @@ void DocumentStoreBuilder::add_held(LongDocuments rule) {
   }
 }
 
+void DocumentStoreBuilder::refuse_group(const std::vector<int64_t>& lengths) const {
+  throw Error(Code::format, cat("documents of ", std::accumulate(lengths.begin(), lengths.end(), int64_t{0}),
+                                " tokens that stay together do not fit into data.seq_len=", seq_len_));
+}
+
+void DocumentStoreBuilder::refuse_document(int64_t length) const {
+  throw Error(Code::format, cat("a document of ", length, " tokens is longer than data.seq_len=", seq_len_));
+}
+
+void DocumentStoreBuilder::check_fit(const std::vector<int64_t>& lengths) const {
+  if (rule_ != LongDocuments::error) return;
+  std::vector<int64_t> group;
+  for (const Held& held : held_) group.push_back(static_cast<int64_t>(held.tokens.size()));
+  for (const int64_t length : lengths) {
+    if (groups_.documents == 1) {
+      if (length > seq_len_) refuse_document(length);
+      continue;
+    }
+    group.push_back(length);
+    if (static_cast<int64_t>(group.size()) < groups_.documents) continue;
+    // A group with a bad row is left out, however long it is.
+    const bool whole = std::find(group.begin(), group.end(), 0) == group.end();
+    if (whole && !fit_together(group, seq_len_, groups_.alignment)) refuse_group(group);
+    group.clear();
+  }
+}
+
 void DocumentStoreBuilder::add_one(std::span<const int32_t> tokens, std::span<const int32_t> labels,
                                    LongDocuments rule) {
   const auto limit = static_cast<size_t>(seq_len_);
@@ -97,8 +122,7 @@ void DocumentStoreBuilder::add_one(std::span<const int32_t> tokens, std::span<co
     append(tokens, labels, Part::whole, kIgnored);
     return;
   }
-  TESSERA_CHECK(rule != LongDocuments::error, format, "a document of ", tokens.size(),
-                " tokens is longer than data.seq_len=", seq_len_);
+  if (rule == LongDocuments::error) refuse_document(static_cast<int64_t>(tokens.size()));
   ++counts_.rows;
   if (rule == LongDocuments::drop) {
     ++counts_.dropped;

@@ -85,6 +85,9 @@ class DocumentStoreBuilder {
   /// (the longer ones, to the same length) or an error when they do not fit into one row.
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels) { add(tokens, labels, rule_); }
   void add(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
+  /// Throws what adding documents of these lengths one after the other would throw for their lengths, and
+  /// adds none.
+  void check_fit(const std::vector<int64_t>& lengths) const;
   /// A plain text in parts, split where it is longer than seq_len: its pieces stand for themselves, not for
   /// one row.
   void extend_text(std::span<const int32_t> tokens);
@@ -112,6 +115,8 @@ class DocumentStoreBuilder {
   };
   void add_one(std::span<const int32_t> tokens, std::span<const int32_t> labels, LongDocuments rule);
   void add_held(LongDocuments rule);
+  [[noreturn]] void refuse_group(const std::vector<int64_t>& lengths) const;
+  [[noreturn]] void refuse_document(int64_t length) const;
 
   /// Takes `count` tokens from the front of the text as a piece.
   void append_text_piece(size_t count, int32_t next_label);

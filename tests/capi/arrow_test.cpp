@@ -5,34 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "arrow_interface.h"
 #include "job.h"
 
 namespace {
-
-// The Arrow C data interface as a host declares it.
-struct ArrowSchema {
-  const char* format;
-  const char* name;
-  const char* metadata;
-  int64_t flags;
-  int64_t n_children;
-  ArrowSchema** children;
-  ArrowSchema* dictionary;
-  void (*release)(ArrowSchema*);
-  void* private_data;
-};
-struct ArrowArray {
-  int64_t length;
-  int64_t null_count;
-  int64_t offset;
-  int64_t n_buffers;
-  int64_t n_children;
-  const void** buffers;
-  ArrowArray** children;
-  ArrowArray* dictionary;
-  void (*release)(ArrowArray*);
-  void* private_data;
-};
 
 /// A batch of two list columns over memory of its own; tests bend it before they push it.
 class Batch {
@@ -205,6 +181,32 @@ TEST_F(Arrow, BadBatchesAreRefusedWholeAndReleased) {
   Batch good;
   EXPECT_EQ(good.push(dataset_), "");
   EXPECT_EQ(lengths(), (std::vector<int64_t>{2, 3, 1})) << "nothing of the bad batches came in";
+}
+
+TEST(ArrowLengths, ABatchWithADocumentThatIsTooLongIsRefusedWhole) {
+  // The documents have 2, 3 and 1 tokens; in pairs the last one would wait for its other half.
+  for (const char* format : {"tokens", "preference"}) {
+    tessera_config config;
+    ASSERT_EQ(tessera_config_create(&config, nullptr), TESSERA_OK);
+    const bool pairs = std::string(format) == "preference";
+    for (const auto& [key, value] : {std::pair{"data.format", format},
+                                     {"data.seq_len", pairs ? "4" : "2"},
+                                     {"data.long_documents", "error"}}) {
+      ASSERT_EQ(tessera_config_set(config, key, value, nullptr), TESSERA_OK) << key;
+    }
+    tessera_dataset dataset;
+    ASSERT_EQ(tessera_dataset_create(config, tessera_mesh{0}, tessera_model{0}, &dataset, nullptr),
+              TESSERA_OK);
+    Batch batch;
+    EXPECT_EQ(batch.push(dataset),
+              pairs ? "documents of 5 tokens that stay together do not fit into data.seq_len=4"
+                    : "a document of 3 tokens is longer than data.seq_len=2");
+    tessera_error error{};
+    EXPECT_EQ(tessera_dataset_push_end(dataset, &error), TESSERA_E_STATE);
+    EXPECT_STREQ(error.message, "no document was pushed, or none was kept");
+    tessera_dataset_destroy(dataset);
+    tessera_config_destroy(config);
+  }
 }
 
 TEST_F(Arrow, WithoutADatasetTheBatchStaysTheHosts) {

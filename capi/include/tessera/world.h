@@ -89,7 +89,8 @@ TESSERA_API tessera_status tessera_world_create_from_environment(const tessera_w
 TESSERA_API tessera_status tessera_world_create_threads(int32_t size, const tessera_world_options *options,
                                                         tessera_world *out_worlds, tessera_error *err);
 
-/** Leaves the job. Without tessera_world_close before it the other ranks see a failed peer.
+/** Leaves the job. Without tessera_world_close before it the other ranks see a failed peer, and over Gloo rank 0, whose process
+ *  may serve the rendezvous, waits up to a second for them to read why.
  *  @threading any  @blocking no  @collective no  @since 0.1 */
 TESSERA_API tessera_status tessera_world_destroy(tessera_world world);
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "../arrow_interface.h"
 #include "dlpack.h"
 
 namespace random_host {
@@ -26,31 +27,6 @@ void call_back(Host& host) {
     host.destroyed(kind, id);
   }
 }
-
-// The Arrow C data interface as a host declares it.
-struct ArrowSchema {
-  const char* format;
-  const char* name;
-  const char* metadata;
-  int64_t flags;
-  int64_t n_children;
-  ArrowSchema** children;
-  ArrowSchema* dictionary;
-  void (*release)(ArrowSchema*);
-  void* private_data;
-};
-struct ArrowArray {
-  int64_t length;
-  int64_t null_count;
-  int64_t offset;
-  int64_t n_buffers;
-  int64_t n_children;
-  const void** buffers;
-  ArrowArray** children;
-  ArrowArray* dictionary;
-  void (*release)(ArrowArray*);
-  void* private_data;
-};
 
 template <class T>
 void release_arrow(T* released) {

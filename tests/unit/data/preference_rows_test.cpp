@@ -49,7 +49,9 @@ class Preference : public ::testing::Test {
       for (size_t i = 0; i < document.tokens.size(); ++i) {
         if ((document.labels[i] != kIgnoredLabel) != learnt) out += learnt ? "}" : "{";
         learnt = document.labels[i] != kIgnoredLabel;
-        if (learnt) EXPECT_EQ(document.labels[i], document.tokens[i]);
+        if (learnt) {
+          EXPECT_EQ(document.labels[i], document.tokens[i]);
+        }
         out += tokenizer_->decode(std::vector<int32_t>{document.tokens[i]}, false);
       }
       if (learnt) out += "}";

@@ -7,19 +7,10 @@
 
 #include "core/error.h"
 #include "schedule/compile.h"
+#include "train/step_program.h"
 
 namespace tessera {
 namespace {
-
-CheckOptions rules_of(const StepOptions& step) {
-  CheckOptions rules;
-  rules.units = step.units;
-  rules.recompute = step.recompute;
-  rules.replicas = step.storage.replicas;
-  rules.defer_reduce = step.storage.defer_reduce;
-  rules.prefetch = step.storage.prefetch;
-  return rules;
-}
 
 StepOptions random_step(std::mt19937& random) {
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
@@ -47,7 +38,7 @@ TEST(Checker, AcceptsEveryFsdpStep) {
     const StepOptions step = random_step(random);
     const Program program = compile_fsdp(step);
     CheckReport report;
-    ASSERT_NO_THROW(report = check(program, rules_of(step))) << to_text(program);
+    ASSERT_NO_THROW(report = check(program, check_options(step))) << to_text(program);
     const int lenders = step.units.back().borrows.empty() ? 0 : 1;
     EXPECT_LE(report.peak_in_flight, step.storage.prefetch + 1);
     if (step.storage.reshard.kind == ReshardPolicy::Kind::always) {
@@ -68,7 +59,7 @@ TEST(Checker, AcceptsForwardPrograms) {
   for (int trial = 0; trial < 300; ++trial) {
     const StepOptions step = random_step(random);
     for (bool keep : {false, true}) {
-      CheckOptions rules = rules_of(step);
+      CheckOptions rules = check_options(step);
       rules.recompute = false;
       rules.keeps_weights = keep;
       const Program program = compile_forward(step, keep ? Op::logits : Op::evaluate, keep);
@@ -93,7 +84,7 @@ TEST(Checker, EveryInstructionIsNeeded) {
       damaged.instructions.erase(damaged.instructions.begin() + static_cast<std::ptrdiff_t>(i));
       bool accepted = true;
       try {
-        check(damaged, rules_of(step));
+        check(damaged, check_options(step));
       } catch (const Error& error) {
         EXPECT_EQ(error.code(), Code::internal);
         accepted = false;
@@ -148,7 +139,7 @@ TEST(Checker, FindsAGradientAddedDuringItsReduction) {
   const auto loss = std::find(list.begin(), list.end(), Instruction{Op::loss, 1, 1});
   ASSERT_LT(wait, loss);
   std::rotate(wait, wait + 1, loss + 1);
-  EXPECT_NE(complaint(program, rules_of(step)).find("during its reduction"), std::string::npos);
+  EXPECT_NE(complaint(program, check_options(step)).find("during its reduction"), std::string::npos);
 }
 
 // Two stages by hand: what a pipeline compiler will emit.
