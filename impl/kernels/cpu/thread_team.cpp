@@ -112,7 +112,10 @@ class Team {
   }
 
   void serve(int64_t index) {
-    at::get_num_threads();  // LibTorch sets a new thread up when it is first asked
+    try {
+      at::get_num_threads();           // LibTorch sets a new thread up when it is first asked
+    } catch (const std::exception&) {  // then the first chunk meets it, which has a caller to tell
+    }
     const OneThread one;
     while (true) {
       const uint32_t heard = rings_;
@@ -178,6 +181,9 @@ class OwnTeam {
 
   Team& get() {
     if (team_ == nullptr || made_after_ != forks) {
+      // In the child LibTorch makes its own pool anew when it is first set, which several workers must not do
+      // at once.
+      if (forks > 0) at::set_num_threads(at::get_num_threads());
       team_ = new Team;
       made_after_ = forks;
     }
